@@ -1,0 +1,197 @@
+"""Numbers that say what they guarantee.
+
+An ``Estimate`` carries a value, an interval and a claim about the interval. ``Z`` below is the
+true value; every ``log_*`` is in nats.
+
+    >>> estimate = exact_count(96)
+    >>> estimate.claim, estimate.count
+    (<Claim.CERTAIN: 'certain'>, 96)
+"""
+
+import dataclasses
+import enum
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class Claim(enum.Enum):
+    """What the interval of an ``Estimate`` promises."""
+
+    CERTAIN = "certain"  # log_lower <= log Z <= log_upper
+    PROBABLE = "probable"  # each side wrong with at most its failure probability, over the key
+    EXPECTED = "expected"  # E[log_lower] <= log Z <= E[log_upper], over the key
+    NONE = "none"  # nothing: both bounds are infinite
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value in nats with the guarantee that comes with it.
+
+    A missing side is -inf or +inf with failure 0. ``count`` is the exact integer where it is
+    known, ``witness`` whatever allows the claim to be checked again.
+
+    Raises:
+      ValueError: the fields contradict each other.
+    """
+
+    log_value: float
+    log_lower: float = -math.inf
+    log_upper: float = math.inf
+    failure_lower: float = 0.0
+    failure_upper: float = 0.0
+    claim: Claim = Claim.NONE
+    count: int | None = None
+    witness: Any = None
+
+    def __post_init__(self):
+        if any(math.isnan(x) for x in (self.log_value, self.log_lower, self.log_upper)):
+            raise ValueError(f"an estimate holds no NaN, given {self}")
+        for failure, missing in (
+            (self.failure_lower, self.log_lower == -math.inf and self.log_upper > -math.inf),
+            (self.failure_upper, self.log_upper == math.inf),
+        ):
+            if not 0.0 <= failure < 1.0:
+                raise ValueError(f"a failure probability lies in [0, 1), given {failure}")
+            if failure and (missing or self.claim is not Claim.PROBABLE):
+                raise ValueError(f"only a present side of a PROBABLE claim can fail, given {self}")
+        bounded = self.log_lower > -math.inf or self.log_upper < math.inf
+        if self.claim is Claim.NONE and bounded:
+            raise ValueError(f"a claim of NONE has infinite bounds, given {self}")
+        if self.claim is not Claim.EXPECTED and self.log_lower > self.log_upper:
+            raise ValueError(f"expected log_lower <= log_upper, given {self}")
+
+    @property
+    def log_width(self) -> float:
+        """Width of the interval in nats; 0 where both bounds are -inf (Z = 0)."""
+        return 0.0 if self.log_lower == self.log_upper else self.log_upper - self.log_lower
+
+
+class EmptyIntersection(ValueError):
+    """Estimates of one quantity contradict each other: at least one of them failed."""
+
+
+def log_of_count(count: int) -> float:
+    """Natural logarithm of a Python integer of any size; -inf for 0."""
+    return math.log(count) if count else -math.inf
+
+
+def exact_count(count: int, *, failure: float = 0.0, witness: Any = None) -> Estimate:
+    """The estimate for a known integer, its interval as wide as the rounding of the logarithm.
+
+    With ``failure`` above 0 the claim is PROBABLE: an exact number from a method that can be
+    wrong with that probability.
+    """
+    value = log_of_count(count)
+    claim = Claim.PROBABLE if failure else Claim.CERTAIN
+    lower, upper = (value, value) if count == 0 else _few_roundings(value)
+    return Estimate(value, lower, upper, failure, failure, claim, count, witness)
+
+
+def certain(log_value: float, log_error: float, *, witness: Any = None) -> Estimate:
+    """A deterministic result whose floating point error is at most ``log_error`` nats."""
+    if log_value == -math.inf:
+        return Estimate(log_value, log_value, log_value, claim=Claim.CERTAIN, witness=witness)
+    lower, upper = log_value - log_error, log_value + log_error
+    return Estimate(log_value, lower, upper, claim=Claim.CERTAIN, witness=witness)
+
+
+def median_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Medians, side by side, of an odd number of independent estimates of one quantity.
+
+    The median of the lower bounds is wrong only where more than half of them are, so the failure
+    per side is the binomial tail at the largest failure among the estimates; likewise above.
+
+    Raises:
+      ValueError: the number is even, or an estimate claims EXPECTED.
+    """
+    rounds = len(estimates)
+    if rounds % 2 == 0:
+        raise ValueError(f"median_of needs an odd number of estimates, given {rounds}")
+    _refuse_expected(estimates, "median_of")
+    value = _median([e.log_value for e in estimates])
+    lower = _median([e.log_lower for e in estimates])
+    upper = _median([e.log_upper for e in estimates])
+    failure_lower = majority_tail(rounds, max(e.failure_lower for e in estimates))
+    failure_upper = majority_tail(rounds, max(e.failure_upper for e in estimates))
+    return bounded(value, lower, upper, failure_lower, failure_upper)
+
+
+def intersect(estimates: Sequence[Estimate]) -> Estimate:
+    """The interval inside all the given ones; the failures add up on each side.
+
+    The value is that of the narrowest estimate, moved into the interval. Independence is not
+    needed.
+
+    Raises:
+      ValueError: no estimate is given, or one claims EXPECTED.
+      EmptyIntersection: the intervals have no point in common.
+    """
+    if not estimates:
+        raise ValueError("intersect needs at least one estimate, given none")
+    _refuse_expected(estimates, "intersect")
+    lower = max(e.log_lower for e in estimates)
+    upper = min(e.log_upper for e in estimates)
+    if lower > upper:
+        raise EmptyIntersection(f"no common point: a lower bound is {lower}, an upper {upper}")
+    best = min(estimates, key=lambda e: e.log_width)
+    value = min(max(best.log_value, lower), upper)
+    failure_lower = sum(e.failure_lower for e in estimates)
+    failure_upper = sum(e.failure_upper for e in estimates)
+    return bounded(value, lower, upper, failure_lower, failure_upper)
+
+
+def choose(estimates: Sequence[Estimate], badness: Callable[[Estimate], float]) -> Estimate:
+    """The estimate of least ``badness``, paid for: each side's failure is the sum over all."""
+    _refuse_expected(estimates, "choose")
+    best = min(estimates, key=badness)
+    failure_lower = sum(e.failure_lower for e in estimates)
+    failure_upper = sum(e.failure_upper for e in estimates)
+    chosen = bounded(best.log_value, best.log_lower, best.log_upper, failure_lower, failure_upper)
+    return dataclasses.replace(chosen, count=best.count, witness=best.witness)
+
+
+def bounded(
+    log_value: float,
+    log_lower: float,
+    log_upper: float,
+    failure_lower: float,
+    failure_upper: float,
+    *,
+    witness: Any = None,
+) -> Estimate:
+    """The strongest claim these bounds support; a side that may always fail is dropped."""
+    if failure_lower >= 1.0 or (log_lower == -math.inf and log_upper > -math.inf):
+        log_lower, failure_lower = -math.inf, 0.0
+    if failure_upper >= 1.0 or log_upper == math.inf:
+        log_upper, failure_upper = math.inf, 0.0
+    if log_lower == -math.inf and log_upper == math.inf:
+        return Estimate(log_value, witness=witness)
+    claim = Claim.PROBABLE if failure_lower or failure_upper else Claim.CERTAIN
+    return Estimate(
+        log_value, log_lower, log_upper, failure_lower, failure_upper, claim, witness=witness
+    )
+
+
+def majority_tail(rounds: int, failure: float) -> float:
+    """Pr[Bin(rounds, failure) >= ceil(rounds / 2)]: more than half of an odd number fail."""
+    first = (rounds + 1) // 2
+    terms = (
+        math.comb(rounds, k) * failure**k * (1.0 - failure) ** (rounds - k)
+        for k in range(first, rounds + 1)
+    )
+    return min(1.0, math.fsum(terms))
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _few_roundings(value: float) -> tuple[float, float]:
+    # For integers past the range of floats math.log adds two logarithms: three roundings.
+    return value - 4 * math.ulp(value), value + 4 * math.ulp(value)
+
+
+def _refuse_expected(estimates: Sequence[Estimate], rule: str) -> None:
+    if any(e.claim is Claim.EXPECTED for e in estimates):
+        raise ValueError(f"{rule} refuses estimates that hold only in expectation")

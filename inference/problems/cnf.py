@@ -1,0 +1,196 @@
+"""Boolean formulas in conjunctive normal form, with native XORs, a sampling set and weights.
+
+    >>> formula = from_clauses([[3, 4]], num_variables=7)
+    >>> formula.num_clauses, formula.sampling_set.tolist()
+    (1, [1, 2, 3, 4, 5, 6, 7])
+
+Variables are numbered from 1 and literals signed, as in DIMACS. Everything is stored in flat
+numpy arrays, so a formula of a million clauses costs no Python object per clause.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ragged:
+    """Lists of different lengths, end to end: list i is ``values[offsets[i]:offsets[i + 1]]``."""
+
+    values: np.ndarray  # int32 [L]
+    offsets: np.ndarray  # int64 [C + 1], from 0 to L
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"list {index} of {len(self)}")
+        index %= len(self)
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.values[a:b] for a, b in zip(self.offsets[:-1], self.offsets[1:]))
+
+    def tolist(self) -> list[list[int]]:
+        """Nested Python lists of Python integers, as the solvers take them."""
+        values, offsets = self.values.tolist(), self.offsets.tolist()
+        return [values[a:b] for a, b in zip(offsets[:-1], offsets[1:])]
+
+
+def ragged(lists: Iterable[Sequence[int]]) -> Ragged:
+    """Builds a ``Ragged`` from lists of integers."""
+    kept = [np.asarray(x, dtype=np.int32).reshape(-1) for x in lists]
+    offsets = np.zeros(len(kept) + 1, dtype=np.int64)
+    np.cumsum([len(x) for x in kept], out=offsets[1:])
+    return Ragged(np.concatenate(kept) if kept else np.zeros(0, dtype=np.int32), offsets)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CNF:
+    """A formula; build it with ``from_clauses`` or read it with ``problems.dimacs``.
+
+    Attributes:
+      num_variables: n; variables 1..n exist whether or not a clause mentions them.
+      clauses: signed literals.
+      xors: variables (positive) of each parity constraint; their XOR equals ``xor_rhs``.
+      xor_rhs: bool [X].
+      projection: the sampling set, increasing int32 [k]; None for all variables, empty for none.
+      log_weights: float64 [n, 2] in nats, column 0 for the negative literal; None to count.
+
+    Raises:
+      ValueError: a variable is out of range, a weight is NaN or +inf, or a variable outside the
+        sampling set has a weight other than one.
+    """
+
+    num_variables: int
+    clauses: Ragged
+    xors: Ragged
+    xor_rhs: np.ndarray
+    projection: np.ndarray | None = None
+    log_weights: np.ndarray | None = None
+
+    def __post_init__(self):
+        n = self.num_variables
+        _check_range("literal", self.clauses.values, n, signed=True)
+        _check_range("XOR variable", self.xors.values, n)
+        if len(self.xor_rhs) != len(self.xors):
+            raise ValueError(f"expected {len(self.xors)} XOR sides, given {len(self.xor_rhs)}")
+        if self.projection is not None:
+            _check_range("sampling variable", self.projection, n)
+            if np.any(np.diff(self.projection) <= 0):
+                raise ValueError("expected increasing sampling variables without repeats")
+        if self.log_weights is not None:
+            self._check_weights(self.log_weights)
+
+    def _check_weights(self, log_weights: np.ndarray) -> None:
+        if log_weights.shape != (self.num_variables, 2):
+            raise ValueError(
+                f"expected weights of shape {(self.num_variables, 2)}, given {log_weights.shape}"
+            )
+        bad = np.isnan(log_weights) | (log_weights == np.inf)
+        if bad.any():
+            variable = int(np.flatnonzero(bad.any(axis=1))[0]) + 1
+            raise ValueError(f"expected finite weights, given {variable} without one")
+        outside = np.ones(self.num_variables, dtype=bool)
+        outside[self.sampling_set - 1] = False
+        weighted = np.flatnonzero(outside & (log_weights != 0).any(axis=1))
+        if weighted.size:
+            raise ValueError(
+                f"expected weight 1 outside the sampling set, given another for {weighted[0] + 1}"
+            )
+
+    @property
+    def num_clauses(self) -> int:
+        return len(self.clauses)
+
+    @property
+    def sampling_set(self) -> np.ndarray:
+        """The variables that are counted over, increasing int32 [k]."""
+        if self.projection is None:
+            return np.arange(1, self.num_variables + 1, dtype=np.int32)
+        return self.projection
+
+    def unweighted(self) -> "CNF":
+        """The same formula without its weights."""
+        return dataclasses.replace(self, log_weights=None)
+
+    def is_satisfied(self, assignments: np.ndarray) -> np.ndarray:
+        """Whether assignments bool [..., n] satisfy every clause and XOR: bool [...]."""
+        assignments = np.asarray(assignments, dtype=bool)
+        literals = self.clauses.values
+        true = assignments[..., np.abs(literals) - 1] == (literals > 0)
+        holds = _reduce(np.logical_or, true, self.clauses.offsets).all(axis=-1)
+        parity = _reduce(np.logical_xor, assignments[..., self.xors.values - 1], self.xors.offsets)
+        return holds & (parity == self.xor_rhs).all(axis=-1)
+
+    def digest(self) -> str:
+        """SHA-256 of the content, in hexadecimal; equal for equal formulas."""
+        digest = hashlib.sha256(f"cnf {self.num_variables}".encode())
+        parts = [self.clauses.values, self.clauses.offsets, self.xors.values, self.xors.offsets]
+        parts += [self.xor_rhs, self.sampling_set]
+        for part in parts if self.log_weights is None else [*parts, self.log_weights]:
+            digest.update(f"{part.dtype} {part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+
+def from_clauses(
+    clauses: Iterable[Sequence[int]],
+    *,
+    num_variables: int | None = None,
+    xors: Iterable[tuple[Sequence[int], bool]] = (),
+    projection: Iterable[int] | None = None,
+    log_weights: np.ndarray | None = None,
+) -> CNF:
+    """A formula from lists of signed literals.
+
+    Args:
+      clauses: signed literals; an empty clause makes the formula unsatisfiable.
+      num_variables: n; by default the largest variable mentioned anywhere.
+      xors: pairs of positive variables and the value of their XOR; repeats cancel.
+      projection: the sampling set, in any order; None for all variables.
+      log_weights: [n, 2] in nats, column 0 for the negative literal.
+
+    Raises:
+      ValueError: as ``CNF`` does.
+    """
+    clause_lists, xors = ragged(clauses), list(xors)
+    xor_lists = ragged(_cancel_repeats(variables) for variables, _ in xors)
+    sampling = None if projection is None else np.unique(np.array(list(projection), dtype=np.int32))
+    if num_variables is None:
+        mentioned = [clause_lists.values, xor_lists.values]
+        mentioned += [] if sampling is None else [sampling]
+        num_variables = max((int(np.abs(x).max()) for x in mentioned if x.size), default=0)
+        num_variables = max(num_variables, 0 if log_weights is None else len(log_weights))
+    return CNF(
+        num_variables,
+        clause_lists,
+        xor_lists,
+        np.array([bool(side) for _, side in xors], dtype=bool),
+        sampling,
+        None if log_weights is None else np.asarray(log_weights, dtype=np.float64),
+    )
+
+
+def _cancel_repeats(variables: Sequence[int]) -> np.ndarray:
+    values, times = np.unique(np.asarray(variables, dtype=np.int32), return_counts=True)
+    return values[times % 2 == 1]
+
+
+def _check_range(what: str, values: np.ndarray, n: int, signed: bool = False) -> None:
+    size = np.abs(values) if signed else values
+    bad = values[(size < 1) | (size > n)]
+    if bad.size:
+        raise ValueError(f"expected each {what} in 1..{n}, given {bad[0]}")
+
+
+def _reduce(operation: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Reduces the last axis list by list; an empty list gives False."""
+    out = np.zeros((*values.shape[:-1], len(offsets) - 1), dtype=bool)
+    filled = np.diff(offsets) > 0
+    if filled.any():
+        out[..., filled] = operation.reduceat(values, offsets[:-1][filled], axis=-1)
+    return out
