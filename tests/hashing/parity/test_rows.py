@@ -1,0 +1,121 @@
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from hashing.parity import rows as parity_rows
+
+SIZES = [0, 1, 5, 31, 32, 33, 64, 70, 100]
+
+
+def random_bits(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, size=shape).astype(bool)
+
+
+@pytest.mark.parametrize("num_columns", SIZES)
+def test_pack_sets_the_documented_bit_and_unpack_inverts_it(num_columns):
+    bits = random_bits((2, 3, num_columns))
+    words = parity_rows.pack(bits)
+    assert words.dtype == np.uint32
+    assert words.shape == (2, 3, -(-num_columns // 32))
+    for j in range(num_columns):
+        assert np.array_equal((words[..., j // 32] >> (j % 32)) & 1, bits[..., j])
+    assert np.array_equal(parity_rows.unpack(words, num_columns), bits)
+    as_integers = sum(int(w) << (32 * i) for i, w in enumerate(words[1, 2]))
+    assert as_integers < 1 << num_columns or num_columns == 0
+
+
+def test_unpack_refuses_the_wrong_number_of_words():
+    with pytest.raises(ValueError, match="expected 2 words for 33 columns, given 1"):
+        parity_rows.unpack(np.zeros((4, 1), np.uint32), 33)
+
+
+@pytest.mark.parametrize("num_columns", SIZES)
+def test_satisfied_is_the_inner_product_over_the_integers(num_columns):
+    row_bits, models = random_bits((7, num_columns), 1), random_bits((11, num_columns), 2)
+    rhs = random_bits(7, 3)
+    expected = (models.astype(int) @ row_bits.astype(int).T) % 2 == rhs
+    given = parity_rows.satisfied(parity_rows.pack(row_bits), rhs, parity_rows.pack(models))
+    assert given.dtype == bool
+    assert np.array_equal(given, expected)
+
+
+def test_satisfied_without_rows_or_assignments():
+    none = np.zeros((0, 2), np.uint32)
+    some, rhs = parity_rows.draw_dense(5, 3, 40)
+    assert parity_rows.satisfied(none, np.zeros(0, bool), some).shape == (3, 0)
+    assert parity_rows.satisfied(some, rhs, none).shape == (0, 3)
+    with pytest.raises(ValueError, match="expected assignments of 2 words, given 1"):
+        parity_rows.satisfied(some, rhs, some[:, :1])
+
+
+def draws():
+    yield parity_rows.draw_dense
+    for density in (0.0, 0.1, 1.0):
+        yield lambda key, m, n, f=density: parity_rows.draw_sparse(key, m, n, f)
+
+
+@pytest.mark.parametrize("draw", list(draws()))
+@pytest.mark.parametrize("num_columns", [0, 1, 31, 32, 33, 64, 100])
+def test_a_short_draw_is_a_prefix_of_a_longer_one_and_padding_is_zero(draw, num_columns):
+    long_rows, long_rhs = draw(123, 40, num_columns)
+    for m in (0, 1, 17):
+        short_rows, short_rhs = draw(123, m, num_columns)
+        assert np.array_equal(short_rows, long_rows[:m])
+        assert np.array_equal(short_rhs, long_rhs[:m])
+    unpacked = parity_rows.unpack(long_rows, num_columns)
+    assert np.array_equal(parity_rows.pack(unpacked), long_rows)
+
+
+def test_draws_are_pinned():
+    # A witness derives its rows again, so these values may change only on purpose.
+    key = parity_rows.derive(7, "round", 3)
+    rows, rhs = parity_rows.draw_dense(key, 5, 70)
+    sparse, _ = parity_rows.draw_sparse(key, 5, 70, 0.1)
+    assert key == PINNED["key"]
+    assert hashlib.sha256(rows.astype("<u4").tobytes()).hexdigest()[:16] == PINNED["dense"]
+    assert hashlib.sha256(sparse.astype("<u4").tobytes()).hexdigest()[:16] == PINNED["sparse"]
+    assert rhs.tolist() == PINNED["rhs"]
+
+
+PINNED = {
+    "key": 236903085085988792661022873801627827166,
+    "dense": "d0e69ed337f96b09",
+    "sparse": "183fb313235d9c77",
+    "rhs": [False, False, False, True, True],
+}
+
+
+@pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 1.0])
+def test_bits_have_their_density(density):
+    rows, rhs = parity_rows.draw_sparse(7, 500, 100, density)
+    ones = int(np.bitwise_count(rows).sum())
+    assert stats.binomtest(ones, 500 * 100, density).pvalue > 1e-6
+    assert stats.binomtest(int(rhs.sum()), 500, 0.5).pvalue > 1e-6
+
+
+def test_dense_bits_are_fair_in_every_column():
+    rows, rhs = parity_rows.draw_dense(8, 2000, 70)
+    ones = np.append(parity_rows.unpack(rows, 70).sum(axis=0), rhs.sum())
+    assert min(stats.binomtest(int(k), 2000, 0.5).pvalue for k in ones) > 1e-6
+
+
+def test_density_outside_the_unit_interval_is_refused():
+    with pytest.raises(ValueError, match=r"expected a density in \[0, 1\], given 1.5"):
+        parity_rows.draw_sparse(0, 1, 1, 1.5)
+
+
+def test_derive_separates_seeds_and_labels():
+    parts = [(1,), (1, "a"), (1, "a", "b"), (1, "ab"), (1, 2), (1, "2"), (12,), (2,), (1, 2, 3)]
+    keys = [parity_rows.derive(*x) for x in parts]
+    assert len(set(keys)) == len(keys)
+    assert all(0 <= key < 1 << 128 for key in keys)
+    assert max(keys) > 1 << 120
+
+
+def test_rows_come_without_jax():
+    code = "import sys; from hashing.parity import rows; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
