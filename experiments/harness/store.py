@@ -1,0 +1,209 @@
+"""Results on disk: one folder per config and seed, whole or not there at all.
+
+    folder = store.save(Path("results"), experiment, config, seed, result, seconds=1.5)
+    stored = store.load(folder)          # .experiment, .config, .seed, .result
+
+A folder holds ``config.json``, ``summary.json`` (scalars, estimates, seconds), ``arrays.npz`` (the
+columns), ``columns.csv`` (the same, to read), ``environment.json`` and ``figure.png``.
+Infinities and NaN are the strings "inf", "-inf" and "nan" in JSON.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.harness import registry
+from inference import estimate
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A result as read back."""
+
+    experiment: str
+    config: dict[str, Any]
+    seed: int
+    result: registry.Result
+
+
+def place(out: Path, name: str, config: Any, seed: int) -> Path:
+    """The folder of a run: ``OUT/NAME/<hash of config>-s<seed>``."""
+    text = json.dumps(_plain(dataclasses.asdict(config)), sort_keys=True)
+    return out / name / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-s{seed}"
+
+
+def check_writable(out: Path) -> None:
+    """Makes the folder if needed and raises OSError unless a file can be written into it."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+
+
+def save(
+    out: Path,
+    experiment: registry.Experiment,
+    config: Any,
+    seed: int,
+    result: registry.Result,
+    *,
+    seconds: float = math.nan,
+) -> Path:
+    """Writes one run and its figure; returns the folder.
+
+    Everything is written beside the final folder and moved there at the end, so an earlier result
+    of the same config and seed stays until its successor is complete.
+    """
+    target = place(out, experiment.name, config, seed)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        setting = {"experiment": experiment.name, "seed": seed}
+        _write_json(partial / "config.json", setting | {"config": dataclasses.asdict(config)})
+        _write_json(partial / "summary.json", _summary(result, seconds))
+        _write_json(partial / "environment.json", environment())
+        np.savez_compressed(partial / "arrays.npz", **result.columns)
+        _write_csv(partial / "columns.csv", result)
+        draw(experiment, result, partial / "figure.png")
+        partial.chmod(0o777 & ~_umask())
+        _replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def load(path: Path) -> Stored:
+    """Reads a result folder back.
+
+    Raises:
+      ValueError: the folder holds no result, or one that is damaged.
+    """
+    try:
+        setting = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in summary["columns"]}
+        scalars = {name: _number(value) for name, value in summary["scalars"].items()}
+        estimates = {name: _estimate(fields) for name, fields in summary["estimates"].items()}
+        result = registry.Result(columns, scalars, estimates)
+        return Stored(setting["experiment"], setting["config"], setting["seed"], result)
+    except FileNotFoundError as error:
+        missing = Path(error.filename or "config.json").name
+        raise ValueError(f"{path}: expected a result folder, missing {missing}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        raise ValueError(f"{path}: expected a result folder, given a damaged one") from error
+
+
+def draw(experiment: registry.Experiment, result: registry.Result, path: Path) -> bool:
+    """Draws the figure of a result into a file, whole or not; False if there is none to draw."""
+    if experiment.plot is None:
+        return False
+    from experiments.harness import plots  # matplotlib takes half a second
+
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        plots.save(experiment.plot(result), partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def environment() -> dict[str, Any]:
+    """Versions and precision flags that a result depends on; no paths, no host names."""
+    import jax
+
+    requires = importlib.metadata.requires("tally-inference") or []
+    direct = [line for line in requires if "extra ==" not in line]
+    names = sorted(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in direct)
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": {name: importlib.metadata.version(name) for name in names},
+        "tally": importlib.metadata.version("tally-inference"),
+        "jax_backend": jax.default_backend(),
+        "jax_enable_x64": bool(jax.config.jax_enable_x64),
+        "jax_default_matmul_precision": jax.config.jax_default_matmul_precision,
+    }
+
+
+def _replace(partial: Path, target: Path) -> None:
+    if not target.exists():
+        partial.rename(target)
+        return
+    # A full folder cannot be renamed onto; the old one steps aside and comes back on failure.
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _summary(result: registry.Result, seconds: float) -> dict[str, Any]:
+    estimates = {}
+    for name, value in result.estimates.items():
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        fields.pop("witness")  # an object of the algorithm's own, not a number to report
+        fields["claim"] = value.claim.value
+        fields["count"] = None if value.count is None else str(value.count)
+        estimates[name] = fields
+    return {
+        "columns": list(result.columns),
+        "scalars": dict(result.scalars),
+        "estimates": estimates,
+        "seconds": seconds,
+    }
+
+
+def _estimate(fields: dict[str, Any]) -> estimate.Estimate:
+    numbers = {name: _number(value) for name, value in fields.items() if name != "count"}
+    claim = estimate.Claim(numbers.pop("claim"))
+    count = None if fields["count"] is None else int(fields["count"])
+    return estimate.Estimate(**numbers, claim=claim, count=count)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinities and no NaN: they become strings."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if value in ("inf", "-inf", "nan") else value
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(_plain(value), indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_csv(path: Path, result: registry.Result) -> None:
+    """Columns with one value per row; longer entries are in ``arrays.npz`` only."""
+    flat = {name: values.tolist() for name, values in result.columns.items() if values.ndim == 1}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(flat)
+        writer.writerows(zip(*flat.values()))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
