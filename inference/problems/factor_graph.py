@@ -8,7 +8,12 @@ Variables and states are numbered from 0. All ``log_*`` are in nats, a hard zero
 hold numpy float64; they are pytrees, so they pass through ``jit`` and ``vmap``.
 """
 
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class FactorGroup(NamedTuple):
@@ -37,3 +42,141 @@ class FactorGraph(NamedTuple):
     log_unary: Any
     groups: tuple[FactorGroup, ...]
     log_constant: Any
+
+    @property
+    def num_variables(self) -> int:
+        return self.num_states.shape[-1]
+
+
+Pieces = dict[tuple[int, ...], list[tuple[Any, Any]]]  # table shape: [(variables, tables), ...]
+
+
+def build(
+    num_states: Sequence[int] | np.ndarray,
+    factors: Iterable[tuple[Sequence[int], Any]],
+    *,
+    log_constant: float = 0.0,
+) -> FactorGraph:
+    """A factor graph from ``(variables, log_table)`` pairs.
+
+    Args:
+      num_states: number of states of each variable, [V].
+      factors: the axes of each table follow its variables; a table of no variable is a number.
+      log_constant: nats added to every log-score.
+
+    Raises:
+      ValueError: a domain is empty, a variable is out of range or repeated, a table has the wrong
+        shape, or a value is NaN or +inf.
+    """
+    domains = np.asarray(num_states, dtype=np.int32).reshape(-1)
+    if domains.size and domains.min() < 1:
+        raise ValueError(f"expected at least one state per variable, given {domains.min()}")
+    log_unary = np.full((domains.size, int(domains.max(initial=1))), -np.inf)
+    log_unary[np.arange(log_unary.shape[1]) < domains[:, None]] = 0.0
+    sizes, pieces, total = domains.tolist(), defaultdict(list), float(log_constant)
+    for variables, values in factors:
+        scope = tuple(int(v) for v in variables)
+        table = np.asarray(values, dtype=np.float64)
+        _check_factor(scope, table, sizes)
+        if len(scope) > 1:
+            pieces[table.shape].append((np.array([scope], dtype=np.int32), table[None]))
+        elif scope:
+            log_unary[scope[0], : table.size] += table
+        else:
+            total += float(table)
+    graph = FactorGraph(domains, log_unary, _group(pieces), np.float64(total))
+    for values in (log_unary, graph.log_constant, *(g.log_potentials for g in graph.groups)):
+        if np.isnan(values).any() or np.max(values, initial=-np.inf) == np.inf:
+            raise ValueError("expected log-potentials below +inf, given NaN or +inf")
+    return graph
+
+
+def log_score(graph: FactorGraph, assignments: Any) -> Any:
+    """Unnormalised log-probability in nats of assignments [..., V], in shape [...].
+
+    Numpy in, numpy out; also runs inside ``jit``, ``vmap`` and ``grad``. A state past a variable's
+    domain but inside the padding scores -inf or is refused as an index; others are not checked.
+    """
+    xp = _namespace((assignments, *graph[1:2], graph.log_constant, *sum(graph.groups, ())))
+    states = xp.asarray(assignments).astype(np.int32)
+    every = np.arange(graph.num_variables)
+    score = xp.asarray(graph.log_unary)[every, states].sum(axis=-1) + graph.log_constant
+    for group in graph.groups:
+        scoped = xp.take(states, xp.asarray(group.variables), axis=-1)  # [..., F, k]
+        index = (np.arange(scoped.shape[-2]), *(scoped[..., j] for j in range(scoped.shape[-1])))
+        score = score + xp.asarray(group.log_potentials)[index].sum(axis=-1)
+    return score
+
+
+def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
+    """The graph with some variables fixed; exp(log Z) becomes the weight of the evidence.
+
+    The numbering is kept: a fixed variable keeps its states, its ``log_unary`` is 0 at the given
+    state and -inf elsewhere, and it leaves every table. What it scored, and tables with all
+    variables fixed, move into ``log_constant``. Host only.
+
+    Raises:
+      ValueError: a variable or a state is out of range.
+    """
+    fixed = np.full(graph.num_variables, -1)
+    for variable, state in evidence.items():
+        if not 0 <= variable < graph.num_variables:
+            raise ValueError(f"expected variable in 0..{graph.num_variables - 1}, given {variable}")
+        if not 0 <= state < graph.num_states[variable]:
+            expected = (
+                f"expected state of variable {variable} in 0..{graph.num_states[variable] - 1}"
+            )
+            raise ValueError(f"{expected}, given {state}")
+        fixed[variable] = state
+    log_unary, constant = np.array(graph.log_unary, dtype=np.float64), float(graph.log_constant)
+    pieces: Pieces = defaultdict(list)
+    for group in graph.groups:
+        for variables, tables in _slice(group, fixed):
+            if variables.shape[1] > 1:
+                pieces[tables.shape[1:]].append((variables, tables))
+            elif variables.shape[1] == 1:
+                np.add.at(log_unary, (variables, np.arange(tables.shape[1])), tables)
+            else:
+                constant += float(tables.sum())
+    known = np.flatnonzero(fixed >= 0)
+    constant += float(log_unary[known, fixed[known]].sum())
+    log_unary[known] = -np.inf
+    log_unary[known, fixed[known]] = 0.0
+    return FactorGraph(graph.num_states, log_unary, _group(pieces), np.float64(constant))
+
+
+def _check_factor(scope: tuple[int, ...], table: np.ndarray, sizes: list[int]) -> None:
+    for variable in scope:
+        if not 0 <= variable < len(sizes):
+            raise ValueError(f"expected variables in 0..{len(sizes) - 1}, given {variable}")
+    if len(set(scope)) < len(scope):
+        raise ValueError(f"expected variables without repeats, given {scope}")
+    expected = tuple(sizes[variable] for variable in scope)
+    if table.shape != expected:
+        raise ValueError(f"expected a table of shape {expected} over {scope}, given {table.shape}")
+
+
+def _group(pieces: Pieces) -> tuple[FactorGroup, ...]:
+    """One group per table shape, in the order of the shapes."""
+    return tuple(
+        FactorGroup(*(np.concatenate(column) for column in zip(*pieces[shape], strict=True)))
+        for shape in sorted(pieces, key=lambda shape: (len(shape), shape))
+    )
+
+
+def _slice(group: FactorGroup, fixed: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Free variables [F, k'] and sliced tables, once per pattern of fixed axes."""
+    states = fixed[group.variables]
+    for pattern in np.unique(states >= 0, axis=0):
+        rows = np.flatnonzero(((states >= 0) == pattern).all(axis=1))
+        index = [states[rows, j] if known else slice(None) for j, known in enumerate(pattern)]
+        tables = np.asarray(group.log_potentials, dtype=np.float64)[(rows, *index)]
+        yield np.asarray(group.variables)[rows][:, ~pattern], tables
+
+
+def _namespace(arrays: tuple[Any, ...]) -> Any:
+    """``jax.numpy`` where any array is a jax array or traced, otherwise numpy; imports nothing."""
+    jax = sys.modules.get("jax")
+    if jax is not None and any(isinstance(array, jax.Array) for array in arrays):
+        return jax.numpy
+    return np
