@@ -1,13 +1,30 @@
 """``python -m experiments`` is the same as ``tally``."""
 
+import importlib.util
 import sys
-
-from experiments.harness import cli
+from pathlib import Path
 
 
 def main() -> int:
     """Runs the command line and returns its exit status."""
+    stranger = _package_of_another()
+    if stranger:
+        print(f"tally: error: {stranger}", file=sys.stderr)
+        return 2
+    from experiments.harness import cli
+
     return cli.main(sys.argv[1:])
+
+
+def _package_of_another() -> str:
+    """Our packages carry common names: says so if another one stands in the way of ours."""
+    ours = Path(__file__).resolve().parents[1]
+    for name in ("inference", "hashing"):
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).resolve().parents[1] if spec and spec.origin else None
+        if found != ours:
+            return f"expected the package {name!r} in {ours}, given one in {found or 'no file'}"
+    return ""
 
 
 if __name__ == "__main__":

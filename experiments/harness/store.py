@@ -67,8 +67,10 @@ def save(
     """
     target = place(out, experiment.name, config, seed)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    partial = target.with_name(f".{target.name}-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
+        partial.mkdir()
         setting = {"experiment": experiment.name, "seed": seed}
         _write_json(partial / "config.json", setting | {"config": dataclasses.asdict(config)})
         _write_json(partial / "summary.json", _summary(result, seconds))
@@ -76,7 +78,6 @@ def save(
         np.savez_compressed(partial / "arrays.npz", **result.columns)
         _write_csv(partial / "columns.csv", result)
         draw(experiment, result, partial / "figure.png")
-        partial.chmod(0o777 & ~_umask())
         _replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -133,8 +134,8 @@ def environment() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in names},
         "tally": importlib.metadata.version("tally-inference"),
         "jax_backend": jax.default_backend(),
-        "jax_enable_x64": bool(jax.config.jax_enable_x64),
-        "jax_default_matmul_precision": jax.config.jax_default_matmul_precision,
+        "jax_enable_x64": jax.config.values["jax_enable_x64"],
+        "jax_default_matmul_precision": jax.config.values["jax_default_matmul_precision"],
     }
 
 
@@ -143,7 +144,7 @@ def _replace(partial: Path, target: Path) -> None:
         partial.rename(target)
         return
     # A full folder cannot be renamed onto; the old one steps aside and comes back on failure.
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    old = target.with_name(f".{target.name}-old-{os.getpid()}")
     target.rename(old)
     try:
         partial.rename(target)
@@ -201,9 +202,3 @@ def _write_csv(path: Path, result: registry.Result) -> None:
         writer = csv.writer(file)
         writer.writerow(flat)
         writer.writerows(zip(*flat.values()))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,234 @@
+"""What each verb of the command line takes: one dataclass per verb, parsed by tyro.
+
+    arguments.parse(arguments.Count, "count", ["formula.cnf", "--epsilon", "0.3"]).epsilon   # 0.3
+
+The docstrings below are the help texts. Whatever cannot be parsed raises ``UsageError`` with one
+line, where tyro itself would print a box.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from tyro.conf import Positional, arg
+
+from experiments.harness import registry
+
+T = TypeVar("T")
+SEEDS = 2**32  # without 64-bit integers JAX makes one key of s and s + 2**32
+Limit = Annotated[float | None, arg(metavar="SECONDS")]
+Megabytes = Annotated[int | None, arg(metavar="MB")]
+
+
+class UsageError(ValueError):
+    """A command that cannot be carried out as given; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """Count the models of a CNF formula: plain, projected or weighted, as its file says.
+
+    Prints the answer in the format of the Model Counting Competition, with what is guaranteed.
+    """
+
+    file: Positional[Annotated[str | None, arg(metavar="[FILE]")]] = None
+    """DIMACS CNF, also .gz, .xz or .bz2; - reads standard input; without it, a shipped formula."""
+    method: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, or a method listed above."""
+    epsilon: float = 0.8
+    """Approximate answers: within a factor 1 + epsilon either way ..."""
+    delta: float = 0.2
+    """... except with this probability."""
+    seed: int = 0
+    """Equal seeds give equal answers."""
+    timeout: Limit = None
+    """Stop then, and print the best valid answer so far."""
+    jobs: int = 1
+    """Processes for independent rounds."""
+    memory: Megabytes = None
+    """Memory limit of solver processes."""
+    ignore_weights: bool = False
+    """Count the models of a weighted formula."""
+    json: bool = False
+    """Print one JSON object on the last line."""
+    quiet: bool = False
+    """No progress bar."""
+
+    def check(self) -> None:
+        """Raises UsageError for values outside their range."""
+        _check_limits(self.timeout, self.memory, self.seed)
+        if not 0.0 < self.epsilon < math.inf:
+            raise UsageError(f"--epsilon: expected a number above 0, given {self.epsilon}")
+        if not 0.0 < self.delta < 1.0:
+            raise UsageError(f"--delta: expected a number between 0 and 1, given {self.delta}")
+        if self.jobs < 1:
+            raise UsageError(f"--jobs: expected 1 or more, given {self.jobs}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """What every question about a graphical model takes."""
+
+    file: Positional[Annotated[str, arg(metavar="FILE")]]
+    """UAI model, MARKOV or BAYES."""
+    evidence: Annotated[str | None, arg(metavar="FILE")] = None
+    """UAI evidence file."""
+    method: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, or a method listed above."""
+    seed: int = 0
+    """Equal seeds give equal answers."""
+    timeout: Limit = None
+    """Stop then, and print the best valid answer so far."""
+    memory: Megabytes = None
+    """Memory to use at most."""
+    json: bool = False
+    """Print one JSON object on the last line."""
+
+    def check(self) -> None:
+        """Raises UsageError for values outside their range."""
+        _check_limits(self.timeout, self.memory, self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition(Graph):
+    """Compute log Z of a graphical model, with what is guaranteed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Marginals(Graph):
+    """Compute the marginal distribution of every variable of a graphical model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Map(Graph):
+    """Find a most probable assignment of a graphical model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """List the experiments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Show what an experiment does, its presets and its paper."""
+
+    name: Positional[Annotated[str, arg(metavar="NAME")]]
+    """As listed by `tally list`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Run an experiment and store its result and figure.
+
+    After the name of an experiment, `tally run NAME --help` lists its own fields as well.
+    """
+
+    name: Positional[Annotated[str, arg(metavar="NAME")]]
+    """As listed by `tally list`."""
+    preset: Annotated[str, arg(metavar="smoke|default|paper")] = "default"
+    """Where the values of the fields come from that are not given."""
+    seed: int = 0
+    """Equal seeds give equal results."""
+    out: Annotated[str, arg(metavar="DIR")] = "results"
+    """Results go to DIR/NAME/<hash of the fields>-s<seed>."""
+
+    def check(self) -> None:
+        """Raises UsageError for values outside their range."""
+        _check_limits(None, None, self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw the figure of a stored result again, from its data."""
+
+    path: Positional[Annotated[str, arg(metavar="PATH")]]
+    """A result folder, or a file in it."""
+    out: Annotated[str | None, arg(metavar="FILE")] = None
+    """Where to, as .png, .pdf or .svg; by default figure.png in the folder."""
+
+
+def parse(kind: type[T], verb: str, words: Sequence[str], *, description: str = "") -> T:
+    """Parses the words after the verb.
+
+    Raises:
+      UsageError: they do not fit; one line, with the help command to call.
+      SystemExit: help was asked for, and printed.
+    """
+    parsed = _call_tyro(kind, verb, words, description=description or None)
+    if hasattr(parsed, "check"):
+        parsed.check()
+    return parsed
+
+
+def parse_run(words: Sequence[str], experiment: registry.Experiment) -> tuple[Run, Any]:
+    """Parses `run NAME ...`: the options of `run`, and the experiment's own fields as a config."""
+    presets = experiment.spec.presets
+    start = Preset()
+    if not {"-h", "--help"} & set(words):
+        start = _call_tyro(Preset, "run", words, return_unknown_args=True)[0]
+    if start.preset not in presets:
+        raise UsageError(f"--preset: expected one of {', '.join(presets)}, given {start.preset!r}")
+    config = presets[start.preset]
+    both = dataclasses.make_dataclass(
+        "RunExperiment",
+        [
+            ("run", Annotated[Run, arg(name="")]),
+            ("fields", Annotated[type(config), arg(name=""), tyro.conf.AvoidSubcommands], config),
+        ],
+    )
+    title = experiment.text.split("\n")[0]
+    parsed = _call_tyro(both, "run", words, description=f"{experiment.name}: {title}")
+    parsed.run.check()
+    return parsed.run, parsed.fields
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """The one option that must be known before the others: it sets their defaults."""
+
+    preset: str = "default"
+
+
+def _call_tyro(kind: Any, verb: str, words: Sequence[str], **options: Any) -> Any:
+    written = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(written):
+            return tyro.cli(
+                kind,
+                prog=f"tally {verb}",
+                args=list(words),
+                config=(tyro.conf.FlagCreatePairsOff,),
+                **options,
+            )
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise UsageError(f"{_first_rows(written.getvalue())} (see tally {verb} --help)") from end
+
+
+def _first_rows(box: str) -> str:
+    """The message in tyro's box: the rows between its top and the first line across."""
+    rows: list[str] = []
+    for line in box.splitlines():
+        text = line.strip("│╭╮╰╯ ")
+        if text.startswith("─"):
+            if rows:
+                break
+            continue
+        rows.append(text)
+    message = " ".join(" ".join(rows).split())
+    return message[:1].lower() + message[1:].rstrip(".")
+
+
+def _check_limits(timeout: float | None, memory: int | None, seed: int) -> None:
+    if timeout is not None and not timeout > 0.0:
+        raise UsageError(f"--timeout: expected a number above 0, given {timeout}")
+    if memory is not None and memory < 1:
+        raise UsageError(f"--memory: expected 1 or more, given {memory}")
+    if not 0 <= seed < SEEDS:
+        raise UsageError(f"--seed: expected 0 to {SEEDS - 1}, given {seed}")

@@ -1,0 +1,293 @@
+"""The command line: ``tally VERB ...``, the same as ``python -m experiments VERB ...``.
+
+    cli.main(["count", "formula.cnf", "--epsilon", "0.3"])     # prints; returns the exit status
+
+Results go to standard output, progress and warnings to standard error. Whatever goes wrong ends in
+one line there and exit status 2. Imports that take time stand where they are needed: ``count`` of
+an easy formula must not wait for JAX.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import importlib.metadata
+import importlib.resources
+import inspect
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.harness import arguments, registry
+
+TRACEBACK = "TALLY_TRACEBACK"  # set in the environment, errors show where they come from
+
+
+def main(words: Sequence[str]) -> int:
+    """Carries out one command and returns the exit status: 0, 2 for errors, 130 for Ctrl-C."""
+    sys.set_int_max_str_digits(0)  # counts are printed in full
+    try:
+        with _one_line_warnings():
+            _dispatch(list(words))
+            sys.stdout.flush()
+        return 0
+    except SystemExit as end:  # tyro printed a help text
+        return int(end.code or 0)
+    except BrokenPipeError:
+        # Whoever read our output has gone; without this Python complains again while exiting.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("tally: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"tally: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def count(words: Sequence[str]) -> None:
+    """`tally count [FILE]`"""
+    options = _parse(arguments.Count, "count", words)
+    clock = _clock()
+    from experiments import solve
+    from inference.problems import dimacs
+
+    _check_method(options.method, solve.COUNT_METHODS)
+    file = options.file or str(_shipped_formula())
+    formula = dimacs.read(file, ignore_weights=options.ignore_weights)
+    estimate, info = solve.count(
+        formula,
+        method=options.method,
+        epsilon=options.epsilon,
+        delta=options.delta,
+        seed=options.seed,
+        timeout=options.timeout,
+        jobs=options.jobs,
+        memory=_bytes(options.memory),
+    )
+    seconds = clock()
+    from experiments.harness import output
+
+    problem = options.file or Path(file).name
+    output.print_count(problem, formula, estimate, info, seconds, options.json)
+
+
+def partition(words: Sequence[str]) -> None:
+    """`tally partition FILE`"""
+    options = _parse(arguments.Partition, "partition", words)
+    clock = _clock()
+    from experiments import solve
+
+    graph = _read_graph(options, solve.PARTITION_METHODS)
+    estimate, info = solve.partition(graph, **_graph_options(options))
+    seconds = clock()
+    from experiments.harness import output
+
+    output.print_partition(options.file, graph, estimate, info, seconds, options.json)
+
+
+def marginals(words: Sequence[str]) -> None:
+    """`tally marginals FILE`"""
+    options = _parse(arguments.Marginals, "marginals", words)
+    clock = _clock()
+    from experiments import solve
+
+    graph = _read_graph(options, solve.PARTITION_METHODS)
+    probabilities, info = solve.marginals(graph, **_graph_options(options))
+    seconds = clock()
+    from experiments.harness import output
+
+    output.print_marginals(options.file, graph, probabilities, info, seconds, options.json)
+
+
+def maximize(words: Sequence[str]) -> None:
+    """`tally map FILE`"""
+    options = _parse(arguments.Map, "map", words)
+    clock = _clock()
+    from experiments import solve
+
+    graph = _read_graph(options, solve.PARTITION_METHODS)
+    best, info = solve.maximize(graph, **_graph_options(options))
+    seconds = clock()
+    from experiments.harness import output
+
+    output.print_map(options.file, graph, best, info, seconds, options.json)
+
+
+def list_experiments(words: Sequence[str]) -> None:
+    """`tally list`"""
+    _parse(arguments.List, "list", words)
+    entries = registry.find()
+    width = max((len(name) for name in entries), default=0)
+    for name, entry in sorted(entries.items()):
+        print(f"{name:<{width}}  {entry.title}")
+
+
+def show(words: Sequence[str]) -> None:
+    """`tally show NAME`"""
+    experiment = registry.load(_parse(arguments.Show, "show", words).name)
+    print(f"{experiment.name}: {experiment.text}\n")
+    if experiment.spec.paper:
+        print(f"paper: {experiment.spec.paper}")
+    for name, config in experiment.spec.presets.items():
+        values = dataclasses.asdict(config).items()
+        print(f"preset {name}: {', '.join(f'{field}={value}' for field, value in values)}")
+
+
+def run(words: Sequence[str]) -> None:
+    """`tally run NAME`"""
+    if not words or words[0].startswith("-"):
+        _parse(arguments.Run, "run", words)  # help, or the line saying that a name is missing
+        raise arguments.UsageError("expected the experiment's name right after `tally run`")
+    experiment = registry.load(words[0])
+    options, config = arguments.parse_run(words, experiment)
+    from experiments.harness import output, store
+
+    out = Path(options.out)
+    folder = store.place(out, experiment.name, config, options.seed)
+    store.check_writable(folder.parent)
+    clock = _clock()
+    result = registry.run(experiment, config, options.seed)
+    store.save(out, experiment, config, options.seed, result, seconds=clock())
+    output.print_result(result)
+    print(folder)
+
+
+def plot(words: Sequence[str]) -> None:
+    """`tally plot PATH`"""
+    options = _parse(arguments.Plot, "plot", words)
+    from experiments.harness import store
+
+    path = Path(options.path)
+    folder = path.parent if path.is_file() else path
+    stored = store.load(folder)
+    experiment = registry.load(stored.experiment)
+    figure = Path(options.out) if options.out else folder / "figure.png"
+    if not store.draw(experiment, stored.result, figure):
+        raise arguments.UsageError(f"{experiment.name} has no figure")
+    print(figure)
+
+
+VERBS: dict[str, tuple[Callable[[Sequence[str]], None], type]] = {
+    "count": (count, arguments.Count),
+    "partition": (partition, arguments.Partition),
+    "marginals": (marginals, arguments.Marginals),
+    "map": (maximize, arguments.Map),
+    "list": (list_experiments, arguments.List),
+    "show": (show, arguments.Show),
+    "run": (run, arguments.Run),
+    "plot": (plot, arguments.Plot),
+}
+
+
+def _dispatch(words: list[str]) -> None:
+    verb = words[0] if words else "--help"
+    if verb in ("-h", "--help", "help"):
+        print(_overview())
+    elif verb == "--version":
+        print(f"tally {importlib.metadata.version('tally-inference')}")
+    elif verb in VERBS:
+        VERBS[verb][0](words[1:])
+    else:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(VERBS)}"
+        raise arguments.UsageError(f"unknown command {verb!r}, {hint}")
+
+
+def _overview() -> str:
+    lines = [
+        f"  {verb:<10} {str(kind.__doc__).splitlines()[0]}" for verb, (_, kind) in VERBS.items()
+    ]
+    return "\n".join(
+        [
+            "Tally counts, integrates and maximises over exponentially large discrete spaces,",
+            "and says with every number what it guarantees.",
+            "",
+            "usage: tally COMMAND ...",
+            "",
+            *lines,
+            "",
+            "`tally COMMAND --help` explains one; `tally count` alone counts a shipped formula.",
+            f"With {TRACEBACK}=1 in the environment errors show where they come from.",
+        ]
+    )
+
+
+def _parse(kind: type[arguments.T], verb: str, words: Sequence[str]) -> arguments.T:
+    """Parses; a help text is preceded by the methods, which only ``solve`` knows."""
+    text = inspect.cleandoc(str(kind.__doc__))
+    if {"-h", "--help"} & set(words) and verb in ("count", "partition", "marginals", "map"):
+        from experiments import solve
+
+        methods = solve.COUNT_METHODS if verb == "count" else solve.PARTITION_METHODS
+        rows = [f"  {name:<14} {line}" for name, line in methods.items()]
+        text = "\n".join([text, "", "Methods:", *rows])
+    return arguments.parse(kind, verb, words, description=text)
+
+
+def _check_method(method: str, methods: dict[str, str]) -> None:
+    if method not in ("auto", *methods):
+        expected = ", ".join(dict.fromkeys(["auto", *methods]))
+        raise arguments.UsageError(f"--method: expected one of {expected}, given {method!r}")
+
+
+def _read_graph(options: arguments.Graph, methods: dict[str, str]) -> Any:
+    from inference.problems import uai
+
+    _check_method(options.method, methods)
+    evidence = None if options.evidence is None else Path(options.evidence)
+    return uai.read(Path(options.file), evidence)
+
+
+def _graph_options(options: arguments.Graph) -> dict[str, Any]:
+    return {
+        "method": options.method,
+        "seed": options.seed,
+        "timeout": options.timeout,
+        "memory": _bytes(options.memory),
+    }
+
+
+def _bytes(megabytes: int | None) -> int | None:
+    return None if megabytes is None else megabytes * 2**20
+
+
+def _shipped_formula() -> Path:
+    folder = Path(str(importlib.resources.files("experiments") / "data"))
+    formulas = sorted(folder.glob("*.cnf*"))
+    if not formulas:
+        raise arguments.UsageError("this installation has no shipped formula; give a file")
+    return formulas[0]
+
+
+def _clock() -> Callable[[], float]:
+    started = time.perf_counter()
+    return lambda: time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Warnings meant for users become one line each; those for developers stay quiet."""
+
+    def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"tally: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show_warning
+        yield
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError | ImportError):
+        return text or type(error).__name__
+    return f"{type(error).__name__}: {text} ({TRACEBACK}=1 shows where)"
