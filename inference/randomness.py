@@ -18,10 +18,11 @@ def seed_words(key: Any) -> bytes:
     """The bytes a seed stands for, equal on every machine and in every process.
 
     An integer and the key made from it have different bytes; a typed key and its raw form have
-    the same.
+    the same. Bytes stand for themselves, so what was stored derives again.
 
     Args:
-      key: an integer of any size, at least 0, or one JAX key, typed or raw (uint32 [2] or [4]).
+      key: an integer of any size, at least 0, one JAX key, typed or raw (uint32 [2] or [4]), or
+        the bytes of either.
 
     Raises:
       ValueError: it is neither.
@@ -31,6 +32,8 @@ def seed_words(key: Any) -> bytes:
         if number < 0:
             raise ValueError(f"expected a seed of at least 0, given {number}")
         return b"i" + number.to_bytes((number.bit_length() + 7) // 8 or 1, "little")
+    if isinstance(key, bytes):
+        return key
     words = _key_data(key)
     if words is None or words.dtype != np.uint32 or words.shape not in ((2,), (4,)):
         raise ValueError(f"expected an integer seed or one JAX key, given {key!r}")

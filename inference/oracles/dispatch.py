@@ -1,0 +1,67 @@
+"""Many questions to one oracle, here or over any executor: order kept, failures named.
+
+    >>> answers = solve_many(solve_cell, cells, executor=pool, timeout=60)
+    >>> [a.status for a in answers]
+
+An oracle is a function from one task to an ``Answer``. For a pool of processes it must be importable
+by name, and the pool should be spawn-started.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from concurrent import futures
+from typing import Any
+
+from inference import answer
+
+
+def solve_many(
+    oracle: Callable[[Any], answer.Answer],
+    tasks: Iterable[Any],
+    *,
+    executor: futures.Executor | None = None,
+    timeout: float | None = None,
+) -> list[answer.Answer]:
+    """Answers in the order of the tasks.
+
+    Args:
+      oracle: answers one task; what it raises becomes a FAILED answer that names the task.
+      tasks: the questions.
+      executor: where they run; None for this process, one after the other.
+      timeout: seconds for all of them. What has not started by then, or runs in a pool and has not
+        ended, is UNKNOWN; a pool cannot stop a running task, so tasks need limits of their own.
+    """
+    deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+    if executor is None:
+        return [_solve_here(oracle, i, task, deadline) for i, task in enumerate(tasks)]
+    pending = [executor.submit(oracle, task) for task in tasks]
+    try:
+        return [_collect(i, future, deadline) for i, future in enumerate(pending)]
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _solve_here(oracle: Callable, index: int, task: Any, deadline: float) -> answer.Answer:
+    if time.monotonic() >= deadline:
+        return answer.Answer(answer.Status.UNKNOWN, message="not started in time")
+    try:
+        return oracle(task)
+    except Exception as error:  # one broken task must not lose the others
+        return _failure(index, error)
+
+
+def _collect(index: int, future: futures.Future, deadline: float) -> answer.Answer:
+    left = deadline - time.monotonic()
+    try:
+        return future.result(None if left == math.inf else max(0.0, left))
+    except futures.TimeoutError:
+        return answer.Answer(answer.Status.UNKNOWN, message="not finished in time")
+    except Exception as error:
+        return _failure(index, error)
+
+
+def _failure(index: int, error: Exception) -> answer.Answer:
+    message = f"task {index}: {type(error).__name__}: {error}"
+    return answer.Answer(answer.Status.FAILED, message=message)

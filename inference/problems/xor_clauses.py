@@ -1,0 +1,45 @@
+"""Parity constraints as clauses, for solvers without native XORs.
+
+>>> encode([1, 2], True, first_fresh=3)
+([[1, 2], [-1, -2]], 3)
+"""
+
+import itertools
+from collections.abc import Sequence
+
+
+def encode(
+    variables: Sequence[int], rhs: bool, *, first_fresh: int, cut: int = 4
+) -> tuple[list[list[int]], int]:
+    """Clauses that hold exactly where the XOR of ``variables`` equals ``rhs``.
+
+    Longer XORs are cut into a chain of pieces of ``cut`` variables, joined by fresh variables whose
+    values the others determine, so the number of models stays the same.
+
+    Args:
+      variables: distinct positive variables.
+      rhs: the value of their XOR.
+      first_fresh: the first number free for a fresh variable.
+      cut: variables in one piece, at least 3.
+
+    Returns:
+      The clauses and the next free number.
+    """
+    if cut < 3:
+        raise ValueError(f"expected a cut of at least 3, given {cut}")
+    left, clauses = list(variables), []
+    while len(left) > cut:
+        piece, left = left[: cut - 1], [*left[cut - 1 :], first_fresh]
+        clauses += _direct([*piece, first_fresh], False)
+        first_fresh += 1
+    return clauses + _direct(left, rhs), first_fresh
+
+
+def _direct(variables: list[int], rhs: bool) -> list[list[int]]:
+    """One clause for each assignment of the wrong parity, excluding it."""
+    wrong = (
+        bits
+        for bits in itertools.product((False, True), repeat=len(variables))
+        if sum(bits) % 2 != rhs
+    )
+    return [[-v if bit else v for v, bit in zip(variables, bits)] for bits in wrong]
