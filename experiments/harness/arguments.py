@@ -122,14 +122,9 @@ class Show:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """Run an experiment and store its result and figure.
+class RunOptions:
+    """What every run takes besides the fields of its experiment."""
 
-    After the name of an experiment, `tally run NAME --help` lists its own fields as well.
-    """
-
-    name: Positional[Annotated[str, arg(metavar="NAME")]]
-    """As listed by `tally list`."""
     preset: Annotated[str, arg(metavar="smoke|default|paper")] = "default"
     """Where the values of the fields come from that are not given."""
     seed: int = 0
@@ -140,6 +135,17 @@ class Run:
     def check(self) -> None:
         """Raises UsageError for values outside their range."""
         _check_limits(None, None, self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(RunOptions):
+    """Run an experiment and store its result and figure.
+
+    `tally run NAME --help` lists the fields of that experiment as well.
+    """
+
+    name: Positional[Annotated[str, arg(metavar="NAME")]]
+    """As listed by `tally list`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,26 +171,25 @@ def parse(kind: type[T], verb: str, words: Sequence[str], *, description: str = 
     return parsed
 
 
-def parse_run(words: Sequence[str], experiment: registry.Experiment) -> tuple[Run, Any]:
-    """Parses `run NAME ...`: the options of `run`, and the experiment's own fields as a config."""
-    presets = experiment.spec.presets
-    start = Preset()
+def parse_run(words: Sequence[str], experiment: registry.Experiment) -> tuple[RunOptions, Any]:
+    """Parses the words after `run NAME`: its options, and the experiment's fields as a config."""
+    presets, verb = experiment.spec.presets, f"run {experiment.name}"
+    start = Preset()  # the defaults that a help text shows
     if not {"-h", "--help"} & set(words):
-        start = _call_tyro(Preset, "run", words, return_unknown_args=True)[0]
+        start = _call_tyro(Preset, verb, words, return_unknown_args=True)[0]
     if start.preset not in presets:
         raise UsageError(f"--preset: expected one of {', '.join(presets)}, given {start.preset!r}")
     config = presets[start.preset]
     both = dataclasses.make_dataclass(
-        "RunExperiment",
+        "Both",
         [
-            ("run", Annotated[Run, arg(name="")]),
-            ("fields", Annotated[type(config), arg(name=""), tyro.conf.AvoidSubcommands], config),
+            ("options", Annotated[RunOptions, arg(name="")]),
+            ("config", Annotated[type(config), arg(name="")], config),
         ],
     )
-    title = experiment.text.split("\n")[0]
-    parsed = _call_tyro(both, "run", words, description=f"{experiment.name}: {title}")
-    parsed.run.check()
-    return parsed.run, parsed.fields
+    parsed = _call_tyro(both, verb, words, description=experiment.text)
+    parsed.options.check()
+    return parsed.options, parsed.config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +226,7 @@ def _first_rows(box: str) -> str:
                 break
             continue
         rows.append(text)
-    message = " ".join(" ".join(rows).split())
+    message = " ".join(" ".join(rows).split()).removeprefix("Error parsing ")
     return message[:1].lower() + message[1:].rstrip(".")
 
 

@@ -142,10 +142,10 @@ def show(words: Sequence[str]) -> None:
 def run(words: Sequence[str]) -> None:
     """`tally run NAME`"""
     if not words or words[0].startswith("-"):
-        _parse(arguments.Run, "run", words)  # help, or the line saying that a name is missing
+        _parse(arguments.Run, "run", words)  # prints the help, or refuses for want of a name
         raise arguments.UsageError("expected the experiment's name right after `tally run`")
     experiment = registry.load(words[0])
-    options, config = arguments.parse_run(words, experiment)
+    options, config = arguments.parse_run(words[1:], experiment)
     from experiments.harness import output, store
 
     out = Path(options.out)
@@ -286,7 +286,8 @@ def _one_line_warnings() -> Iterator[None]:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
+        reason = error.strerror or type(error).__name__
+        return f"{error.filename}: {reason[:1].lower()}{reason[1:]}"
     text = " ".join(str(error).split())
     if isinstance(error, ValueError | ImportError):
         return text or type(error).__name__

@@ -202,7 +202,7 @@ def _scientific(estimate: Estimate) -> str:
     """Digits of exp(log_value) at any magnitude; floats end at 1e-308 and 1e308."""
     if estimate.log_value == -math.inf:
         return "0"
-    return f"{Decimal(estimate.log_value).exp(_WIDE):.12e}"
+    return f"{Decimal(estimate.log_value).exp(_WIDE):.10e}"
 
 
 def _rounded(log_value: float) -> int:

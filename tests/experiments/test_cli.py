@@ -1,0 +1,328 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import experiments
+from experiments.harness import cli, output
+from inference import answer, estimate
+
+CNF = "p cnf 3 2\n1 2 0\n-1 3 0\n"
+UAI = "MARKOV\n2\n2 3\n1\n2 0 1\n6\n1 2 3 4 5 6\n"
+LN2 = math.log(2.0)
+
+
+def info(**fields):
+    defaults = {"method": "ganak", "status": "done", "oracle_calls": 1, "seed": 0, "message": ""}
+    return SimpleNamespace(**{**defaults, "seconds": 0.1, **fields})
+
+
+@pytest.fixture
+def solve(monkeypatch):
+    """Stands where ``experiments.solve`` stands, and keeps what it was called with."""
+    calls = []
+
+    def stand_in(given):
+        def call(problem, **options):
+            calls.append((problem, options))
+            if isinstance(given, BaseException):
+                raise given
+            return given, info(seed=options["seed"])
+
+        return call
+
+    def answer_with(**given):
+        for name, value in given.items():
+            setattr(fake, name, stand_in(value))
+        return calls
+
+    fake = SimpleNamespace(
+        COUNT_METHODS={"ganak": "exact", "approxmc": "hashing"},
+        PARTITION_METHODS={"elimination": "exact"},
+        answer_with=answer_with,
+    )
+    monkeypatch.setattr(experiments, "solve", fake, raising=False)
+    answer_with(
+        count=estimate.exact_count(4, failure=1e-6),
+        partition=estimate.certain(math.log(21.0), 1e-12),
+        marginals=np.array([[0.25, 0.75, 0.0], [0.2, 0.3, 0.5]]),
+        maximize=answer.Answer(answer.Status.OPTIMAL, LN2, LN2, np.array([[1, 2]])),
+    )
+    return fake
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.cnf").write_text(CNF)
+    (tmp_path / "g.uai").write_text(UAI)
+    return tmp_path
+
+
+def tally(capsys, *words):
+    """Status, lines of standard output, lines of standard error."""
+    status = cli.main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out.splitlines(), err.splitlines()
+
+
+def test_help_and_version(capsys):
+    assert tally(capsys)[:2] == tally(capsys, "--help")[:2]
+    status, out, err = tally(capsys)
+    assert (status, err) == (0, []) and all(any(verb in line for line in out) for verb in cli.VERBS)
+    status, out, err = tally(capsys, "--version")
+    assert (status, err) == (0, []) and out[0].startswith("tally ")
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_help(verb, capsys, solve):
+    status, out, err = tally(capsys, verb, "--help")
+    assert (status, err) == (0, []) and out[0].startswith(f"usage: tally {verb}")
+    if verb in ("count", "partition"):
+        assert any("exact" in line for line in out)
+
+
+def test_count_prints_the_competition_lines(capsys, solve, files):
+    calls = solve.answer_with()
+    status, out, err = tally(capsys, "count", "f.cnf", "--epsilon", "0.3", "--seed", "7")
+    assert (status, err) == (0, [])
+    assert [line for line in out if line.startswith(("s ", "c s"))] == [
+        "s SATISFIABLE",
+        "c s type mc",
+        f"c s log10-estimate {math.log10(4):.15g}",
+        "c s exact arb int 4",
+    ]
+    assert all(line.startswith(("c ", "s ")) for line in out)
+    assert "c problem f.cnf: 3 variables, 2 clauses" in out
+    [(formula, options)] = calls
+    assert formula.num_clauses == 2 and (options["epsilon"], options["seed"]) == (0.3, 7)
+
+
+def test_json_has_exactly_the_documented_keys(capsys, solve, files):
+    out = tally(capsys, "count", "f.cnf", "--json")[1]
+    record = json.loads(out[-1])
+    assert list(record) == [
+        *("problem", "method", "claim", "log2_value", "log2_lower", "log2_upper"),
+        *("failure_lower", "failure_upper", "count", "seconds", "oracle_calls", "seed", "status"),
+    ]
+    assert (record["problem"], record["method"], record["claim"]) == ("f.cnf", "ganak", "probable")
+    assert record["count"] == "4" and record["status"] == "done"
+    assert record["log2_lower"] <= 2.0 <= record["log2_upper"]
+    assert out[:-1] != [] and "s SATISFIABLE" in out
+
+
+def test_huge_counts_are_printed_in_full(capsys, solve, files):
+    solve.answer_with(count=estimate.exact_count(10**20000))
+    out = tally(capsys, "count", "f.cnf", "--json")[1]
+    assert f"c s exact arb int 1{'0' * 20000}" in out
+    assert json.loads(out[-1])["count"] == "1" + "0" * 20000
+
+
+def test_partition_marginals_and_map(capsys, solve, files):
+    status, out, err = tally(capsys, "partition", "g.uai", "--json")
+    assert (status, err) == (0, []) and out[-3] == "PR"
+    assert math.isclose(float(out[-2]), math.log10(21))
+    assert json.loads(out[-1])["claim"] == "certain"
+    assert any(line.startswith("log2 Z") for line in out)
+    status, out, err = tally(capsys, "marginals", "g.uai")
+    assert out[-2:] == ["MAR", "2 2 0.25 0.75 3 0.2 0.3 0.5"]
+    assert json.loads(tally(capsys, "marginals", "g.uai", "--json")[1][-1])["marginals"] == [
+        [0.25, 0.75],
+        [0.2, 0.3, 0.5],
+    ]
+    assert tally(capsys, "map", "g.uai")[1][-2:] == ["MPE", "2 1 2"]
+    record = json.loads(tally(capsys, "map", "g.uai", "--json")[1][-1])
+    assert record["assignment"] == [1, 2] and record["log2_value"] == pytest.approx(1.0)
+
+
+def test_map_without_an_answer(capsys, solve, files):
+    solve.answer_with(maximize=answer.Answer(answer.Status.UNKNOWN))
+    status, out, err = tally(capsys, "map", "g.uai", "--json")
+    record = json.loads(out[-1])
+    assert (record["assignment"], record["log2_value"], record["log2_upper"]) == (
+        *(None, "-inf", "inf"),
+    )
+
+
+BAD = [
+    "count nowhere.cnf",
+    "count .",
+    "count empty.cnf",
+    "count wrong.cnf",
+    "count f.cnf g.cnf",
+    "count f.cnf --method magic",
+    "count f.cnf --epsilon 0",
+    "count f.cnf --epsilon nan",
+    "count f.cnf --epsilon many",
+    "count f.cnf --delta 0",
+    "count f.cnf --delta 1",
+    "count f.cnf --timeout 0",
+    "count f.cnf --timeout nan",
+    "count f.cnf --jobs 0",
+    "count f.cnf --memory 0",
+    "count f.cnf --seed -1",
+    "count f.cnf --seed 4294967296",
+    "count f.cnf --seed 1.5",
+    "count f.cnf --epsilom 0.8",
+    "count f.cnf --epsilon",
+    "partition",
+    "partition nowhere.uai",
+    "partition empty.cnf",
+    "partition g.uai --evidence nowhere.evid",
+    "partition g.uai --evidence wrong.evid",
+    "partition g.uai --method magic",
+    "marginals f.cnf",
+    "map f.cnf",
+    "cuont",
+    "--frobnicate",
+    "list everything",
+    "show",
+    "show nothing",
+    "run",
+    "run nothing",
+    "run --preset smoke",
+    "run stand_in --preset vast",
+    "run stand_in --fields 3",
+    "run stand_in --n many",
+    "run stand_in again",
+    "run stand_in --sizes 1 x",
+    "run stand_in --preset",
+    "run stand_in --seed -1",
+    "run stand_in --preset smoke --out f.cnf",
+    "run stand_in --preset smoke --loud",
+    "plot",
+    "plot nowhere",
+    "plot .",
+    "plot f.cnf",
+]
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_commands_end_in_one_line(command, capsys, solve, files, stand_in):
+    (files / "empty.cnf").write_text("")
+    (files / "wrong.cnf").write_text("p cnf 2 1\n1 3 0\n")
+    (files / "wrong.evid").write_text("1 1 9\n")
+    status, out, err = tally(capsys, *command.split())
+    assert status == 2 and out == []
+    assert len(err) == 1 and err[0].startswith("tally: error: ") and len(err[0]) > 25
+    assert "│" not in err[0] and "Traceback" not in err[0]
+
+
+def test_refusals_of_the_solver_are_one_line_too(capsys, solve, files):
+    solve.answer_with(count=ValueError("approxmc takes\nno weights"))
+    assert tally(capsys, "count", "f.cnf")[2] == ["tally: error: approxmc takes no weights"]
+    solve.answer_with(count=ZeroDivisionError("by zero"))
+    [line] = tally(capsys, "count", "f.cnf")[2]
+    assert line.startswith("tally: error: ZeroDivisionError: by zero")
+
+
+def test_tracebacks_can_be_asked_for(capsys, solve, files, monkeypatch):
+    monkeypatch.setenv(cli.TRACEBACK, "1")
+    solve.answer_with(count=ZeroDivisionError("by zero"))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["count", "f.cnf"])
+
+
+def test_an_interrupt_is_one_line(capsys, solve, files):
+    solve.answer_with(count=KeyboardInterrupt())
+    assert tally(capsys, "count", "f.cnf") == (130, [], ["tally: interrupted"])
+
+
+def test_warnings_are_one_line(capsys, solve, files):
+    (files / "f.cnf").write_text("p cnf 3 5\n1 2 0\n")
+    status, out, err = tally(capsys, "count", "f.cnf")
+    assert status == 0 and len(err) == 1 and err[0].startswith("tally: warning: f.cnf:1")
+
+
+def test_experiments_run_and_plot(capsys, files, stand_in):
+    assert any(line.startswith("stand_in") for line in tally(capsys, "list")[1])
+    assert "preset paper: n=9" in "\n".join(tally(capsys, "show", "stand_in")[1])
+    help_text = "\n".join(tally(capsys, "run", "stand_in", "--help")[1])
+    assert "how many rows" in help_text and "--preset" in help_text and "Nobody" not in help_text
+    words = "run stand_in --preset smoke --scale -2.5 --sizes 3 4 5 --seed 9 --out there".split()
+    status, out, err = tally(capsys, *words)
+    assert (status, err) == (0, [])
+    folder = files / out[-1]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["config"] == {"n": 2, "scale": -2.5, "sizes": [3, 4, 5], "loud": False}
+    assert folder.name.endswith("-s9") and folder.parent == files / "there" / "stand_in"
+    first = (folder / "figure.png").read_bytes()
+    (folder / "figure.png").unlink()
+    assert tally(capsys, "plot", out[-1]) == (0, [f"{out[-1]}/figure.png"], [])
+    assert (folder / "figure.png").read_bytes() == first
+    assert tally(capsys, "plot", f"{out[-1]}/config.json", "--out", "f.svg")[0] == 0
+    assert "<svg" in (files / "f.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "fields", "expected"),
+    [
+        (estimate.exact_count(0), {}, "UNSATISFIABLE unsatisfiable"),
+        (estimate.exact_count(5), {}, "SATISFIABLE done"),
+        (estimate.Estimate(3.0), {}, "SATISFIABLE done"),
+        (estimate.bounded(0, -math.inf, 9.0, 0, 0), {"status": "timeout"}, "UNKNOWN timeout"),
+        (estimate.bounded(1, 0.5, 9.0, 0, 0), {"status": "timeout"}, "SATISFIABLE timeout"),
+        (estimate.Estimate(-math.inf), {"status": "interrupted"}, "UNKNOWN interrupted"),
+    ],
+)
+def test_verdicts(given, fields, expected):
+    words = output.satisfiable(given, info(**fields)), output.status(given, info(**fields))
+    assert " ".join(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (estimate.exact_count(96), "exact count, certain"),
+        (estimate.exact_count(0), "exact count, certain"),
+        (
+            estimate.exact_count(96, failure=1e-6),
+            "exact count; wrong on either side with probability at most 1e-06",
+        ),
+        (
+            estimate.bounded(4 * LN2, 3 * LN2, 5 * LN2, 0.1, 0.2),
+            "the count lies within [2^3, 2^5]; wrong below with probability at most 0.1 and "
+            "above with probability at most 0.2",
+        ),
+        (estimate.bounded(0, -math.inf, 5 * LN2, 0, 0), "the count lies within [0, 2^5], certain"),
+        (estimate.Estimate(1.0), "none; the count may be anything"),
+    ],
+)
+def test_guarantees_in_words(given, text):
+    assert output.guarantee(given, "", "count") == text
+
+
+def test_values_of_any_magnitude():
+    def line(log_value, weighted):
+        return output._value_line(estimate.certain(log_value, 1.0), weighted)
+
+    text = "approx double prec-sci"
+    assert line(math.log(2.5) - 580 * math.log(10), True) == f"{text} 2.5000000000e-580"
+    assert line(math.log(2.5) + 1e7 * math.log(10), True).endswith("e+10000000")
+    assert line(-math.inf, True) == "exact double prec-sci 0"
+    assert line(math.log(1000), False) == "approx arb int 1000"
+    digits = line(300 * LN2, False).split()[-1]
+    assert abs(int(digits) / 2**300 - 1) < 1e-12
+
+
+def test_a_reader_who_leaves_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "experiments", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_packages_of_others_are_noticed(tmp_path):
+    (tmp_path / "inference").mkdir()
+    (tmp_path / "inference" / "__init__.py").write_text("")
+    command = [sys.executable, "-m", "experiments", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("tally: error: expected the package")
+    assert done.stderr.count("\n") == 1
