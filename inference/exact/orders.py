@@ -1,0 +1,163 @@
+"""Elimination orders: which variable to sum out next, chosen greedily.
+
+    >>> path = [{1}, {0, 2}, {1}]
+    >>> min_fill(path, [2, 2, 2])
+    [0, 1, 2]
+
+Every order function takes the neighbours of each variable and the numbers of states, and returns a
+permutation. Finding the best order is NP-hard. ``min_fill``, ``min_degree`` and ``min_size`` are
+rules of thumb (Kjaerulff, "Triangulation of graphs - algorithms giving small total state space",
+1990); ``min_frontier`` sweeps through the graph, which on an n by n grid has width n where
+``min_fill`` has 1.4 n; ``best`` tries all four.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Order = Callable[[Sequence[set[int]], Sequence[int]], list[int]]
+
+
+def min_fill(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
+    """Eliminates a variable whose neighbours lack the fewest edges among themselves."""
+    return greedy(neighbours, num_states, lambda fill, degree, log_size: (fill, log_size))
+
+
+def min_degree(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
+    """Eliminates a variable with the fewest neighbours."""
+    return greedy(neighbours, num_states, lambda fill, degree, log_size: (degree, log_size))
+
+
+def min_size(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
+    """Eliminates a variable whose elimination makes the smallest table."""
+    return greedy(neighbours, num_states, lambda fill, degree, log_size: (log_size, fill))
+
+
+def min_frontier(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
+    """Sweeps: eliminates the variable on the frontier that adds the fewest others to it.
+
+    The frontier are the variables left that have had a neighbour eliminated; the oldest wins ties.
+    """
+    seen: set[int] = set()
+    frontier: dict[int, None] = {}  # in order of arrival
+    order = []
+    for start in sorted(range(len(neighbours)), key=lambda v: len(neighbours[v])):
+        if start in seen:
+            continue
+        frontier[start] = None
+        seen.add(start)
+        while frontier:
+            v = min(frontier, key=lambda v: len(neighbours[v] - seen))
+            del frontier[v]
+            order.append(v)
+            arriving = sorted(neighbours[v] - seen)
+            frontier.update(dict.fromkeys(arriving))
+            seen.update(arriving)
+    return order
+
+
+def cheapest(*order_fns: Order) -> Order:
+    """The order function that returns, of several orders, one with the fewest table entries."""
+
+    def best_of(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
+        orders = (order_fn(neighbours, num_states) for order_fn in order_fns)
+        return min(orders, key=lambda order: _num_entries(neighbours, num_states, order))
+
+    return best_of
+
+
+#: The cheapest of the four rules, which wins on different families of models.
+best = cheapest(min_fill, min_degree, min_size, min_frontier)
+
+
+def cliques(neighbours: Sequence[set[int]], order: Sequence[int]) -> list[list[int]]:
+    """The variables of each table that an elimination makes, [V] lists, in order of elimination.
+
+    Each list begins with the variable that is eliminated; the others are those of the message.
+    """
+    position = {v: at for at, v in enumerate(order)}
+    pending: list[set[int]] = [set() for _ in order]  # messages that arrive at each position
+    result = []
+    for at, v in enumerate(order):
+        later = pending[at] | {position[u] for u in neighbours[v] if position[u] > at}
+        later.discard(at)
+        pending[at] = set()
+        if later:
+            pending[min(later)] |= later
+        result.append([v, *(order[u] for u in sorted(later))])
+    return result
+
+
+def _num_entries(
+    neighbours: Sequence[set[int]], num_states: Sequence[int], order: Sequence[int]
+) -> int:
+    return sum(math.prod(num_states[u] for u in clique) for clique in cliques(neighbours, order))
+
+
+def greedy(
+    neighbours: Sequence[set[int]],
+    num_states: Sequence[int],
+    score: Callable[[int, int, float], Any],
+) -> list[int]:
+    """Eliminates, again and again, a variable of least score.
+
+    Args:
+      neighbours: the variables that share a factor with each variable.
+      num_states: the number of states of each variable.
+      score: function of the edges an elimination adds, the number of neighbours left, and the
+        logarithm of the size of the table over the variable and them.
+    """
+    adjacent = [set(others) for others in neighbours]
+    logs = [math.log(size) for size in num_states]
+    log_size = [logs[v] + sum(logs[u] for u in adjacent[v]) for v in range(len(logs))]
+    fill = [_missing_edges(v, adjacent) for v in range(len(adjacent))]
+
+    def entry(v: int) -> tuple[Any, int]:
+        return score(fill[v], len(adjacent[v]), round(log_size[v], 9)), v
+
+    current = [entry(v) for v in range(len(adjacent))]
+    heap, order = list(current), []
+    heapq.heapify(heap)
+    while heap:
+        best = heapq.heappop(heap)
+        v = best[1]
+        if best is not current[v]:
+            continue  # an older score of the same variable, or one that is gone
+        order.append(v)
+        for u in _eliminate(v, adjacent, fill, log_size, logs):
+            current[u] = entry(u)
+            heapq.heappush(heap, current[u])
+    return order
+
+
+def _missing_edges(v: int, adjacent: list[set[int]]) -> int:
+    around = adjacent[v]
+    present = sum(len(adjacent[u] & around) for u in around)
+    return (len(around) * (len(around) - 1) - present) // 2
+
+
+def _eliminate(
+    v: int, adjacent: list[set[int]], fill: list[int], log_size: list[float], logs: list[float]
+) -> set[int]:
+    """Joins the neighbours of v, removes v, and returns the variables whose figures changed."""
+    around, changed = adjacent[v], set(adjacent[v])
+    for u in around:
+        adjacent[u].discard(v)
+        log_size[u] -= logs[v]
+        fill[u] -= len(adjacent[u] - around)  # pairs (v, w) that were not joined
+    for u in around:
+        for w in around - adjacent[u]:
+            if w <= u:
+                continue
+            common = adjacent[u] & adjacent[w]
+            fill[u] += len(adjacent[u]) - len(common)
+            fill[w] += len(adjacent[w]) - len(common)
+            for x in common:
+                fill[x] -= 1
+            changed |= common
+            adjacent[u].add(w)
+            adjacent[w].add(u)
+            log_size[u] += logs[w]
+            log_size[w] += logs[u]
+    return changed
