@@ -38,7 +38,7 @@ class Count:
     file: Positional[Annotated[str | None, arg(metavar="[FILE]")]] = None
     """DIMACS CNF, also .gz, .xz or .bz2; - reads standard input; without it, a shipped formula."""
     method: Annotated[str, arg(metavar="NAME")] = "auto"
-    """auto, or a method listed above."""
+    """A method listed above."""
     epsilon: float = 0.8
     """Approximate answers: within a factor 1 + epsilon either way ..."""
     delta: float = 0.2
@@ -47,8 +47,6 @@ class Count:
     """Equal seeds give equal answers."""
     timeout: Limit = None
     """Stop then, and print the best valid answer so far."""
-    jobs: int = 1
-    """Processes for independent rounds."""
     memory: Megabytes = None
     """Memory limit of solver processes."""
     ignore_weights: bool = False
@@ -65,28 +63,36 @@ class Count:
             raise UsageError(f"--epsilon: expected a number above 0, given {self.epsilon}")
         if not 0.0 < self.delta < 1.0:
             raise UsageError(f"--delta: expected a number between 0 and 1, given {self.delta}")
-        if self.jobs < 1:
-            raise UsageError(f"--jobs: expected 1 or more, given {self.jobs}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Graph:
-    """What every question about a graphical model takes."""
+class Marginals:
+    """Compute the marginal distribution of every variable of a graphical model."""
 
     file: Positional[Annotated[str, arg(metavar="FILE")]]
     """UAI model, MARKOV or BAYES."""
     evidence: Annotated[str | None, arg(metavar="FILE")] = None
     """UAI evidence file."""
     method: Annotated[str, arg(metavar="NAME")] = "auto"
-    """auto, or a method listed above."""
+    """A method listed above."""
     seed: int = 0
     """Equal seeds give equal answers."""
-    timeout: Limit = None
-    """Stop then, and print the best valid answer so far."""
     memory: Megabytes = None
-    """Memory to use at most."""
+    """Memory the tables may take."""
     json: bool = False
     """Print one JSON object on the last line."""
+
+    def check(self) -> None:
+        """Raises UsageError for values outside their range."""
+        _check_limits(None, self.memory, self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition(Marginals):
+    """Compute log Z of a graphical model, with what is guaranteed."""
+
+    timeout: Limit = None
+    """Stop then, and print the best valid answer so far."""
 
     def check(self) -> None:
         """Raises UsageError for values outside their range."""
@@ -94,17 +100,7 @@ class Graph:
 
 
 @dataclasses.dataclass(frozen=True)
-class Partition(Graph):
-    """Compute log Z of a graphical model, with what is guaranteed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Marginals(Graph):
-    """Compute the marginal distribution of every variable of a graphical model."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Map(Graph):
+class Map(Partition):
     """Find a most probable assignment of a graphical model."""
 
 

@@ -67,7 +67,6 @@ def count(words: Sequence[str]) -> None:
         delta=options.delta,
         seed=options.seed,
         timeout=options.timeout,
-        jobs=options.jobs,
         memory=_bytes(options.memory),
     )
     seconds = clock()
@@ -84,7 +83,7 @@ def partition(words: Sequence[str]) -> None:
     from experiments import solve
 
     graph = _read_graph(options, solve.PARTITION_METHODS)
-    estimate, info = solve.partition(graph, **_graph_options(options))
+    estimate, info = solve.partition(graph, timeout=options.timeout, **_shared(options))
     seconds = clock()
     from experiments.harness import output
 
@@ -98,7 +97,7 @@ def marginals(words: Sequence[str]) -> None:
     from experiments import solve
 
     graph = _read_graph(options, solve.PARTITION_METHODS)
-    probabilities, info = solve.marginals(graph, **_graph_options(options))
+    probabilities, info = solve.marginals(graph, **_shared(options))
     seconds = clock()
     from experiments.harness import output
 
@@ -112,7 +111,7 @@ def maximize(words: Sequence[str]) -> None:
     from experiments import solve
 
     graph = _read_graph(options, solve.PARTITION_METHODS)
-    best, info = solve.maximize(graph, **_graph_options(options))
+    best, info = solve.maximize(graph, timeout=options.timeout, **_shared(options))
     seconds = clock()
     from experiments.harness import output
 
@@ -231,12 +230,12 @@ def _parse(kind: type[arguments.T], verb: str, words: Sequence[str]) -> argument
 
 
 def _check_method(method: str, methods: dict[str, str]) -> None:
-    if method not in ("auto", *methods):
-        expected = ", ".join(dict.fromkeys(["auto", *methods]))
+    if method not in methods:
+        expected = ", ".join(methods)
         raise arguments.UsageError(f"--method: expected one of {expected}, given {method!r}")
 
 
-def _read_graph(options: arguments.Graph, methods: dict[str, str]) -> Any:
+def _read_graph(options: arguments.Marginals, methods: dict[str, str]) -> Any:
     from inference.problems import uai
 
     _check_method(options.method, methods)
@@ -244,13 +243,10 @@ def _read_graph(options: arguments.Graph, methods: dict[str, str]) -> Any:
     return uai.read(Path(options.file), evidence)
 
 
-def _graph_options(options: arguments.Graph) -> dict[str, Any]:
-    return {
-        "method": options.method,
-        "seed": options.seed,
-        "timeout": options.timeout,
-        "memory": _bytes(options.memory),
-    }
+def _shared(options: arguments.Marginals) -> dict[str, Any]:
+    """What all questions about graphical models take."""
+    memory = _bytes(options.memory)
+    return {"method": options.method, "seed": options.seed, "memory": memory}
 
 
 def _bytes(megabytes: int | None) -> int | None:
@@ -268,6 +264,23 @@ def _shipped_formula() -> Path:
 def _clock() -> Callable[[], float]:
     started = time.perf_counter()
     return lambda: time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Shows finished and all rounds on a terminal; where no one watches, None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    import tqdm
+
+    with tqdm.tqdm(unit="round", leave=False) as bar:
+
+        def show_rounds(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show_rounds
 
 
 @contextlib.contextmanager

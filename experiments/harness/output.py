@@ -70,7 +70,7 @@ def print_marginals(
     if as_json:
         # What lies past a variable's number of states is padding.
         rows = [row[:size].tolist() for row, size in zip(marginals, graph.num_states)]
-        print_object(problem=problem, marginals=rows, **_how(info, seconds))
+        print_object(problem=problem, **_how(info, seconds), marginals=rows)
 
 
 def print_map(
@@ -88,7 +88,7 @@ def print_map(
         print(uai.assignment_text(best.assignments[0]), end="")
     if as_json:
         bounds = {"log2_value": value / LN2, "log2_upper": float(best.bound) / LN2}
-        print_object(problem=problem, assignment=states, **bounds, **_how(info, seconds))
+        print_object(problem=problem, **_how(info, seconds), **bounds, assignment=states)
 
 
 def print_result(result: registry.Result) -> None:
@@ -146,7 +146,8 @@ def guarantee(estimate: Estimate, method: str, what: str) -> str:
     if estimate.claim is Claim.EXPECTED:
         return f"in expectation over the seed, log2 of the {what} lies in [{low}, {high}]"
     exact = is_exact(estimate)
-    where = f"exact {what}" if exact else f"the {what} lies within [2^{low}, 2^{high}]"
+    rounded = "" if estimate.count is not None else " up to rounding"
+    where = f"exact {what}{rounded}" if exact else f"the {what} lies within [2^{low}, 2^{high}]"
     where = where.replace("2^-inf", "0").replace("2^inf", "inf")
     if estimate.claim is Claim.CERTAIN:
         return f"{where}, certain"
@@ -174,9 +175,11 @@ def _print_model(problem: str, graph: Any) -> None:
 
 def _print_how(prefix: str, info: Any, outcome: str, seconds: float) -> None:
     calls = f", {info.oracle_calls} oracle calls" if info.oracle_calls else ""
-    print(f"{prefix}method {info.method}, {outcome}, {seconds:.2f} s{calls}, seed {info.seed}")
+    print(
+        f"{prefix}method{' ' if prefix else '    '}{info.method}, {outcome}, {seconds:.2f} s{calls}, seed {info.seed}"
+    )
     if info.message:
-        print(f"{prefix}note {info.message}")
+        print(f"{prefix}note{' ' if prefix else '      '}{info.message}")
 
 
 def _how(info: Any, seconds: float) -> dict[str, Any]:

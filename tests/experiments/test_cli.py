@@ -42,8 +42,8 @@ def solve(monkeypatch):
         return calls
 
     fake = SimpleNamespace(
-        COUNT_METHODS={"ganak": "exact", "approxmc": "hashing"},
-        PARTITION_METHODS={"elimination": "exact"},
+        COUNT_METHODS={"auto": "any", "ganak": "exact", "approxmc": "hashing"},
+        PARTITION_METHODS={"auto": "any", "elimination": "exact"},
         answer_with=answer_with,
     )
     monkeypatch.setattr(experiments, "solve", fake, raising=False)
@@ -163,7 +163,8 @@ BAD = [
     "count f.cnf --delta 1",
     "count f.cnf --timeout 0",
     "count f.cnf --timeout nan",
-    "count f.cnf --jobs 0",
+    "partition g.uai --timeout -1",
+    "map g.uai --timeout 0",
     "count f.cnf --memory 0",
     "count f.cnf --seed -1",
     "count f.cnf --seed 4294967296",
