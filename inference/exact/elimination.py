@@ -13,15 +13,17 @@ does not fit is refused as ``TooWide``. All is numpy float64 in log space withou
 except ``compile_log_partition``, for repeats, batches and gradients.
 """
 
+import functools
 import math
+import operator
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from inference import answer, estimate
-from inference.exact import orders
+from inference.exact import bucket_tree, orders
 from inference.problems import factor_graph
 
 Reduce = Callable[[np.ndarray, np.ndarray], Any]  # (table [S, ...], out [...]); spoils the table
@@ -59,30 +61,6 @@ class Info(NamedTuple):
     log_value: float
 
 
-class _Plan(NamedTuple):
-    """Who is eliminated when. Variables are named by position: 0 is eliminated first."""
-
-    order: tuple[int, ...]  # variable by position
-    sizes: list[int]  # states by position
-    cliques: list[list[int]]  # increasing positions; [0] is eliminated, [1:] is its message
-
-    @property
-    def width(self) -> int:
-        return max((len(clique) - 1 for clique in self.cliques), default=0)
-
-    def entries(self, positions: Sequence[int]) -> int:
-        return math.prod(self.sizes[at] for at in positions)
-
-
-class _Model(NamedTuple):
-    """A factor graph without its impossible states, ready for elimination."""
-
-    plan: _Plan
-    factors: list[tuple[list[int], np.ndarray]]  # increasing positions; axes in the same order
-    constant: float
-    states: list[np.ndarray]  # the states left, by variable
-
-
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
@@ -95,9 +73,8 @@ def log_partition(
       TooWide: the tables need more than ``memory_limit`` bytes.
     """
     start = time.perf_counter()
-    model = _prepare(graph, order_fn)
-    needed = _sweep_bytes(model)
-    _check_memory(model.plan, needed, memory_limit)
+    model = bucket_tree.prepare(graph, order_fn)
+    needed = _check_memory(model, model.plan.peak_entries, memory_limit)
     log_value, _, _ = _upward(model, _log_sum, keep=False)
     result = estimate.certain(log_value, _rounding_error(model, log_value))
     seconds = time.perf_counter() - start
@@ -116,12 +93,11 @@ def marginals(
       TooWide: the tables need more than ``memory_limit`` bytes.
     """
     start = time.perf_counter()
-    model = _prepare(graph, order_fn)
+    model = bucket_tree.prepare(graph, order_fn)
     plan = model.plan
-    largest = max((plan.entries(clique) for clique in plan.cliques), default=0)
-    # Messages, their probabilities, and one table with its running sum.
-    needed = _factor_bytes(model) + 16 * _message_entries(plan) + 16 * largest
-    _check_memory(plan, needed, memory_limit)
+    largest = max(map(plan.entries, plan.cliques), default=0)
+    # The messages, their probabilities, and the table of a bucket with the sum it passes on.
+    needed = _check_memory(model, 2 * plan.message_entries + 2 * largest, memory_limit)
     log_value, buckets, messages = _upward(model, _log_sum, keep=True)
     probabilities = np.zeros(graph.log_unary.shape)
     if log_value > -np.inf:
@@ -146,9 +122,9 @@ def maximize(
       TooWide: the tables need more than ``memory_limit`` bytes.
     """
     start = time.perf_counter()
-    model = _prepare(graph, order_fn)
+    model = bucket_tree.prepare(graph, order_fn)
     plan = model.plan
-    _check_memory(plan, _factor_bytes(model) + 8 * _message_entries(plan), memory_limit)
+    _check_memory(model, plan.message_entries, memory_limit)
     log_value, buckets, _ = _upward(model, _maximum, keep=True)
     if log_value == -np.inf:
         seconds = time.perf_counter() - start
@@ -184,96 +160,48 @@ def compile_log_partition(
     import jax
     import jax.numpy as jnp
 
+    sizes = graph.num_states.tolist()
     scopes = [[v] for v in range(graph.num_variables)]
     scopes += [scope for group in graph.groups for scope in group.variables.tolist()]
-    plan = _plan(scopes, graph.num_states.tolist(), order_fn)
-    _check_memory(plan, 8 * sum(map(plan.entries, plan.cliques)), memory_limit)
-    shapes = jax.tree.map(np.shape, graph)
-
-    def log_sum(table: Any) -> Any:
-        shift = jax.lax.stop_gradient(jnp.max(table, axis=0))
-        shift = jnp.maximum(shift, jnp.finfo(table.dtype).min)
-        total = jnp.sum(jnp.exp(table - shift), axis=0)
-        # The inner where keeps the gradient of log away from 0, where it would be inf * 0 = NaN.
-        return jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + shift, -jnp.inf)
+    plan = bucket_tree.make_plan(scopes, sizes, order_fn)
+    needed = 8 * sum(map(plan.entries, plan.cliques))
+    if needed > memory_limit:
+        raise TooWide(plan.width, needed, memory_limit)
+    expected = jax.tree.map(np.shape, graph)
 
     def compiled_log_partition(graph: factor_graph.FactorGraph) -> Any:
-        if jax.tree.map(np.shape, graph) != shapes:
-            raise ValueError(f"expected the shapes {shapes}, given another structure")
-        tables = [jnp.asarray(graph.log_unary)[v, :s] for v, s in enumerate(sizes)]
+        given = jax.tree.map(np.shape, graph)
+        if given != expected:
+            raise ValueError(f"expected a graph of shapes {expected}, given {given}")
+        tables = [jnp.asarray(graph.log_unary)[v, :size] for v, size in enumerate(sizes)]
         tables += [table for group in graph.groups for table in jnp.asarray(group.log_potentials)]
+        buckets = bucket_tree.fill(plan, scopes, tables)
         total = jnp.asarray(graph.log_constant)
-        buckets = _fill_buckets(plan, scopes, tables)
         for clique, bucket in zip(plan.cliques, buckets, strict=True):
-            message = log_sum(sum(_aligned(plan, clique, scope, t) for scope, t in bucket))
+            aligned = [bucket_tree.aligned(plan, clique, *item) for item in bucket]
+            message = _traced_log_sum(functools.reduce(operator.add, aligned))
             if len(clique) > 1:
                 buckets[clique[1]].append((clique[1:], message))
             else:
                 total = total + message
         return jnp.where(total > -jnp.inf, total, -jnp.inf)  # cuts the gradient where Z = 0
 
-    sizes = graph.num_states.tolist()
     return jax.jit(compiled_log_partition)
 
 
-def _prepare(graph: factor_graph.FactorGraph, order_fn: orders.Order) -> _Model:
-    """Leaves out states of weight zero, and variables with a single state from every table."""
-    states = [np.flatnonzero(row > -np.inf) for row in np.asarray(graph.log_unary)]
-    constants = [float(graph.log_constant)]
-    if not all(len(left) for left in states):
-        constants.append(-np.inf)
-        states = [left if len(left) else np.zeros(1, dtype=np.int64) for left in states]
-    whole = [len(left) == size for left, size in zip(states, graph.num_states, strict=True)]
-    given = [([v], graph.log_unary[v, :size]) for v, size in enumerate(graph.num_states)]
-    for group in graph.groups:
-        given.extend(zip(group.variables.tolist(), group.log_potentials, strict=True))
-    scopes, tables = [], []
-    for scope, table in given:
-        if not all(whole[v] for v in scope):
-            table = table[np.ix_(*(states[v] for v in scope))]
-        scope = [v for v in scope if len(states[v]) > 1]
-        if scope:
-            scopes.append(scope)
-            tables.append(table.reshape([len(states[v]) for v in scope]))
-        else:
-            constants.append(table.item())
-    plan = _plan(scopes, [len(left) for left in states], order_fn)
-    factors = [item for bucket in _fill_buckets(plan, scopes, tables) for item in bucket]
-    return _Model(plan, factors, math.fsum(constants), states)
+def _traced_log_sum(table: Any) -> Any:
+    """As ``_log_sum``, for traced tables, without NaN in the gradient."""
+    import jax
+    import jax.numpy as jnp
+
+    shift = jax.lax.stop_gradient(jnp.max(table, axis=0))
+    shift = jnp.maximum(shift, jnp.finfo(table.dtype).min)
+    total = jnp.sum(jnp.exp(table - shift), axis=0)
+    # The inner where keeps the derivative of log away from 0, where it makes inf * 0 = NaN.
+    return jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + shift, -jnp.inf)
 
 
-def _plan(scopes: list[list[int]], num_states: list[int], order_fn: orders.Order) -> _Plan:
-    neighbours: list[set[int]] = [set() for _ in num_states]
-    for scope in scopes:
-        for v in scope:
-            neighbours[v].update(scope)
-    for v, around in enumerate(neighbours):
-        around.discard(v)
-    order = order_fn(neighbours, num_states)
-    position = {v: at for at, v in enumerate(order)}
-    cliques = [[position[v] for v in clique] for clique in orders.cliques(neighbours, order)]
-    return _Plan(tuple(order), [num_states[v] for v in order], cliques)
-
-
-def _fill_buckets(plan: _Plan, scopes: list[list[int]], tables: Sequence[Any]) -> list[list]:
-    """The factors by the position that eliminates them, their axes in order of elimination."""
-    position = {v: at for at, v in enumerate(plan.order)}
-    buckets: list[list] = [[] for _ in plan.order]
-    for scope, table in zip(scopes, tables, strict=True):
-        positions = [position[v] for v in scope]
-        axes = sorted(range(len(positions)), key=positions.__getitem__)
-        positions.sort()
-        buckets[positions[0]].append((positions, table.transpose(axes)))
-    return buckets
-
-
-def _aligned(plan: _Plan, clique: list[int], scope: list[int], table: Any) -> Any:
-    """The table with an axis of length 1 for each variable of the clique it does not have."""
-    there = set(scope)
-    return table.reshape([plan.sizes[at] if at in there else 1 for at in clique])
-
-
-def _upward(model: _Model, reduce_fn: Reduce, *, keep: bool) -> tuple[float, list, list]:
+def _upward(model: bucket_tree.Model, reduce_fn: Reduce, *, keep: bool) -> tuple[float, list, list]:
     """Eliminates all variables: the value, and with ``keep`` the buckets and the messages."""
     plan, constants = model.plan, [model.constant]
     buckets: list[list] = [[] for _ in plan.order]
@@ -296,10 +224,14 @@ def _upward(model: _Model, reduce_fn: Reduce, *, keep: bool) -> tuple[float, lis
     return math.fsum(constants), buckets, messages
 
 
-def _eliminate(plan: _Plan, clique: list[int], bucket: list, reduce_fn: Reduce) -> np.ndarray:
+def _eliminate(
+    plan: bucket_tree.Plan, clique: list[int], bucket: list, reduce_fn: Reduce
+) -> np.ndarray:
     """The message of a bucket, made block by block so that only the message takes memory."""
     shape = [plan.sizes[at] for at in clique]
-    tables = sorted((_aligned(plan, clique, *item) for item in bucket), key=lambda t: t.size)
+    tables = sorted(
+        (bucket_tree.aligned(plan, clique, *item) for item in bucket), key=lambda t: t.size
+    )
     while len(tables) > 2 and 16 * tables[0].size * tables[1].size <= _BLOCK:
         tables[:2] = [tables[0] + tables[1]]  # small ones first: fewer passes over the large
     head, entries = 1, math.prod(shape)
@@ -344,7 +276,7 @@ def _maximum(table: np.ndarray, out: np.ndarray) -> None:
     np.max(table, axis=0, out=out)
 
 
-def _downward(plan: _Plan, buckets: list[list], messages: list[Any]) -> list[np.ndarray]:
+def _downward(plan: bucket_tree.Plan, buckets: list[list], messages: list[Any]) -> list[np.ndarray]:
     """Marginals by position, from the kept upward pass, which is consumed.
 
     Pr(clique) = Pr(message variables) exp(sum of tables - message), the last variable first; what
@@ -362,7 +294,7 @@ def _downward(plan: _Plan, buckets: list[list], messages: list[Any]) -> list[np.
         if not buckets[at]:
             continue
         joint = np.zeros([plan.sizes[other] for other in clique])
-        _add_up([joint, *(_aligned(plan, clique, *item) for item in buckets[at])], joint)
+        _add_up([joint, *(bucket_tree.aligned(plan, clique, *item) for item in buckets[at])], joint)
         joint -= np.maximum(messages[at], np.finfo(np.float64).min)
         np.exp(joint, out=joint)
         joint *= probability[at]
@@ -376,34 +308,15 @@ def _downward(plan: _Plan, buckets: list[list], messages: list[Any]) -> list[np.
     return rows
 
 
-def _check_memory(plan: _Plan, bytes_needed: int, memory_limit: int) -> None:
-    if bytes_needed > memory_limit:
-        raise TooWide(plan.width, bytes_needed, memory_limit)
+def _check_memory(model: bucket_tree.Model, entries: int, memory_limit: int) -> int:
+    """Bytes of so many entries, the factors (they may be copies) and the block worked on."""
+    needed = 8 * (entries + sum(table.size for _, table in model.factors) + 4 * _BLOCK)
+    if needed > memory_limit:
+        raise TooWide(model.plan.width, needed, memory_limit)
+    return needed
 
 
-def _message_entries(plan: _Plan) -> int:
-    return sum(plan.entries(clique[1:]) for clique in plan.cliques)
-
-
-def _factor_bytes(model: _Model) -> int:
-    """Of the factors, which may be copies, and of the block that is worked on."""
-    return 8 * sum(table.size for _, table in model.factors) + 32 * _BLOCK
-
-
-def _sweep_bytes(model: _Model) -> int:
-    """Most bytes at one time where a message is freed once it has been used."""
-    plan, held, peak = model.plan, 0, 0
-    arrived = [0] * len(plan.order)
-    for at, clique in enumerate(plan.cliques):
-        made = plan.entries(clique[1:])
-        peak = max(peak, held + made)
-        held += made - arrived[at]
-        if len(clique) > 1:
-            arrived[clique[1]] += made
-    return _factor_bytes(model) + 8 * peak
-
-
-def _rounding_error(model: _Model, log_value: float) -> float:
+def _rounding_error(model: bucket_tree.Model, log_value: float) -> float:
     """Bound on the error of the upward pass in nats, of first order with a factor 2 to spare.
 
     Let u = 2^-53 and let the t tables of a bucket with S states be bounded by B in sum (finite
