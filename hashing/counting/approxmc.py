@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hashing.counting import cells
 from hashing.parity import rows as parity_rows
 from inference import answer, estimate, randomness
 from inference.oracles import sat
@@ -84,7 +85,7 @@ def count(
     epsilon: float = 0.8,
     delta: float = 0.2,
     timeout: float | None = None,
-    solver: str = "cryptominisat5",
+    open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[estimate.Estimate, Info]:
     """The number of models over the sampling set.
@@ -99,7 +100,8 @@ def count(
       epsilon: tolerance, above 0.
       delta: probability of failure, in (0, 1).
       timeout: seconds; None for no limit.
-      solver: a PySAT name.
+      open_session: from a formula to what answers as a ``SatSession`` does; another solver is
+        ``functools.partial(sat.SatSession, solver="glucose4")``.
       progress: called with (rounds finished, rounds planned).
 
     Returns:
@@ -112,19 +114,20 @@ def count(
         raise ValueError("approxmc counts models: expected no weights, given some")
     start, steps = time.monotonic(), plan(epsilon, delta)
     deadline = start + (math.inf if timeout is None else timeout)
-    search = _Search(formula, randomness.seed_words(key), steps, deadline, solver)
+    session = open_session(formula)
+    search = _Search(formula, session, randomness.seed_words(key), steps, deadline)
     status = "done"
     try:
         for _ in search.run():
             if progress is not None:
                 progress(len(search.finished), steps.rounds)
-    except _OutOfTime:
+    except cells.OutOfTime:
         status = "timeout"
     except KeyboardInterrupt:
         status = "interrupted"
     result = search.claim(epsilon, delta)
     seconds = time.monotonic() - start
-    return result, Info(status, tuple(search.finished), steps, search.oracle_calls, seconds)
+    return result, Info(status, tuple(search.finished), steps, session.calls, seconds)
 
 
 def plan(epsilon: float, delta: float) -> Plan:
@@ -139,7 +142,7 @@ def plan(epsilon: float, delta: float) -> Plan:
         raise ValueError(f"expected delta in (0, 1), given {delta}")
     if epsilon >= 5.0:
         beta = (1 + math.sqrt(1 + 2 * (1 + epsilon) ** 2)) / 2
-        # The level before the first empty cell, times a factor: 2^(m - 1) sqrt(2 (beta - 1) / beta).
+        # 2^(m - 1) sqrt(2 (beta - 1) / beta) where cell(m) is the first empty one.
         factor = math.sqrt(2 * (beta - 1) / beta) / 2
         return Plan(0, num_rounds(1 / beta, 1 / beta, delta), 1 / beta, 1 / beta, lambda n: factor)
     pivot = 9.84 * (1 + 1 / epsilon) ** 2
@@ -194,26 +197,18 @@ def first_level(is_small: Callable[[int], bool], start: int) -> int:
     return high
 
 
-class _OutOfTime(Exception):
-    """The deadline passed inside a query."""
-
-
 class _Search:
     """The rounds over one solver session, and what they have found when they stop."""
 
     def __init__(
-        self, formula: cnf.CNF, seed: bytes, steps: Plan, deadline: float, solver: str
+        self, formula: cnf.CNF, session: Any, seed: bytes, steps: Plan, deadline: float
     ) -> None:
-        self._formula, self._seed, self._plan, self._deadline = formula, seed, steps, deadline
+        self._formula, self._session, self._seed = formula, session, seed
+        self._plan, self._deadline = steps, deadline
         self._digest = formula.digest()
-        self._session = sat.SatSession(formula, solver)
         self._all_models: answer.Answer | None = None  # cell(0), up to the threshold
         self._largest_log_product = -math.inf  # log max |found in cell(m)| 2^m over the rounds
         self.finished: list[Round] = []
-
-    @property
-    def oracle_calls(self) -> int:
-        return self._session.calls
 
     def run(self) -> Iterator[None]:
         """Yields after each finished round; ends at once where the count is small."""
@@ -221,7 +216,7 @@ class _Search:
             self._plan.threshold + 1, deadline=self._deadline
         )
         if self._all_models.status is answer.Status.UNKNOWN:
-            raise _OutOfTime
+            raise cells.OutOfTime
         if self._all_models.status is answer.Status.OPTIMAL:
             return
         level = 1
@@ -232,14 +227,14 @@ class _Search:
             yield
 
     def _run_round(self, index: int, start: int) -> Round:
-        cells = _NestedCells(self._formula, self._session, self._draw_key(index))
+        nested = cells.NestedCells(self._formula, self._session, self._draw_key(index))
         try:
             limit = self._plan.threshold + 1
-            level = first_level(lambda m: cells.fill(m, limit, self._deadline) < limit, start)
-            return Round(level, cells.models(level))
+            level = first_level(lambda m: nested.fill(m, limit, self._deadline) < limit, start)
+            return Round(level, nested.models(level))
         finally:
-            self._largest_log_product = max(self._largest_log_product, cells.largest_log_product)
-            cells.close()
+            self._largest_log_product = max(self._largest_log_product, nested.largest_log_product)
+            nested.close()
 
     def _draw_key(self, index: int) -> int:
         # The digest is part of the seed, so nobody can shop for a seed that suits a formula.
@@ -285,60 +280,3 @@ class _Search:
         failure = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_over)
         value = self._largest_log_product
         return estimate.bounded(value, probable, upper, failure, 0.0, witness=witness)
-
-
-class _NestedCells:
-    """The cells of one round: parities drawn and added as the search asks, models reused."""
-
-    def __init__(self, formula: cnf.CNF, session: sat.SatSession, draw_key: int) -> None:
-        self._session, self._draw_key = session, draw_key
-        self._num_columns = len(formula.sampling_set)
-        self._group = session.open_group()
-        self._switches: list[int] = []
-        self._rows, self._rhs = parity_rows.draw_dense(draw_key, 0, self._num_columns)
-        self._found = np.zeros((0, parity_rows.num_words(self._num_columns)), dtype=np.uint32)
-        self.largest_log_product = -math.inf
-
-    def fill(self, level: int, limit: int, deadline: float) -> int:
-        """The size of cell(level), or ``limit`` where it is at least that large.
-
-        Models found at other levels that lie in the cell are counted, not searched again.
-        """
-        self._add_parities(level)
-        known = int(self._inside(level).sum())
-        search = self._session.enumerate(
-            max(limit - known, 0),
-            assumptions=self._switches[:level],
-            group=self._group,
-            deadline=deadline,
-        )
-        self._found = np.concatenate([self._found, parity_rows.pack(search.assignments)])
-        size = min(known + search.value, limit)
-        if size:
-            product = math.log(size) + level * math.log(2)
-            self.largest_log_product = max(self.largest_log_product, product)
-        if search.status is answer.Status.UNKNOWN:
-            raise _OutOfTime
-        return size
-
-    def models(self, level: int) -> np.ndarray:
-        """The models found in cell(level), packed uint32 [N, W]."""
-        return self._found[self._inside(level)]
-
-    def close(self) -> None:
-        """Takes back the blocking of the models found here."""
-        self._session.close_group(self._group)
-
-    def _inside(self, level: int) -> np.ndarray:
-        rows, rhs = self._rows[:level], self._rhs[:level]
-        return parity_rows.satisfied(rows, rhs, self._found).all(axis=1)
-
-    def _add_parities(self, level: int) -> None:
-        present = len(self._switches)
-        if level > len(self._rows):
-            # A longer draw starts with the shorter one; doubling keeps the total work linear.
-            self._rows, self._rhs = parity_rows.draw_dense(
-                self._draw_key, max(level, 2 * len(self._rows), 16), self._num_columns
-            )
-        bits = parity_rows.unpack(self._rows[present:level], self._num_columns)
-        self._switches += self._session.add_parities(bits, self._rhs[present:level])

@@ -51,7 +51,7 @@ def count(
     if formula.log_weights is None:
         solved = process.call(_count_models, formula, seed, timeout=timeout, memory=memory)
     else:
-        weights = _scaled_weights(formula)
+        weights = _scaled_weights(formula.log_weights)
         solved = process.call(
             _count_weighted, formula, *weights, seed, timeout=timeout, memory=memory
         )
@@ -60,7 +60,7 @@ def count(
     if formula.log_weights is None:
         value = estimate.exact_count(solved.value, failure=FAILURE)
     else:
-        value = _weighted_estimate(solved.value, _rounding(formula.log_weights))
+        value = _weighted_estimate(solved.value, formula.log_weights)
     return dataclasses.replace(solved, value=value)
 
 
@@ -83,7 +83,9 @@ def _count_weighted(formula: cnf.CNF, logs: np.ndarray, offset: float, seed: int
     while True:
         scaled = _count_scaled(formula, logs, columns, shift, seed)
         if scaled > 2.0**_BOTTOM_LOG2:
-            return math.log(scaled) - shift * math.log(2) + offset
+            # Powers of two apart, so that a large shift costs no digits.
+            mantissa, exponent = math.frexp(scaled)
+            return math.log(mantissa) + (exponent - shift) * math.log(2) + offset
         if scaled == 0.0 and not _satisfiable(formula, logs):
             return -math.inf
         shift += _TOP_LOG2 - _BOTTOM_LOG2
@@ -121,9 +123,8 @@ def _load(counter, formula: cnf.CNF) -> None:
         counter.set_sampling_set(formula.projection.tolist())
 
 
-def _scaled_weights(formula: cnf.CNF) -> tuple[np.ndarray, float]:
+def _scaled_weights(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Base-2 log-weights [n, 2] whose larger is 0 in each row, and what that took out, in nats."""
-    log_weights = formula.log_weights
     largest = log_weights.max(axis=1)
     dead = largest == -np.inf
     safe = np.where(dead, 0.0, largest)
@@ -153,19 +154,15 @@ def _satisfiable(formula: cnf.CNF, logs: np.ndarray) -> bool:
         return session.solve(units).status is answer.Status.OPTIMAL
 
 
-def _rounding(log_weights: np.ndarray) -> float:
-    """Bound in nats on the error of turning log-weights into doubles and back.
+def _weighted_estimate(log_value: float, log_weights: np.ndarray) -> estimate.Estimate:
+    """The interval is the error of turning log-weights into doubles and back.
 
-    A weight 2^x has relative error at most 2^-51 (1 + |x|), and the error of a product is at most
-    the sum; the sum of the offsets is rounded once, its terms not at all.
+    A weight 2^x has relative error at most 2^-51 (1 + |x|), that of a product at most the sum over
+    its variables; the three terms of the result are rounded relative to their own sizes.
     """
-    finite = np.where(np.isfinite(log_weights), log_weights, 0.0)
-    return 2.0**-51 * float((1 + 2 * np.abs(finite)).max(axis=1).sum() + np.abs(finite).sum() + 8)
-
-
-def _weighted_estimate(log_value: float, log_error: float) -> estimate.Estimate:
     if log_value == -math.inf:
-        lower, upper = log_value, log_value
-    else:
-        lower, upper = log_value - log_error, log_value + log_error
+        return estimate.bounded(log_value, log_value, log_value, FAILURE, FAILURE)
+    sizes = np.abs(np.where(np.isfinite(log_weights), log_weights, 0.0))
+    error = float((1 + 2 * sizes).max(axis=1).sum() + sizes.sum() + 2 * abs(log_value) + 8)
+    lower, upper = log_value - 2.0**-51 * error, log_value + 2.0**-51 * error
     return estimate.bounded(log_value, lower, upper, FAILURE, FAILURE)

@@ -23,7 +23,7 @@ from inference.problems import cnf, xor_clauses
 
 # A solver call runs in slices so that Ctrl-C and deadlines are seen between them. CryptoMiniSat
 # takes seconds, the others conflicts; both keep what they learnt.
-SLICE_SECONDS = 2.0
+SLICE_SECONDS = 0.5
 SLICE_CONFLICTS = 20_000
 
 

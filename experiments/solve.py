@@ -1,0 +1,291 @@
+"""One question, any method: count, partition, marginals and maximize with ``method="auto"``.
+
+    >>> result, info = count(cnf.from_clauses([[3, 4]], num_variables=7))
+    >>> result.count, info.method
+    (96, 'ganak')
+
+The one place that knows all families; the command line and the notebooks call it. Whatever stops a
+method early (a time limit, Ctrl-C) weakens the claim and shows in ``info.status``.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from inference import answer, estimate
+from inference.problems import cnf, factor_graph
+
+COUNT_METHODS = {
+    "auto": "exact within a share of the time limit, otherwise approxmc",
+    "exact": "the same as ganak",
+    "ganak": "exact by component caching; plain, projected, weighted",
+    "exhaustive": "exact by enumeration, certain; up to 26 variables",
+    "approxmc": "within (1 + epsilon) with probability 1 - delta, by random parities; no weights",
+}
+
+PARTITION_METHODS = {
+    "auto": "elimination where it fits",
+    "elimination": "exact by variable elimination, certain; time and memory grow with the width",
+    "exhaustive": "exact by enumeration, certain; up to 2^24 joint states",
+}
+
+# Seconds for the exact method before auto turns to hashing: of a time limit this share.
+EXACT_SECONDS, EXACT_SHARE = 60.0, 0.5
+
+
+class Info(NamedTuple):
+    """How an answer came about.
+
+    ``method`` is the one that answered, ``status`` "done", "timeout" or "interrupted", ``message``
+    what else there is to know.
+    """
+
+    method: str
+    status: str
+    seconds: float
+    oracle_calls: int
+    seed: int
+    message: str = ""
+
+
+def count(
+    formula: cnf.CNF,
+    *,
+    method: str = "auto",
+    epsilon: float = 0.8,
+    delta: float = 0.2,
+    seed: int = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[estimate.Estimate, Info]:
+    """The (weighted, projected) model count of a formula.
+
+    Args:
+      formula: with weights it is integrated, without them counted.
+      method: a key of ``COUNT_METHODS``.
+      epsilon: tolerance of approximate answers.
+      delta: their probability of failure.
+      seed: equal seeds give equal answers.
+      timeout: seconds; then the best valid claim so far.
+      memory: bytes that a solver process may use.
+      progress: called with (rounds finished, rounds planned) while hashing.
+
+    Raises:
+      ValueError: unknown method, or one that cannot answer this question.
+    """
+    _check_method(method, COUNT_METHODS)
+    start = time.monotonic()
+
+    def hashed(seconds_left: float | None, message: str = "") -> tuple[estimate.Estimate, Info]:
+        from hashing.counting import approxmc
+
+        result, how = approxmc.count(
+            seed,
+            formula,
+            epsilon=epsilon,
+            delta=delta,
+            timeout=seconds_left,
+            progress=progress,
+        )
+        return result, Info("approxmc", how.status, _since(start), how.oracle_calls, seed, message)
+
+    if method == "approxmc":
+        return hashed(timeout)
+    if method == "exhaustive":
+        from inference.oracles import exhaustive
+
+        return exhaustive.count(formula), Info("exhaustive", "done", _since(start), 0, seed)
+    share = timeout
+    if method == "auto" and formula.log_weights is None:
+        share = EXACT_SECONDS if timeout is None else EXACT_SHARE * timeout
+    solved, status = _ganak(formula, seed, share, memory)
+    if solved.status is answer.Status.OPTIMAL:
+        return solved.value, Info("ganak", "done", _since(start), 1, seed)
+    why = solved.message or f"ganak did not finish within {solved.seconds:.3g} s"
+    if method == "auto" and formula.log_weights is None and status != "interrupted":
+        return hashed(None if timeout is None else max(0.0, timeout - _since(start)), why)
+    if solved.status is answer.Status.FAILED:
+        raise ValueError(f"ganak failed: {why}")
+    return _trivial_count(formula), Info("ganak", status, _since(start), 1, seed, why)
+
+
+def partition(
+    graph: factor_graph.FactorGraph,
+    *,
+    method: str = "auto",
+    seed: int = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+) -> tuple[estimate.Estimate, Info]:
+    """The partition function of a graphical model: log Z.
+
+    Args:
+      graph: condition it on evidence first.
+      method: a key of ``PARTITION_METHODS``.
+      seed: for methods that draw.
+      timeout: seconds; then the best valid claim so far.
+      memory: bytes the tables may take, by default 2 GiB.
+
+    Raises:
+      ValueError: unknown method, or the model does not fit; the message says what it would need.
+    """
+    solved, info = _answer_graph(log_partition_of, graph, method, seed, timeout, memory)
+    if solved is not None:
+        return solved, info
+    lower, upper = _trivial_bounds(graph)
+    return estimate.bounded(lower, lower, upper, 0.0, 0.0), info
+
+
+def marginals(
+    graph: factor_graph.FactorGraph,
+    *,
+    method: str = "auto",
+    seed: int = 0,
+    memory: int | None = None,
+) -> tuple[np.ndarray, Info]:
+    """The marginal distribution of every variable, float64 [V, S]; arguments as ``partition``."""
+    solved, info = _answer_graph(marginals_of, graph, method, seed, None, memory)
+    if solved is None:
+        raise KeyboardInterrupt  # there is no claim about marginals to fall back on
+    return solved, info
+
+
+def maximize(
+    graph: factor_graph.FactorGraph,
+    *,
+    method: str = "auto",
+    seed: int = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+) -> tuple[answer.Answer, Info]:
+    """A most probable assignment; arguments as ``partition``, ``value`` a log-score in nats."""
+    solved, info = _answer_graph(maximum_of, graph, method, seed, timeout, memory)
+    if solved is not None:
+        return solved, info
+    lower, upper = _trivial_bounds(graph, sums=False)
+    greedy = np.argmax(graph.log_unary, axis=1)[None]
+    return answer.Answer(answer.Status.FEASIBLE, lower, upper, greedy, info.seconds), info
+
+
+def log_partition_of(graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
+    """log Z by one method; importable, so that a child process can run it."""
+    if method == "exhaustive":
+        from inference.oracles import exhaustive
+
+        return exhaustive.log_partition(graph)
+    from inference.exact import elimination
+
+    return elimination.log_partition(graph, memory_limit=_tables(memory))[0]
+
+
+def marginals_of(graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
+    """Marginals by one method."""
+    if method == "exhaustive":
+        raise ValueError("expected a method for marginals: elimination, given 'exhaustive'")
+    from inference.exact import elimination
+
+    return elimination.marginals(graph, memory_limit=_tables(memory))[0]
+
+
+def maximum_of(graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
+    """A maximiser by one method."""
+    if method == "exhaustive":
+        from inference.oracles import exhaustive
+
+        return exhaustive.maximize(graph)
+    from inference.exact import elimination
+
+    return elimination.maximize(graph, memory_limit=_tables(memory))
+
+
+def _answer_graph(
+    question: Callable,
+    graph: factor_graph.FactorGraph,
+    method: str,
+    seed: int,
+    timeout: float | None,
+    memory: int | None,
+) -> tuple[Any, Info]:
+    """Asks within the time limit; None where it, or Ctrl-C, came first."""
+    _check_method(method, PARTITION_METHODS)
+    start, status, solved = time.monotonic(), "done", None
+    method = "elimination" if method == "auto" else method
+    try:
+        if timeout is None:
+            solved = question(graph, method, memory)
+        else:
+            solved = _in_child(question, graph, method, memory, timeout=timeout)
+            status = "done" if solved is not None else "timeout"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    except ValueError as error:
+        raise ValueError(f"{method}: {error}; methods: {', '.join(PARTITION_METHODS)}") from error
+    return solved, Info(method, status, _since(start), 0, seed)
+
+
+def _in_child(function: Callable, *arguments: Any, timeout: float) -> Any:
+    from inference.oracles import process
+
+    solved = process.call(function, *arguments, timeout=timeout)
+    if solved.status is answer.Status.FAILED:
+        raise ValueError(solved.message)
+    return solved.value
+
+
+def _ganak(
+    formula: cnf.CNF, seed: int, timeout: float | None, memory: int | None
+) -> tuple[answer.Answer, str]:
+    from inference.oracles import ganak
+
+    start = time.monotonic()
+    try:
+        solved = ganak.count(formula, timeout=timeout, memory=memory, seed=seed % 2**31)
+    except KeyboardInterrupt:
+        return answer.Answer(answer.Status.UNKNOWN, seconds=_since(start)), "interrupted"
+    return solved, "done" if solved.status is answer.Status.OPTIMAL else "timeout"
+
+
+def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
+    """At most every assignment of the sampling set is a model."""
+    if formula.log_weights is None:
+        upper = len(formula.sampling_set) * math.log(2)
+    else:
+        weights = formula.log_weights[formula.sampling_set - 1]
+        upper = float(np.logaddexp(weights[:, 0], weights[:, 1]).sum())
+    return estimate.bounded(-math.inf, -math.inf, _up(upper), 0.0, 0.0)
+
+
+def _trivial_bounds(graph: factor_graph.FactorGraph, *, sums: bool = True) -> tuple[float, float]:
+    """The score of the assignment best for the unaries, and the sum of the factors' maxima.
+
+    With ``sums`` the bounds are on log Z, otherwise on the largest log-score.
+    """
+    reduce_states = np.logaddexp.reduce if sums else np.maximum.reduce
+    upper = float(graph.log_constant) + float(reduce_states(graph.log_unary, axis=1).sum())
+    for group in graph.groups:
+        tables = group.log_potentials.reshape(len(group.variables), -1)
+        upper += float(tables.max(axis=1).sum())
+    lower = float(factor_graph.log_score(graph, np.argmax(graph.log_unary, axis=1)))
+    return (lower if lower == -math.inf else -_up(-lower)), _up(upper)
+
+
+def _up(log_value: float) -> float:
+    """Upwards past the rounding of a sum of up to a million terms of one sign."""
+    return log_value + 2.0**-30 * (1.0 + abs(log_value))
+
+
+def _tables(memory: int | None) -> int:
+    return 2**31 if memory is None else memory
+
+
+def _check_method(method: str, methods: dict[str, str]) -> None:
+    if method not in methods:
+        raise ValueError(f"expected a method among {', '.join(methods)}, given {method!r}")
+
+
+def _since(start: float) -> float:
+    return time.monotonic() - start

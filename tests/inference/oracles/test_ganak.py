@@ -1,0 +1,122 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import reference
+
+from inference import answer
+from inference.estimate import Claim
+from inference.oracles import ganak
+from inference.problems import cnf, generators
+
+
+def solved(formula, **options):
+    result = ganak.count(formula, timeout=60, **options)
+    assert result.status is answer.Status.OPTIMAL
+    return result.value
+
+
+def random_formula(rng, n=8, **options):
+    clauses = rng.choice([-1, 1], size=(12, 3)) * (1 + rng.integers(n, size=(12, 3)))
+    return clauses.tolist(), cnf.from_clauses(clauses, num_variables=n, **options)
+
+
+def test_the_claim_is_probable_with_zero_width():
+    value = solved(cnf.from_clauses([[3, 4]], num_variables=7))
+    assert (value.claim, value.count) == (Claim.PROBABLE, 96)
+    assert value.failure_lower == value.failure_upper == 1e-6
+    assert value.log_width < 1e-13
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_plain_and_projected_counts(seed):
+    rng = np.random.default_rng(seed)
+    xors = [(rng.choice(8, size=5, replace=False) + 1, bool(seed % 2))]
+    projection = None if seed < 2 else [1, 3, 4, 8]
+    clauses, formula = random_formula(rng, xors=xors, projection=projection)
+    expected = reference.count_models(8, clauses, xors, projection)
+    assert solved(formula).count == expected
+
+
+@pytest.mark.parametrize(
+    "clauses, n, projection, expected",
+    [
+        ([], 0, None, 1),
+        ([], 3, None, 8),
+        ([[]], 3, None, 0),
+        ([[1], [-1]], 2, None, 0),
+        ([[1, 2]], 40, None, 3 << 38),
+        ([[1, 2]], 40, [1, 5, 6], 8),
+        ([[1, 2]], 4, [], 1),
+        ([[1], [-1]], 4, [], 0),
+    ],
+)
+def test_degenerate_formulas(clauses, n, projection, expected):
+    formula = cnf.from_clauses(clauses, num_variables=n, projection=projection)
+    assert solved(formula).count == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weighted_counts(seed):
+    rng = np.random.default_rng(seed)
+    projection = None if seed < 2 else [1, 3, 4, 8]
+    counted = range(1, 9) if projection is None else projection
+    weights = {s * v: Fraction(int(rng.integers(0, 9)), 4) for v in counted for s in (1, -1)}
+    table = np.zeros((8, 2))
+    for literal, weight in weights.items():
+        log = math.log(weight) if weight else -math.inf
+        table[abs(literal) - 1, int(literal > 0)] = log
+    clauses, formula = random_formula(rng, projection=projection, log_weights=table)
+    expected = reference.count_models(8, clauses, projection=projection, weights=weights)
+    value = solved(formula)
+    assert value.count is None
+    if not expected:
+        assert value.log_value == value.log_upper == -math.inf
+    else:
+        assert value.log_lower <= math.log(expected) <= value.log_upper
+        assert value.log_width < 1e-10
+
+
+@pytest.mark.parametrize("negative, positive", [(-2000, -2001), (3000, 3004), (-1, 0)])
+def test_weights_far_outside_the_range_of_doubles(negative, positive):
+    # One clause over two of seven variables of equal weights, in closed form.
+    table = np.tile(np.array([negative, positive]) * math.log(2), (7, 1))
+    value = solved(cnf.from_clauses([[1, 2]], num_variables=7, log_weights=table))
+    ratio = Fraction(2) ** (negative - positive)
+    relative = (1 + 2 * ratio) * (1 + ratio) ** 5
+    expected = math.log(relative) + 7 * positive * math.log(2)
+    assert value.log_value == pytest.approx(expected, rel=1e-14)
+    assert value.log_lower <= expected <= value.log_upper
+
+
+def test_a_count_far_below_the_largest_possible_one():
+    # 3000 variables forced to the lighter literal: 2^-3000 of the largest weight, in one window
+    # after another.
+    n = 3000
+    table = np.zeros((n, 2))
+    table[:, 1] = -math.log(2)
+    formula = cnf.from_clauses([[v] for v in range(1, n + 1)], log_weights=table)
+    assert solved(formula).log_value == pytest.approx(-n * math.log(2), rel=1e-13)
+
+
+def test_zero_weights_that_leave_no_model():
+    table = np.zeros((3, 2))
+    table[0] = -np.inf
+    value = solved(cnf.from_clauses([[1, 2]], num_variables=3, log_weights=table))
+    assert value.log_value == -math.inf
+    table[0, 1] = 0.0
+    value = solved(cnf.from_clauses([[-1], [2, 3]], num_variables=3, log_weights=table))
+    assert value.log_value == value.log_upper == -math.inf
+
+
+def test_weights_too_far_apart_are_refused():
+    table = np.zeros((1, 2))
+    table[0, 0] = -1000.0
+    with pytest.raises(ValueError, match="expected weights of one variable within a factor"):
+        ganak.count(cnf.from_clauses([[1]], log_weights=table))
+
+
+def test_the_time_limit():
+    formula = generators.latin_square(9)
+    assert ganak.count(formula, timeout=0.5).status is answer.Status.UNKNOWN

@@ -1,0 +1,117 @@
+import time
+
+import numpy as np
+import pytest
+import reference
+
+from inference import answer
+from inference.oracles import sat
+from inference.problems import cnf, generators
+
+SOLVERS = ("cryptominisat5", "cadical153", "cadical195", "glucose4", "minisat22", "lingeling")
+CLAUSES = [[1, 2, -3], [-1, 4], [3, 5], [-2, -5, 6]]
+XORS = [([1, 2, 3, 4, 5, 6, 7], True), ([2, 7], False)]
+
+
+def all_models(session, **options):
+    found = session.enumerate(10_000, **options)
+    assert found.status is answer.Status.OPTIMAL
+    return {tuple(row) for row in found.assignments.astype(int).tolist()}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_models_with_xors_and_switched_parities(solver):
+    formula = cnf.from_clauses(CLAUSES, num_variables=8, xors=XORS)
+    expected = set(reference.models(8, CLAUSES, XORS))
+    rows = np.array([[1, 1, 1, 1, 1, 1, 0, 1], [0, 0, 1, 0, 0, 0, 0, 1]], dtype=bool)
+    with sat.SatSession(formula, solver) as session:
+        switches = session.add_parities(rows, np.array([True, False]))
+        first = {x for x in expected if sum(np.array(x)[rows[0]]) % 2 == 1}
+        both = {x for x in first if sum(np.array(x)[rows[1]]) % 2 == 0}
+        # On, off, and on again, in an order that would show a parity left behind.
+        assert all_models(session, assumptions=switches) == both
+        assert all_models(session) == expected
+        assert all_models(session, assumptions=switches[:1]) == first
+        assert 0 < len(both) < len(first) < len(expected)
+
+
+@pytest.mark.parametrize("solver", SOLVERS[:3])
+def test_projection_counts_distinct_projections(solver):
+    formula = cnf.from_clauses(CLAUSES, num_variables=6, projection=[2, 5])
+    with sat.SatSession(formula, solver) as session:
+        found = session.enumerate(100)
+    assert found.assignments.shape == (found.value, 2)
+    assert found.value == reference.count_models(6, CLAUSES, projection=[2, 5])
+
+
+def test_blocking_under_a_group_can_be_taken_back():
+    with sat.SatSession(cnf.from_clauses([[1, 2]])) as session:
+        group = session.open_group()
+        first = session.enumerate(2, group=group)
+        rest = session.enumerate(10, group=group)
+        assert (first.status, first.value) == (answer.Status.FEASIBLE, 2)
+        assert (rest.status, rest.value) == (answer.Status.OPTIMAL, 1)
+        assert session.enumerate(10, group=group).value == 0
+        assert session.enumerate(10).value == 3
+        session.close_group(group)
+        assert session.enumerate(10).value == 3
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "clauses, num_variables, projection, expected",
+    [
+        ([], 0, None, 1),
+        ([], 3, None, 8),
+        ([[]], 3, None, 0),
+        ([[1], [-1]], 2, None, 0),
+        ([[1, 2]], 2, [], 1),
+        ([[1], [-1]], 2, [], 0),
+        ([[3]], 5, [1, 5], 4),
+    ],
+)
+def test_degenerate_formulas(solver, clauses, num_variables, projection, expected):
+    formula = cnf.from_clauses(clauses, num_variables=num_variables, projection=projection)
+    with sat.SatSession(formula, solver) as session:
+        assert session.enumerate(50).value == expected
+
+
+def test_an_xor_without_variables_that_should_be_true_has_no_model():
+    formula = cnf.from_clauses([], num_variables=2, xors=[([1, 1], True)])
+    for solver in SOLVERS:
+        with sat.SatSession(formula, solver) as session:
+            assert session.solve().status is answer.Status.INFEASIBLE
+
+
+def test_rows_of_the_wrong_width_are_refused():
+    with sat.SatSession(cnf.from_clauses([[1, 2]])) as session:
+        with pytest.raises(ValueError, match="expected rows of 2 columns, given .1, 3."):
+            session.add_parities(np.ones((1, 3), dtype=bool), np.ones(1, dtype=bool))
+
+
+@pytest.mark.parametrize("solver", ["cryptominisat5", "glucose4"])
+def test_the_deadline_ends_a_hard_query(solver):
+    formula = generators.random_ksat(1, 400, 1700)
+    with sat.SatSession(formula, solver) as session:
+        start = time.monotonic()
+        found = session.enumerate(10**6, deadline=start + 0.5)
+        assert found.status is answer.Status.UNKNOWN
+        assert time.monotonic() - start < 5
+
+
+def test_a_past_deadline_asks_nothing():
+    with sat.SatSession(cnf.from_clauses([[1]])) as session:
+        assert session.solve(deadline=time.monotonic() - 1).status is answer.Status.UNKNOWN
+
+
+@pytest.mark.parametrize("solver", ["cryptominisat5", "glucose4"])
+def test_a_wrong_model_is_never_counted(solver, monkeypatch):
+    with sat.SatSession(cnf.from_clauses([[1, 2], [-1]]), solver) as session:
+        inner = session._solver.solver
+        monkeypatch.setattr(sat.SatSession, "_solve_slice", lambda *_: True)
+        if solver == "cryptominisat5":
+            inner.model = (None, True, True)
+        else:
+            monkeypatch.setattr(session._solver, "get_model", lambda: [1, 2])
+        with pytest.raises(RuntimeError, match="violates the formula"):
+            session.solve()
