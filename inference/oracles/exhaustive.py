@@ -216,7 +216,7 @@ def _word_bits(bits: np.ndarray) -> np.ndarray:
 
 def _pad(values: np.ndarray, fill: int | np.uint32, least: int) -> np.ndarray:
     """Pads to a power of two, so that few lengths are ever compiled."""
-    size = max(least, 1 << (len(values) - 1).bit_length()) if len(values) else least
+    size = max(least, 1 << (len(values) - 1).bit_length())
     padded = np.full(size, fill, dtype=np.uint32)
     padded[: len(values)] = values
     return padded
@@ -268,7 +268,8 @@ def _log_sum_exp(values: np.ndarray) -> float:
 
 def _scores(graph: factor_graph.FactorGraph, max_states: int) -> np.ndarray:
     """Log-scores of all joint states, variable 0 fastest: float64 [number of joint states]."""
-    domains = np.asarray(graph.num_states)
+    graph = jax.tree.map(np.asarray, graph)
+    domains = graph.num_states
     num_joint = math.prod(domains.tolist())
     if num_joint > max_states:
         raise ValueError(f"expected at most {max_states} joint states, given {num_joint}")

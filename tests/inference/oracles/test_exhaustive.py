@@ -242,6 +242,15 @@ def test_maximize_under_parity_rows(seed):
         assert best.value == -math.inf
 
 
+def test_graphs_on_the_device():
+    _, _, graph = random_graph(4)
+    on_device = jax.tree.map(jax.numpy.asarray, graph)
+    expected = exhaustive.log_partition(graph).log_value
+    assert exhaustive.log_partition(on_device).log_value == pytest.approx(expected, rel=1e-6)
+    value = exhaustive.maximize(graph).value
+    assert exhaustive.maximize(on_device).value == pytest.approx(value, rel=1e-6)
+
+
 def test_degenerate_graphs():
     empty = factor_graph.build([], [], log_constant=1.5)
     assert exhaustive.log_partition(empty).log_value == 1.5
