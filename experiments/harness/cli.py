@@ -3,8 +3,8 @@
     cli.main(["count", "formula.cnf", "--epsilon", "0.3"])     # prints; returns the exit status
 
 Results go to standard output, progress and warnings to standard error. Whatever goes wrong ends in
-one line there and exit status 2. Imports that take time stand where they are needed: ``count`` of
-an easy formula must not wait for JAX.
+one line there and exit status 2. Nothing imported here loads JAX, so an easy count takes half a
+second.
 """
 
 import contextlib
@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.harness import arguments, registry
+from experiments import solve
+from experiments.harness import arguments, output, registry, store
+from inference.problems import dimacs, factor_graph, uai
 
 TRACEBACK = "TALLY_TRACEBACK"  # set in the environment, errors show where they come from
 
@@ -52,70 +54,48 @@ def main(words: Sequence[str]) -> int:
 
 def count(words: Sequence[str]) -> None:
     """`tally count [FILE]`"""
-    options = _parse(arguments.Count, "count", words)
+    options = _parse(arguments.Count, "count", words, solve.COUNT_METHODS)
     clock = _clock()
-    from experiments import solve
-    from inference.problems import dimacs
-
-    _check_method(options.method, solve.COUNT_METHODS)
     file = options.file or str(_shipped_formula())
     formula = dimacs.read(file, ignore_weights=options.ignore_weights)
-    estimate, info = solve.count(
-        formula,
-        method=options.method,
-        epsilon=options.epsilon,
-        delta=options.delta,
-        seed=options.seed,
-        timeout=options.timeout,
-        memory=_bytes(options.memory),
-    )
-    seconds = clock()
-    from experiments.harness import output
-
+    with _progress_bar(options.quiet) as progress:
+        estimate, info = solve.count(
+            formula,
+            epsilon=options.epsilon,
+            delta=options.delta,
+            timeout=options.timeout,
+            progress=progress,
+            **_shared(options),
+        )
     problem = options.file or Path(file).name
-    output.print_count(problem, formula, estimate, info, seconds, options.json)
+    output.print_count(problem, formula, estimate, info, clock(), options.json)
 
 
 def partition(words: Sequence[str]) -> None:
     """`tally partition FILE`"""
-    options = _parse(arguments.Partition, "partition", words)
+    options = _parse(arguments.Partition, "partition", words, solve.PARTITION_METHODS)
     clock = _clock()
-    from experiments import solve
-
-    graph = _read_graph(options, solve.PARTITION_METHODS)
+    graph = _read_graph(options)
     estimate, info = solve.partition(graph, timeout=options.timeout, **_shared(options))
-    seconds = clock()
-    from experiments.harness import output
-
-    output.print_partition(options.file, graph, estimate, info, seconds, options.json)
+    output.print_partition(options.file, graph, estimate, info, clock(), options.json)
 
 
 def marginals(words: Sequence[str]) -> None:
     """`tally marginals FILE`"""
-    options = _parse(arguments.Marginals, "marginals", words)
+    options = _parse(arguments.Marginals, "marginals", words, solve.PARTITION_METHODS)
     clock = _clock()
-    from experiments import solve
-
-    graph = _read_graph(options, solve.PARTITION_METHODS)
+    graph = _read_graph(options)
     probabilities, info = solve.marginals(graph, **_shared(options))
-    seconds = clock()
-    from experiments.harness import output
-
-    output.print_marginals(options.file, graph, probabilities, info, seconds, options.json)
+    output.print_marginals(options.file, graph, probabilities, info, clock(), options.json)
 
 
 def maximize(words: Sequence[str]) -> None:
     """`tally map FILE`"""
-    options = _parse(arguments.Map, "map", words)
+    options = _parse(arguments.Map, "map", words, solve.PARTITION_METHODS)
     clock = _clock()
-    from experiments import solve
-
-    graph = _read_graph(options, solve.PARTITION_METHODS)
+    graph = _read_graph(options)
     best, info = solve.maximize(graph, timeout=options.timeout, **_shared(options))
-    seconds = clock()
-    from experiments.harness import output
-
-    output.print_map(options.file, graph, best, info, seconds, options.json)
+    output.print_map(options.file, graph, best, info, clock(), options.json)
 
 
 def list_experiments(words: Sequence[str]) -> None:
@@ -145,8 +125,6 @@ def run(words: Sequence[str]) -> None:
         raise arguments.UsageError("expected the experiment's name right after `tally run`")
     experiment = registry.load(words[0])
     options, config = arguments.parse_run(words[1:], experiment)
-    from experiments.harness import output, store
-
     out = Path(options.out)
     folder = store.place(out, experiment.name, config, options.seed)
     store.check_writable(folder.parent)
@@ -160,8 +138,6 @@ def run(words: Sequence[str]) -> None:
 def plot(words: Sequence[str]) -> None:
     """`tally plot PATH`"""
     options = _parse(arguments.Plot, "plot", words)
-    from experiments.harness import store
-
     path = Path(options.path)
     folder = path.parent if path.is_file() else path
     stored = store.load(folder)
@@ -217,40 +193,31 @@ def _overview() -> str:
     )
 
 
-def _parse(kind: type[arguments.T], verb: str, words: Sequence[str]) -> arguments.T:
-    """Parses; a help text is preceded by the methods, which only ``solve`` knows."""
+def _parse(
+    kind: type[arguments.T], verb: str, words: Sequence[str], methods: dict[str, str] | None = None
+) -> arguments.T:
+    """Parses, and checks the method; the help text lists the methods."""
     text = inspect.cleandoc(str(kind.__doc__))
-    if {"-h", "--help"} & set(words) and verb in ("count", "partition", "marginals", "map"):
-        from experiments import solve
-
-        methods = solve.COUNT_METHODS if verb == "count" else solve.PARTITION_METHODS
-        rows = [f"  {name:<14} {line}" for name, line in methods.items()]
+    if methods is not None:
+        rows = [f"  {name:<12} {line}" for name, line in methods.items()]
         text = "\n".join([text, "", "Methods:", *rows])
-    return arguments.parse(kind, verb, words, description=text)
-
-
-def _check_method(method: str, methods: dict[str, str]) -> None:
-    if method not in methods:
+    options = arguments.parse(kind, verb, words, description=text)
+    method = getattr(options, "method", "auto")
+    if methods is not None and method not in methods:
         expected = ", ".join(methods)
         raise arguments.UsageError(f"--method: expected one of {expected}, given {method!r}")
+    return options
 
 
-def _read_graph(options: arguments.Marginals, methods: dict[str, str]) -> Any:
-    from inference.problems import uai
-
-    _check_method(options.method, methods)
+def _read_graph(options: arguments.Marginals) -> factor_graph.FactorGraph:
     evidence = None if options.evidence is None else Path(options.evidence)
     return uai.read(Path(options.file), evidence)
 
 
-def _shared(options: arguments.Marginals) -> dict[str, Any]:
-    """What all questions about graphical models take."""
-    memory = _bytes(options.memory)
+def _shared(options: arguments.Count | arguments.Marginals) -> dict[str, Any]:
+    """What every question takes; ``solve`` wants bytes."""
+    memory = None if options.memory is None else options.memory * 2**20
     return {"method": options.method, "seed": options.seed, "memory": memory}
-
-
-def _bytes(megabytes: int | None) -> int | None:
-    return None if megabytes is None else megabytes * 2**20
 
 
 def _shipped_formula() -> Path:

@@ -18,6 +18,7 @@ from inference.problems import cnf, uai
 LN2, LN10 = math.log(2.0), math.log(10.0)
 # log2 of a double resolves no relative error below this, so a narrower interval is one number.
 EXACT_WIDTH = 1e-9
+COMMENT, PLAIN = "c {} {}", "{:<9} {}"  # a name and a text, in the competition's lines and ours
 _WIDE = Context(prec=17, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
@@ -30,7 +31,7 @@ def print_count(
     size += f", {len(formula.xors)} XORs" if len(formula.xors) else ""
     size += f", {len(formula.sampling_set)} sampled" if projected else ""
     print(f"c problem {problem}: {size}")
-    _print_how("c ", info, status(estimate, info), seconds)
+    _print_how(COMMENT, info, status(estimate, info), seconds)
     print(f"c claim {estimate.claim.value}")
     print(f"c guarantee: {guarantee(estimate, info.method, 'weight' if weighted else 'count')}")
     print(f"s {satisfiable(estimate, info)}")
@@ -47,7 +48,7 @@ def print_partition(
 ) -> None:
     """Prints log Z with its interval in three units."""
     _print_model(problem, graph)
-    _print_how("", info, status(estimate, info), seconds)
+    _print_how(PLAIN, info, status(estimate, info), seconds)
     for unit, name in ((1.0, "ln Z"), (LN2, "log2 Z"), (LN10, "log10 Z")):
         low, value, high = (
             _digits(x / unit) for x in (estimate.log_lower, estimate.log_value, estimate.log_upper)
@@ -65,7 +66,7 @@ def print_marginals(
 ) -> None:
     """Prints the distribution of each variable as a UAI result, optionally as JSON too."""
     _print_model(problem, graph)
-    _print_how("", info, info.status, seconds)
+    _print_how(PLAIN, info, info.status, seconds)
     print(uai.marginals_text(graph.num_states, marginals), end="")
     if as_json:
         # What lies past a variable's number of states is padding.
@@ -79,7 +80,7 @@ def print_map(
     """Prints a maximiser with its log-score and bound, then as a UAI result."""
     value = -math.inf if best.value is None else float(best.value)
     _print_model(problem, graph)
-    _print_how("", info, info.status, seconds)
+    _print_how(PLAIN, info, info.status, seconds)
     print(f"ln score  {_digits(value)}, proven at most {_digits(best.bound)}")
     print(f"answer    {best.status.value}")
     states = None
@@ -173,13 +174,12 @@ def _print_model(problem: str, graph: Any) -> None:
     )
 
 
-def _print_how(prefix: str, info: Any, outcome: str, seconds: float) -> None:
+def _print_how(line: str, info: Any, outcome: str, seconds: float) -> None:
     calls = f", {info.oracle_calls} oracle calls" if info.oracle_calls else ""
-    print(
-        f"{prefix}method{' ' if prefix else '    '}{info.method}, {outcome}, {seconds:.2f} s{calls}, seed {info.seed}"
-    )
+    text = f"{info.method}, {outcome}, {seconds:.2f} s{calls}, seed {info.seed}"
+    print(line.format("method", text))
     if info.message:
-        print(f"{prefix}note{' ' if prefix else '      '}{info.message}")
+        print(line.format("note", " ".join(info.message.split())))
 
 
 def _how(info: Any, seconds: float) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import experiments
 from experiments.harness import cli, output
 from inference import answer, estimate
 
@@ -46,7 +45,7 @@ def solve(monkeypatch):
         PARTITION_METHODS={"auto": "any", "elimination": "exact"},
         answer_with=answer_with,
     )
-    monkeypatch.setattr(experiments, "solve", fake, raising=False)
+    monkeypatch.setattr(cli, "solve", fake)
     answer_with(
         count=estimate.exact_count(4, failure=1e-6),
         partition=estimate.certain(math.log(21.0), 1e-12),
