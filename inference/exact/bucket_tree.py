@@ -62,24 +62,21 @@ class Model(NamedTuple):
 
 
 def prepare(graph: factor_graph.FactorGraph, order_fn: orders.Order) -> Model:
-    """Drops states that ``log_unary`` rules out, and from tables variables with a single state."""
-    states = [np.flatnonzero(row > -np.inf) for row in np.asarray(graph.log_unary)]
+    """Drops impossible states, and from each table the variables it does not depend on."""
+    given = [([v], graph.log_unary[v, :size]) for v, size in enumerate(graph.num_states)]
+    for group in graph.groups:
+        given.extend(zip(group.variables.tolist(), group.log_potentials, strict=True))
+    states = _possible_states(graph.num_states, given)
     constants = [float(graph.log_constant)]
     if not all(len(left) for left in states):
         constants.append(-np.inf)
         states = [left if len(left) else np.zeros(1, dtype=np.int64) for left in states]
-    whole = [len(left) == size for left, size in zip(states, graph.num_states, strict=True)]
-    given = [([v], graph.log_unary[v, :size]) for v, size in enumerate(graph.num_states)]
-    for group in graph.groups:
-        given.extend(zip(group.variables.tolist(), group.log_potentials, strict=True))
     scopes, tables = [], []
     for scope, table in given:
-        if not all(whole[v] for v in scope):
-            table = table[np.ix_(*(states[v] for v in scope))]
-        scope = [v for v in scope if len(states[v]) > 1]
+        scope, table = _drop_constant_axes(scope, _restrict(scope, table, states))
         if scope:
             scopes.append(scope)
-            tables.append(table.reshape([len(states[v]) for v in scope]))
+            tables.append(table)
         else:
             constants.append(table.item())
     plan = make_plan(scopes, [len(left) for left in states], order_fn)
@@ -87,8 +84,54 @@ def prepare(graph: factor_graph.FactorGraph, order_fn: orders.Order) -> Model:
     return Model(plan, factors, math.fsum(constants), states)
 
 
+def _possible_states(num_states: np.ndarray, given: list) -> list[np.ndarray]:
+    """States without those that some table rules out given the others: arc consistency."""
+    possible = [np.arange(size) for size in num_states]
+    zeros = [(scope, table == -np.inf) for scope, table in given]
+    zeros = [(scope, zero) for scope, zero in zeros if zero.any()]
+    tables_of: list[list[int]] = [[] for _ in possible]
+    for at, (scope, _) in enumerate(zeros):
+        for v in scope:
+            tables_of[v].append(at)
+    pending = list(range(len(zeros)))
+    while pending:
+        scope, zero = zeros[pending.pop()]
+        zero = _restrict(scope, zero, possible)
+        for axis, v in enumerate(scope):
+            ruled_out = zero.all(axis=tuple(a for a in range(zero.ndim) if a != axis))
+            if ruled_out.any():
+                possible[v] = possible[v][~ruled_out]
+                zero = zero.compress(~ruled_out, axis)
+                pending.extend(tables_of[v])
+    return possible
+
+
+def _restrict(scope: list[int], table: np.ndarray, states: list[np.ndarray]) -> np.ndarray:
+    if all(len(states[v]) == size for v, size in zip(scope, table.shape, strict=True)):
+        return table
+    return table[np.ix_(*(states[v] for v in scope))]
+
+
+def _drop_constant_axes(scope: list[int], table: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Takes out variables that change nothing; a table of one variable keeps its states."""
+    if len(scope) == 1 and table.size > 1:
+        return scope, table
+    kept: list[int] = []
+    for v in scope:
+        first = table.take([0], len(kept))
+        if np.array_equal(table, np.broadcast_to(first, table.shape)):
+            table = first.squeeze(len(kept))
+        else:
+            kept.append(v)
+    return kept, table
+
+
 def make_plan(scopes: list[list[int]], num_states: list[int], order_fn: orders.Order) -> Plan:
-    """The plan for factors over these variables, in the order that ``order_fn`` finds."""
+    """The plan for factors over these variables, in the order that ``order_fn`` finds.
+
+    Raises:
+      ValueError: the order is no permutation of the variables.
+    """
     neighbours: list[set[int]] = [set() for _ in num_states]
     for scope in scopes:
         for v in scope:
@@ -96,6 +139,8 @@ def make_plan(scopes: list[list[int]], num_states: list[int], order_fn: orders.O
     for v, around in enumerate(neighbours):
         around.discard(v)
     order = order_fn(neighbours, num_states)
+    if sorted(order) != list(range(len(num_states))):
+        raise ValueError(f"expected an order of {len(num_states)} variables, given {order}")
     position = {v: at for at, v in enumerate(order)}
     cliques = [[position[v] for v in clique] for clique in orders.cliques(neighbours, order)]
     return Plan(tuple(order), [num_states[v] for v in order], cliques)
