@@ -81,7 +81,8 @@ def build(
         if len(scope) > 1:
             pieces[table.shape].append((np.array([scope], dtype=np.int32), table[None]))
         elif scope:
-            log_unary[scope[0], : table.size] += table
+            with np.errstate(invalid="ignore"):  # +inf with -inf is NaN, refused below
+                log_unary[scope[0], : table.size] += table
         else:
             total += float(table)
     graph = FactorGraph(domains, log_unary, _group(pieces), np.float64(total))
@@ -123,10 +124,8 @@ def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
         if not 0 <= variable < graph.num_variables:
             raise ValueError(f"expected variable in 0..{graph.num_variables - 1}, given {variable}")
         if not 0 <= state < graph.num_states[variable]:
-            expected = (
-                f"expected state of variable {variable} in 0..{graph.num_states[variable] - 1}"
-            )
-            raise ValueError(f"{expected}, given {state}")
+            last = graph.num_states[variable] - 1
+            raise ValueError(f"expected variable {variable} in state 0..{last}, given {state}")
         fixed[variable] = state
     log_unary, constant = np.array(graph.log_unary, dtype=np.float64), float(graph.log_constant)
     pieces: Pieces = defaultdict(list)
