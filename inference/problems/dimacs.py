@@ -44,7 +44,7 @@ _BODY_BYTES = b"-0123456789 \t\n\r\v\f"
 _GLUED = re.compile(rb"\d-|-(?![1-9])")
 _BAD_TOKEN = re.compile(rb"(?<!\S)(?!(\d+|-[1-9]\d*)(?!\S))\S+")
 _INTEGER = re.compile(rb"\d{1,18}|-[1-9]\d{0,17}")
-_NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,9})?")
+_NUMBER = re.compile(rb"\+?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,9})?")
 
 
 class ParseError(ValueError):
