@@ -11,9 +11,13 @@ def main() -> int:
     if stranger:
         print(f"tally: error: {stranger}", file=sys.stderr)
         return 2
-    from experiments.harness import cli
+    try:
+        from experiments.harness import cli
 
-    return cli.main(sys.argv[1:])
+        return cli.main(sys.argv[1:])
+    except KeyboardInterrupt:  # while importing
+        print("tally: interrupted", file=sys.stderr)
+        return 130
 
 
 def _package_of_another() -> str:

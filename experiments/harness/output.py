@@ -175,7 +175,7 @@ def _print_model(problem: str, graph: Any) -> None:
 
 
 def _print_how(line: str, info: Any, outcome: str, seconds: float) -> None:
-    calls = f", {info.oracle_calls} oracle calls" if info.oracle_calls else ""
+    calls = f", oracle calls {info.oracle_calls}" if info.oracle_calls else ""
     text = f"{info.method}, {outcome}, {seconds:.2f} s{calls}, seed {info.seed}"
     print(line.format("method", text))
     if info.message:

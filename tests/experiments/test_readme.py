@@ -1,0 +1,46 @@
+"""The README shows real output: its console blocks are run again, its Python too."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments.harness import cli
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    tuple(part.split("\n", 1)) for block in BLOCKS for part in block.split("$ tally ") if part
+]
+
+
+def comparable(text: str) -> str:
+    """Without times and effort, and with the digits that every machine agrees on."""
+    text = re.sub(r'\d+\.\d+ s\b|"seconds": [\d.e-]+|oracle.calls"?:? \d+', "...", text)
+    return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.10g}", text).strip()
+
+
+def test_there_is_a_tour():
+    assert len(COMMANDS) >= 3
+
+
+@pytest.mark.parametrize(("command", "expected"), COMMANDS)
+def test_the_tour_shows_what_is_printed(command, expected, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert cli.main(shlex.split(command)) == 0
+    assert comparable(capsys.readouterr().out) == comparable(expected)
+
+
+def test_the_python_runs(capsys):
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{2**39} ") and len(lines) == 3
+
+
+def test_set_up_takes_two_commands():
+    commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+    assert len(commands) == 2 and all(".venv/bin/tally" in command for command in commands)
+    assert commands[0].endswith("tally count") and "pytest" in commands[1]

@@ -1,0 +1,46 @@
+"""Every notebook runs from top to bottom, and is stored with its outputs."""
+
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# Starting a kernel opens sockets that the client leaves to the garbage collector.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_it_runs(path, tmp_path):
+    fresh = read(path)
+    for cell in fresh.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    nbclient.NotebookClient(
+        fresh, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    kinds = [list(output.get("data", {})) for output in outputs(read(path))]
+    assert [list(output.get("data", {})) for output in outputs(fresh)] == kinds
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_shows_figures_when_opened(path):
+    stored = outputs(read(path))
+    assert any("image/png" in output.get("data", {}) for output in stored)
+    assert not any(output.output_type == "error" for output in stored)
+    assert "/home/" not in path.read_text() and "/root/" not in path.read_text()
+
+
+def test_there_is_a_first_notebook():
+    assert ROOT / "notebooks" / "first_steps.ipynb" in NOTEBOOKS
