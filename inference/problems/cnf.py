@@ -40,12 +40,19 @@ class Ragged:
         return [values[a:b] for a, b in zip(offsets[:-1], offsets[1:])]
 
 
-def ragged(lists: Iterable[Sequence[int]]) -> Ragged:
-    """Builds a ``Ragged`` from lists of integers."""
-    kept = [np.asarray(x, dtype=np.int32).reshape(-1) for x in lists]
+def ragged(lists: Iterable[Sequence[int] | np.ndarray]) -> Ragged:
+    """Builds a ``Ragged`` from lists of integers.
+
+    Raises:
+      ValueError: a value is no integer of 32 bits.
+    """
+    kept = [np.asarray(x).reshape(-1) for x in lists]
     offsets = np.zeros(len(kept) + 1, dtype=np.int64)
     np.cumsum([len(x) for x in kept], out=offsets[1:])
-    return Ragged(np.concatenate(kept) if kept else np.zeros(0, dtype=np.int32), offsets)
+    values = np.concatenate([np.zeros(0, dtype=np.int32), *(x for x in kept if x.size)])
+    if values.dtype.kind not in "iu" or np.any(values != values.astype(np.int32)):
+        raise ValueError(f"expected integers of 32 bits, given {values.dtype} {values.max()}")
+    return Ragged(values.astype(np.int32), offsets)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +81,8 @@ class CNF:
 
     def __post_init__(self):
         n = self.num_variables
+        if n < 0:
+            raise ValueError(f"expected at least 0 variables, given {n}")
         _check_range("literal", self.clauses.values, n, signed=True)
         _check_range("XOR variable", self.xors.values, n)
         if len(self.xor_rhs) != len(self.xors):
@@ -93,7 +102,7 @@ class CNF:
         bad = np.isnan(log_weights) | (log_weights == np.inf)
         if bad.any():
             variable = int(np.flatnonzero(bad.any(axis=1))[0]) + 1
-            raise ValueError(f"expected finite weights, given {variable} without one")
+            raise ValueError(f"expected finite weights, given another for variable {variable}")
         outside = np.ones(self.num_variables, dtype=bool)
         outside[self.sampling_set - 1] = False
         weighted = np.flatnonzero(outside & (log_weights != 0).any(axis=1))
@@ -138,7 +147,7 @@ class CNF:
 
 
 def from_clauses(
-    clauses: Iterable[Sequence[int]],
+    clauses: Iterable[Sequence[int] | np.ndarray],
     *,
     num_variables: int | None = None,
     xors: Iterable[tuple[Sequence[int], bool]] = (),
@@ -176,7 +185,7 @@ def from_clauses(
 
 
 def _cancel_repeats(variables: Sequence[int]) -> np.ndarray:
-    values, times = np.unique(np.asarray(variables, dtype=np.int32), return_counts=True)
+    values, times = np.unique(np.asarray(variables), return_counts=True)
     return values[times % 2 == 1]
 
 
