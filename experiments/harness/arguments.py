@@ -227,9 +227,10 @@ def _first_rows(box: str) -> str:
 
 
 def _check_limits(timeout: float | None, memory: int | None, seed: int) -> None:
-    if timeout is not None and not timeout > 0.0:
-        raise UsageError(f"--timeout: expected a number above 0, given {timeout}")
-    if memory is not None and memory < 1:
-        raise UsageError(f"--memory: expected 1 or more, given {memory}")
+    # Beyond these, 30 years and 2^60 bytes, system calls refuse the numbers.
+    if timeout is not None and not 0.0 < timeout < 1e9:
+        raise UsageError(f"--timeout: expected seconds between 0 and 1e9, given {timeout}")
+    if memory is not None and not 1 <= memory < 2**40:
+        raise UsageError(f"--memory: expected megabytes from 1 to 2^40, given {memory}")
     if not 0 <= seed < SEEDS:
         raise UsageError(f"--seed: expected 0 to {SEEDS - 1}, given {seed}")
