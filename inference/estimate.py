@@ -93,6 +93,8 @@ def certain(log_value: float, log_error: float, *, witness: Any = None) -> Estim
     if log_value == -math.inf:
         return Estimate(log_value, log_value, log_value, claim=Claim.CERTAIN, witness=witness)
     lower, upper = log_value - log_error, log_value + log_error
+    if log_error > 0:  # the two sums above round as well
+        lower, upper = math.nextafter(lower, -math.inf), math.nextafter(upper, math.inf)
     return Estimate(log_value, lower, upper, claim=Claim.CERTAIN, witness=witness)
 
 
@@ -142,13 +144,20 @@ def intersect(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def choose(estimates: Sequence[Estimate], badness: Callable[[Estimate], float]) -> Estimate:
-    """The estimate of least ``badness``, paid for: each side's failure is the sum over all."""
+    """The estimate of least ``badness``, paid for: each side's failure is the sum over all.
+
+    Raises:
+      ValueError: no estimate is given, or one claims EXPECTED.
+    """
+    if not estimates:
+        raise ValueError("choose needs at least one estimate, given none")
     _refuse_expected(estimates, "choose")
     best = min(estimates, key=badness)
     failure_lower = sum(e.failure_lower for e in estimates)
     failure_upper = sum(e.failure_upper for e in estimates)
     chosen = bounded(best.log_value, best.log_lower, best.log_upper, failure_lower, failure_upper)
-    return dataclasses.replace(chosen, count=best.count, witness=best.witness)
+    count = None if chosen.claim is Claim.NONE else best.count
+    return dataclasses.replace(chosen, count=count, witness=best.witness)
 
 
 def bounded(
@@ -175,10 +184,18 @@ def bounded(
 
 def majority_tail(rounds: int, failure: float) -> float:
     """Pr[Bin(rounds, failure) >= ceil(rounds / 2)]: more than half of an odd number fail."""
-    first = (rounds + 1) // 2
+    if not 0.0 < failure < 1.0:
+        return failure
+    log_ways = math.lgamma(rounds + 1)  # in logs, as binomials of 1030 rounds overflow
     terms = (
-        math.comb(rounds, k) * failure**k * (1.0 - failure) ** (rounds - k)
-        for k in range(first, rounds + 1)
+        math.exp(
+            log_ways
+            - math.lgamma(k + 1)
+            - math.lgamma(rounds - k + 1)
+            + k * math.log(failure)
+            + (rounds - k) * math.log1p(-failure)
+        )
+        for k in range((rounds + 1) // 2, rounds + 1)
     )
     return min(1.0, math.fsum(terms))
 
