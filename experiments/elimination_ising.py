@@ -85,6 +85,9 @@ def plot(result: registry.Result) -> Figure:
         times.plot(sides, seconds, label=f"{label}, median")
     widths.plot(sides, [columns["width"][side == one].max() for one in sides], label="largest")
     widths.plot(sides, sides, marker="", linestyle="--", color="grey", label="treewidth")
+    for axes in figure.axes:
+        axes.set_xticks(sides)
+    widths.set_yticks(sides)
     errors.set_yscale("log")
     times.set_yscale("log")
     return plots.finish(figure)

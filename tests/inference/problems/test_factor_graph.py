@@ -144,6 +144,13 @@ def test_condition_keeps_what_agrees_and_forbids_the_rest(evidence):
     np.testing.assert_allclose(factor_graph.log_score(before, ASSIGNMENTS), scores())
 
 
+def test_tables_sliced_onto_one_variable_add_up():
+    factors = [((0, v), [[1.0, 2.0], [3.0, 4.0]]) for v in (1, 2, 3)]
+    fixed = factor_graph.condition(factor_graph.build([2] * 4, factors), {1: 0, 2: 1, 3: 1})
+    assert fixed.groups == ()
+    np.testing.assert_array_equal(fixed.log_unary[0], [5.0, 11.0])
+
+
 def test_conditioning_in_steps_is_conditioning_at_once():
     steps = factor_graph.condition(factor_graph.condition(graph(), {0: 1}), {3: 0, 0: 1})
     at_once = factor_graph.condition(graph(), {0: 1, 3: 0})
