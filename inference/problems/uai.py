@@ -27,6 +27,7 @@ from inference.problems import factor_graph
 
 Path = str | os.PathLike[str]
 
+_MOST_STATES = 10**6  # of one variable: the unaries of all are padded to the most
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 
@@ -85,7 +86,7 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
     numbers = _Numbers(text, name, skipped=1)
     num_variables = numbers.integer(0, "the number of variables")
     at = 1 + num_variables
-    num_states = [numbers.integer(i, "a number of states", 1) for i in range(1, at)]
+    num_states = [numbers.integer(i, "a number of states", 1, _MOST_STATES) for i in range(1, at)]
     num_factors, at = numbers.integer(at, "the number of functions"), at + 1
     scopes = []
     for _ in range(num_factors):
