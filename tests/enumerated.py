@@ -24,19 +24,21 @@ class EnumeratedSession:
         return list(names)
 
     def open_group(self):
-        group = f"group {len(self._blocked)}"
-        self._blocked[group] = set()
+        group = f"group {len(self._parities)}"
+        self._blocked[group] = np.zeros(len(self._models), dtype=bool)
         return group
 
     def close_group(self, group):
-        self._alive = {(): self._alive[()]}
+        del self._blocked[group]
+        self._alive = {(): self._alive[()]}  # the next sequence has parities of its own
 
     def enumerate(self, limit, *, assumptions=(), group=None, deadline=None):
         self.calls += 1
-        blocked = set() if group is None else self._blocked[group]
-        free = [i for i in self._inside(tuple(assumptions)).tolist() if i not in blocked]
+        inside = self._inside(tuple(assumptions))
+        free = inside if group is None else inside[~self._blocked[group][inside]]
         found = free[:limit]
-        blocked.update(found)
+        if group is not None:
+            self._blocked[group][found] = True
         full = len(free) >= limit
         status = answer.Status.FEASIBLE if full else answer.Status.OPTIMAL
         return answer.Answer(status, len(found), assignments=self._models[found])
@@ -45,6 +47,6 @@ class EnumeratedSession:
         if switches not in self._alive:
             earlier = self._inside(switches[:-1])
             row, side = self._parities[switches[-1]]
-            odd = self._models[earlier][:, row].sum(axis=1) % 2 == 1
+            odd = np.logical_xor.reduce(self._models[earlier][:, row], axis=1)
             self._alive[switches] = earlier[odd == side]
         return self._alive[switches]

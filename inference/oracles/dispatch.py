@@ -3,8 +3,8 @@
     >>> answers = solve_many(solve_cell, cells, executor=pool, timeout=60)
     >>> [a.status for a in answers]
 
-An oracle is a function from one task to an ``Answer``. For a pool of processes it must be importable
-by name, and the pool should be spawn-started.
+An oracle is a function from one task to an ``Answer``. For a pool of processes it must be
+importable by name, and the pool should be spawn-started.
 """
 
 import math

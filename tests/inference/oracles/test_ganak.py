@@ -3,8 +3,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import reference
 
+import reference
 from inference import answer
 from inference.estimate import Claim
 from inference.oracles import ganak

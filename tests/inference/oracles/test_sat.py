@@ -2,8 +2,8 @@ import time
 
 import numpy as np
 import pytest
-import reference
 
+import reference
 from inference import answer
 from inference.oracles import sat
 from inference.problems import cnf, generators

@@ -1,0 +1,447 @@
+import functools
+import math
+import signal
+import statistics
+import time
+
+import enumerated
+import numpy as np
+import pytest
+from scipy import stats
+
+import reference
+from hashing.counting import approxmc, cells
+from hashing.parity import rows as parity_rows
+from inference import randomness
+from inference.estimate import Claim, majority_tail
+from inference.oracles import exhaustive, sat
+from inference.problems import cnf, generators
+
+# Random 3-CNF with counts between 2^12 and 2^16, and what their names say.
+FORMULAS = {
+    "sparse": generators.random_ksat(1, 16, 14),
+    "dense": generators.random_ksat(1, 20, 40),
+    "projected": cnf.from_clauses(
+        generators.random_ksat(3, 20, 30).clauses, projection=range(1, 17), num_variables=20
+    ),
+    "xors": cnf.from_clauses(
+        generators.random_ksat(2, 19, 20).clauses,
+        xors=[([1, 4, 9, 16], True), ([2, 3, 5, 7, 11], False)],
+        num_variables=19,
+    ),
+}
+TOLERANCES = (0.8, 0.3)
+
+
+@functools.cache
+def sampled_models(name):
+    """The distinct assignments of the sampling set that extend to a model: bool [N, k]."""
+    formula = FORMULAS[name]
+    return np.unique(exhaustive.models(formula)[:, formula.sampling_set - 1], axis=0)
+
+
+def count_many(name, epsilon, seeds, *, delta=0.2, solver=False):
+    """(estimate, info) for each seed, over a list of the models or with the real solver."""
+    options = {"epsilon": epsilon, "delta": delta}
+    if not solver:
+        models = sampled_models(name)
+        options["open_session"] = lambda _: enumerated.EnumeratedSession(models)
+    return [approxmc.count(seed, FORMULAS[name], **options) for seed in seeds]
+
+
+# ------------------------------------------------------------------------------------------------
+# The checks. Each returns nothing and raises AssertionError; the mutants below must fail one.
+
+
+def check_claim(results, size, epsilon, delta=0.2):
+    """The stated failures follow from the plan, and the misses do not refute them."""
+    plan = approxmc.plan(epsilon, delta)
+    below = sum(math.log(size) < e.log_lower for e, _ in results)
+    above = sum(math.log(size) > e.log_upper for e, _ in results)
+    for result, info in results:
+        assert len(info.rounds) == plan.rounds
+        assert result.failure_lower == majority_tail(plan.rounds, plan.failure_over)
+        assert result.failure_upper == majority_tail(plan.rounds, plan.failure_under)
+        assert result.failure_lower + result.failure_upper <= delta
+        assert result.log_upper - result.log_lower == pytest.approx(2 * math.log1p(epsilon))
+    _check_rate(below, len(results), results[0][0].failure_lower)
+    _check_rate(above, len(results), results[0][0].failure_upper)
+
+
+def check_rounds(results, size, epsilon):
+    """Single rounds miss at most as often as the theory's p_L and p_U say."""
+    plan, width = approxmc.plan(epsilon, 0.2), math.log1p(epsilon)
+    values = [
+        math.log(plan.scale(len(r.models))) + r.num_hashes * math.log(2)
+        for _, info in results
+        for r in info.rounds
+    ]
+    _check_rate(sum(v > math.log(size) + width for v in values), len(values), plan.failure_over)
+    _check_rate(sum(v < math.log(size) - width for v in values), len(values), plan.failure_under)
+
+
+def check_mean(results, size):
+    """|cell(m)| 2^m at the stopping level has mean |S|: within 3 standard errors."""
+    each_seed = [
+        statistics.fmean(len(r.models) * 2.0**r.num_hashes for r in info.rounds)
+        for _, info in results
+    ]
+    error = statistics.stdev(each_seed) / math.sqrt(len(each_seed))
+    assert abs(statistics.fmean(each_seed) - size) <= 3 * error
+
+
+def check_independent(results):
+    """The first two rounds of a seed are uncorrelated: |t| of Pearson's r below 4."""
+    first, second = np.array(
+        [[len(r.models) * 2.0**r.num_hashes for r in info.rounds[:2]] for _, info in results]
+    ).T
+    r = np.corrcoef(first, second)[0, 1]
+    assert abs(r) * math.sqrt(len(results)) < 4
+
+
+def check_replay(results, name, epsilon):
+    """The cells of the witness are those of the rows that derive from seed, digest and round."""
+    models, threshold = (
+        parity_rows.pack(sampled_models(name)),
+        approxmc.plan(epsilon, 0.2).threshold,
+    )
+    num_columns = sampled_models(name).shape[1]
+    for result, _ in results:
+        witness = result.witness
+        assert witness.digest == FORMULAS[name].digest()
+        for index, one in enumerate(witness.rounds):
+            key = parity_rows.derive(witness.seed, "approxmc", witness.digest, index)
+            rows, rhs = parity_rows.draw_dense(key, one.num_hashes, num_columns)
+            inside = parity_rows.satisfied(rows, rhs, models)
+            expected = models[inside.all(axis=1)]
+            assert len(expected) <= threshold < inside[:, :-1].all(axis=1).sum()
+            assert np.array_equal(np.unique(one.models, axis=0), np.unique(expected, axis=0))
+            assert len(one.models) == len(expected)
+
+
+def _check_rate(misses, trials, failure):
+    """Not refuted at the level of one in a thousand."""
+    assert stats.binom.sf(misses - 1, trials, failure) > 1e-3
+
+
+# ------------------------------------------------------------------------------------------------
+# The constants.
+
+
+@pytest.mark.parametrize(
+    "epsilon, delta, rounds",
+    [(0.8, 0.2, 3), (0.8, 0.1, 5), (0.8, 0.05, 7), (0.8, 0.01, 11), (0.8, 0.001, 19)]
+    + [(0.3, 0.2, 5), (0.3, 0.1, 9), (0.3, 0.05, 11), (0.3, 0.01, 21)]
+    + [(1.5, 0.2, 3), (1.5, 0.05, 5), (1.5, 0.01, 9), (4.0, 0.2, 1), (4.0, 0.05, 3)]
+    + [(4.0, 0.01, 5), (5, 0.2, 5), (5, 0.05, 9), (7, 0.2, 3), (7, 0.05, 7), (15, 0.2, 1)]
+    + [(15, 0.05, 3)],
+)
+def test_number_of_rounds(epsilon, delta, rounds):
+    assert approxmc.plan(epsilon, delta).rounds == rounds
+
+
+def test_threshold_and_rounding_constants():
+    plan = approxmc.plan(0.8, 0.2)
+    assert (plan.threshold, plan.failure_under, plan.failure_over) == (72, 0.157, 0.169)
+    assert plan.scale(0) == pytest.approx(49.815 / math.sqrt(2))
+    assert plan.scale(60) == 60
+    assert approxmc.plan(5.0, 0.2).scale(0) == pytest.approx(1.257 / 2, abs=1e-3)
+    assert approxmc.plan(5.0, 0.2).failure_over == pytest.approx(1 / 4.772, abs=1e-4)
+
+
+@pytest.mark.parametrize("epsilon, delta", [(0, 0.2), (-1, 0.2), (math.inf, 0.2), (math.nan, 0.2)])
+def test_epsilon_out_of_range(epsilon, delta):
+    with pytest.raises(ValueError, match="expected epsilon > 0"):
+        approxmc.plan(epsilon, delta)
+
+
+@pytest.mark.parametrize("delta", [0, 1, -0.1, math.nan])
+def test_delta_out_of_range(delta):
+    with pytest.raises(ValueError, match="expected delta in"):
+        approxmc.plan(0.8, delta)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 7, 8, 9, 64, 1000])
+@pytest.mark.parametrize("start", [0, 1, 2, 8, 9, 100])
+def test_first_level_from_any_start(level, start):
+    asked = []
+    found = approxmc.first_level(lambda m: asked.append(m) or m >= level, start)
+    assert found == level
+    assert min(asked) >= 1
+    assert len(asked) <= 2 * math.log2(2 + abs(level - max(start, 1))) + 3
+
+
+# ------------------------------------------------------------------------------------------------
+# Counts.
+
+
+@pytest.mark.parametrize("epsilon", TOLERANCES)
+@pytest.mark.parametrize("name", FORMULAS)
+def test_coverage(name, epsilon):
+    results, size = count_many(name, epsilon, range(100)), len(sampled_models(name))
+    assert 2**12 <= size <= 2**16
+    check_claim(results, size, epsilon)
+    check_rounds(results, size, epsilon)
+    check_mean(results, size)
+    check_independent(results)
+    check_replay(results[:10], name, epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1.5, 4.0, 5.0, 7.0, 15.0])
+def test_coverage_of_large_tolerances(epsilon):
+    results, size = count_many("dense", epsilon, range(200)), len(sampled_models("dense"))
+    check_claim(results, size, epsilon)
+    check_rounds(results, size, epsilon)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_solver_and_the_list_of_models_give_the_same_answer(name):
+    by_list = count_many(name, 0.8, range(3))
+    by_solver = count_many(name, 0.8, range(3), solver=True)
+    for (a, _), (b, _) in zip(by_list, by_solver):
+        assert (a.log_value, a.log_lower, a.log_upper) == (b.log_value, b.log_lower, b.log_upper)
+    check_replay(by_solver, name, 0.8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", TOLERANCES)
+@pytest.mark.parametrize("name", FORMULAS)
+def test_coverage_with_the_solver(name, epsilon, capsys):
+    results = count_many(name, epsilon, range(500), solver=True)
+    size, plan = len(sampled_models(name)), approxmc.plan(epsilon, 0.2)
+    logs = np.array(
+        [
+            [math.log(plan.scale(len(r.models))) + r.num_hashes * math.log(2) for r in i.rounds]
+            for _, i in results
+        ]
+    )
+    raw = np.array([[len(r.models) * 2.0**r.num_hashes for r in i.rounds] for _, i in results])
+    each, width = raw.mean(axis=1), math.log1p(epsilon)
+    deviation = (each.mean() - size) / (each.std(ddof=1) / math.sqrt(len(each)))
+    with capsys.disabled():
+        print(
+            f"\n{name} epsilon {epsilon}: |S| {size}, "
+            f"final below {sum(math.log(size) > e.log_upper for e, _ in results)}"
+            f" above {sum(math.log(size) < e.log_lower for e, _ in results)} of {len(results)}, "
+            f"rounds under {np.mean(logs < math.log(size) - width):.4f}"
+            f" (theory {plan.failure_under}) over {np.mean(logs > math.log(size) + width):.4f}"
+            f" (theory {plan.failure_over}), "
+            f"mean cell(m) 2^m off by {deviation:+.2f} standard errors"
+        )
+    check_claim(results, size, epsilon)
+    check_rounds(results, size, epsilon)
+    check_mean(results, size)
+    check_independent(results)
+    check_replay(results[:20], name, epsilon)
+
+
+@pytest.mark.parametrize("solver", ["cadical153", "glucose4"])
+def test_other_solvers(solver):
+    session = functools.partial(sat.SatSession, solver=solver)
+    formula = FORMULAS["projected"]
+    other, _ = approxmc.count(5, formula, open_session=session)
+    usual, _ = approxmc.count(5, formula)
+    assert other.log_value == usual.log_value
+
+
+def test_small_counts_are_exact_and_certain():
+    clauses = [[1, 2, 3], [-1, 4], [2, -4, 5], [-3], [6, 5]]
+    for projection in (None, [1, 2], []):
+        formula = cnf.from_clauses(clauses, projection=projection)
+        result, info = approxmc.count(0, formula)
+        expected = reference.count_models(6, clauses, projection=projection)
+        assert (result.claim, result.count, info.rounds) == (Claim.CERTAIN, expected, ())
+
+
+@pytest.mark.parametrize("epsilon", [0.8, 5.0])
+def test_unsatisfiable(epsilon):
+    result, info = approxmc.count(0, cnf.from_clauses([[1], [-1]]), epsilon=epsilon)
+    assert (result.count, result.claim, info.status) == (0, Claim.CERTAIN, "done")
+    assert result.log_value == result.log_upper == -math.inf
+
+
+def test_free_variables_count():
+    result, _ = approxmc.count(1, cnf.from_clauses([[3, 4]], num_variables=60))
+    assert result.log_lower <= math.log(3 * 2**58) <= result.log_upper
+
+
+def test_equal_keys_give_equal_counts(getkey):
+    key, formula = getkey(), FORMULAS["sparse"]
+    first, again = (approxmc.count(key, formula)[0] for _ in range(2))
+    assert first.log_value == again.log_value
+    assert first.witness.seed == again.witness.seed == randomness.seed_words(key)
+    others = {approxmc.count(seed, formula)[0].log_value for seed in range(5)}
+    assert len(others) > 1
+
+
+def test_weights_are_refused():
+    formula = cnf.from_clauses([[1]], log_weights=np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="expected no weights"):
+        approxmc.count(0, formula)
+    assert approxmc.count(0, formula.unweighted())[0].count == 1
+
+
+def test_progress_counts_the_rounds():
+    seen = []
+    approxmc.count(0, FORMULAS["sparse"], progress=lambda *at: seen.append(at))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+# ------------------------------------------------------------------------------------------------
+# Early ends: a weaker claim, never a wrong one.
+
+
+class StopsAfter(enumerated.EnumeratedSession):
+    """Answers a number of queries, then finds the deadline passed with half a cell in hand."""
+
+    def __init__(self, models, queries):
+        super().__init__(models)
+        self._left = queries
+
+    def enumerate(self, limit, **options):
+        self._left -= 1
+        found = super().enumerate(limit if self._left >= 0 else limit // 2, **options)
+        if self._left < 0:
+            unknown = approxmc.answer.Status.UNKNOWN
+            return approxmc.answer.Answer(unknown, found.value, assignments=found.assignments)
+        return found
+
+
+@pytest.mark.parametrize("epsilon", TOLERANCES)
+def test_claims_hold_at_random_stopping_times(epsilon):
+    models, formula = sampled_models("dense"), FORMULAS["dense"]
+    rng, wrong, medians = np.random.default_rng(0), [], 0
+    for seed in range(400):
+        queries = int(rng.integers(0, 40))
+        stopped, info = approxmc.count(
+            seed, formula, epsilon=epsilon, open_session=lambda _: StopsAfter(models, queries)
+        )
+        assert stopped.claim in (Claim.CERTAIN, Claim.PROBABLE)
+        assert stopped.log_lower > -math.inf or queries == 0
+        assert info.status in ("done", "timeout")
+        medians += math.isfinite(stopped.log_upper) and info.status == "timeout"
+        outside = not stopped.log_lower <= math.log(len(models)) <= stopped.log_upper
+        assert not (outside and stopped.claim is Claim.CERTAIN)
+        wrong.append(outside)
+    assert stats.binom.sf(sum(wrong) - 1, len(wrong), 0.2) > 1e-3
+    assert medians > 0
+
+
+def test_most_rounds_done_give_an_interval_that_holds_the_complete_one():
+    complete, info = count_many("dense", 0.3, [7])[0]
+    models = sampled_models("dense")
+    stopped = []
+    for queries in range(info.oracle_calls):
+        session = StopsAfter(models, queries)
+        one, how = approxmc.count(
+            7, FORMULAS["dense"], epsilon=0.3, open_session=lambda _, session=session: session
+        )
+        if len(how.rounds) > 2 and how.status == "timeout":
+            stopped.append(one)
+    assert stopped
+    for one in stopped:
+        assert one.log_lower <= complete.log_lower <= complete.log_upper <= one.log_upper
+        assert one.failure_lower == complete.failure_lower
+
+
+def test_a_time_limit_with_the_solver():
+    formula = generators.random_ksat(5, 120, 120)
+    start = time.monotonic()
+    result, info = approxmc.count(1, formula, epsilon=0.05, timeout=1.0)
+    assert time.monotonic() - start < 6
+    assert info.status == "timeout"
+    assert -math.inf < result.log_lower < result.log_upper <= 120 * math.log(2)
+
+
+def test_ctrl_c_ends_with_what_was_found():
+    formula = generators.random_ksat(5, 120, 120)
+    # An alarm that acts as Ctrl-C; a thread that sends the signal can make CPython miss it.
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    result, info = approxmc.count(1, formula, epsilon=0.05, timeout=60)
+    signal.signal(signal.SIGALRM, before)
+    assert info.status == "interrupted"
+    assert result.log_lower > -math.inf
+
+
+def test_no_time_at_all():
+    result, info = approxmc.count(1, FORMULAS["sparse"], timeout=0.0)
+    assert info.status == "timeout"
+    assert (result.log_lower, result.claim) == (-math.inf, Claim.CERTAIN)
+    assert result.log_upper == pytest.approx(16 * math.log(2))
+
+
+# ------------------------------------------------------------------------------------------------
+# Mutants: each breaks the counter in one place and must be caught by the check named.
+
+SEEDS = range(100)
+
+
+def caught(check, *arguments):
+    with pytest.raises(AssertionError):
+        check(*arguments)
+
+
+def test_mutant_single_round_is_caught(monkeypatch):
+    honest = approxmc.plan
+    monkeypatch.setattr(approxmc, "plan", lambda *a: honest(*a)._replace(rounds=1))
+    results = count_many("dense", 0.3, SEEDS)
+    monkeypatch.undo()
+    caught(check_claim, results, len(sampled_models("dense")), 0.3)
+
+
+def test_mutant_cells_times_one_and_a_half_is_caught(monkeypatch):
+    honest = cells.NestedCells.models
+
+    def inflated(self, level):
+        found = honest(self, level)
+        return np.concatenate([found, found[: len(found) // 2]])
+
+    monkeypatch.setattr(cells.NestedCells, "models", inflated)
+    results = count_many("dense", 0.3, SEEDS)
+    caught(check_mean, results, len(sampled_models("dense")))
+    caught(check_replay, results, "dense", 0.3)
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_mutant_level_off_by_one_is_caught(monkeypatch, step):
+    honest = approxmc.Round
+    monkeypatch.setattr(approxmc, "Round", lambda level, models: honest(level + step, models))
+    results = count_many("dense", 0.3, SEEDS)
+    caught(check_mean, results, len(sampled_models("dense")))
+    caught(check_claim, results, len(sampled_models("dense")), 0.3)
+
+
+def test_mutant_one_hash_for_all_rounds_is_caught(monkeypatch):
+    honest = approxmc._Search._draw_key
+    monkeypatch.setattr(approxmc._Search, "_draw_key", lambda self, index: honest(self, 0))
+    results = count_many("dense", 0.3, SEEDS)
+    caught(check_independent, results)
+    caught(check_replay, results, "dense", 0.3)
+
+
+def test_mutant_parities_redrawn_at_each_level_is_caught(monkeypatch):
+    honest = cells.NestedCells
+
+    class Redrawn:
+        """A fresh sequence for every query."""
+
+        def __init__(self, formula, session, draw_key):
+            self._open = lambda level: honest(formula, session, draw_key + level)
+            self.largest_log_product = -math.inf
+
+        def fill(self, level, limit, deadline):
+            self._last = self._open(level)
+            return self._last.fill(level, limit, deadline)
+
+        def models(self, level):
+            last = self._open(level)
+            last.fill(level, 10**6)
+            return last.models(level)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(cells, "NestedCells", Redrawn)
+    results = count_many("dense", 0.3, range(20))
+    caught(check_replay, results, "dense", 0.3)

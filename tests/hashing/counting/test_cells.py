@@ -1,0 +1,79 @@
+import time
+
+import enumerated
+import numpy as np
+import pytest
+
+import reference
+from hashing.counting import cells
+from hashing.parity import rows as parity_rows
+from inference.oracles import sat
+from inference.problems import cnf, generators
+
+CLAUSES = [[1, 2, -3], [-1, 4], [3, 5], [-2, -5, 6]]
+FORMULA = cnf.from_clauses(CLAUSES, num_variables=9)
+
+
+def expected_sizes(draw_key, levels):
+    rows, rhs = parity_rows.draw_dense(draw_key, levels, 9)
+    bits = parity_rows.unpack(rows, 9)
+    parities = [([j + 1 for j in np.flatnonzero(r)], bool(b)) for r, b in zip(bits, rhs)]
+    return [reference.count_models(9, CLAUSES, parities=parities[:m]) for m in range(levels + 1)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cells_in_any_order_have_the_sizes_of_enumeration(seed):
+    sizes = expected_sizes(seed, 7)
+    nested = cells.NestedCells(FORMULA, sat.SatSession(FORMULA), draw_key=seed)
+    for level in (3, 1, 7, 0, 2, 6, 5, 4):
+        assert nested.fill(level, limit=1000) == sizes[level]
+        assert len(nested.models(level)) == sizes[level]
+
+
+def test_a_cell_is_counted_up_to_the_limit():
+    nested = cells.NestedCells(FORMULA, sat.SatSession(FORMULA), draw_key=1)
+    assert nested.fill(1, limit=5) == 5
+    assert nested.fill(0, limit=5) == 5
+    assert nested.fill(0, limit=1000) == expected_sizes(1, 1)[0]
+
+
+def test_models_are_found_once():
+    session = sat.SatSession(FORMULA)
+    nested = cells.NestedCells(FORMULA, session, draw_key=1)
+    total = nested.fill(0, limit=1000)
+    calls = session.calls
+    for level in range(1, 8):
+        nested.fill(level, limit=1000)
+    assert total > 50
+    assert session.calls <= calls + 7  # each cell asks only whether there is one more
+
+
+def test_sequences_follow_each_other_in_one_session():
+    session = sat.SatSession(FORMULA)
+    for seed in range(4):
+        nested = cells.NestedCells(FORMULA, session, draw_key=seed)
+        assert [nested.fill(m, limit=1000) for m in range(6)] == expected_sizes(seed, 5)
+        nested.close()
+
+
+def test_what_was_found_before_the_deadline_is_kept():
+    formula = generators.chain(40)
+    nested = cells.NestedCells(formula, sat.SatSession(formula), draw_key=1)
+    with pytest.raises(cells.OutOfTime):
+        nested.fill(2, limit=10**6, deadline=time.monotonic() + 0.5)
+    found = len(nested.models(2))
+    assert found > 0
+    assert nested.largest_log_product == pytest.approx(np.log(found) + 2 * np.log(2))
+
+
+def test_enumerated_and_solver_sessions_agree():
+    models = np.array(reference.models(9, CLAUSES), dtype=bool)
+    for seed in range(5):
+        nested = cells.NestedCells(FORMULA, enumerated.EnumeratedSession(models), draw_key=seed)
+        assert [nested.fill(m, limit=1000) for m in range(8)] == expected_sizes(seed, 7)
+
+
+def test_an_empty_sampling_set_has_one_projection():
+    formula = cnf.from_clauses(CLAUSES, projection=[])
+    nested = cells.NestedCells(formula, sat.SatSession(formula), draw_key=3)
+    assert nested.fill(0, limit=10) == 1
