@@ -1,4 +1,4 @@
-"""Error and coverage of the hashing counter against exact counts over random 3-CNF.
+"""Error and coverage of the hashing counter over random 3-CNF.
 
 For each formula the counter runs with many seeds. Its claim is a factor 1 + epsilon either way,
 except with probability delta; the constants behind it are worst cases.
