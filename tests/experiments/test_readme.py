@@ -18,7 +18,8 @@ COMMANDS = [
 
 def comparable(text: str) -> str:
     """Without times and effort, and with the digits that every machine agrees on."""
-    text = re.sub(r'\d+\.\d+ s\b|"seconds": [\d.e-]+|oracle.calls"?:? \d+', "...", text)
+    effort = r'\d+\.\d+ s\b|"seconds": [\d.e-]+|oracle.calls"?:? \d+|width .* nats'
+    text = re.sub(effort, "...", text)
     return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.10g}", text).strip()
 
 
