@@ -54,6 +54,7 @@ def call(
             return answer.Answer(answer.Status.UNKNOWN, seconds=time.monotonic() - start)
         finally:
             child.kill()
+            child.wait()
     return _read_reply(reply, errors, child.returncode, time.monotonic() - start)
 
 

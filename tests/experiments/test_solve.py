@@ -1,0 +1,140 @@
+import math
+import signal
+
+import numpy as np
+import pytest
+
+import reference
+from experiments import solve
+from inference import answer
+from inference.estimate import Claim
+from inference.oracles import ganak, process
+from inference.problems import cnf, factor_graph, generators
+
+EASY = cnf.from_clauses([[3, 4]], num_variables=7)
+LATIN = generators.latin_square(8)  # no exact counter finishes this in a second
+
+
+def test_auto_counts_exactly_where_it_can():
+    result, info = solve.count(EASY)
+    assert (result.count, info.method, info.status) == (96, "ganak", "done")
+
+
+def test_auto_turns_to_hashing_after_its_share(monkeypatch):
+    monkeypatch.setattr(solve, "EXACT_SECONDS", 0.01)
+    formula = generators.chain(60)
+    result, info = solve.count(formula, seed=3)
+    assert (info.method, info.status) == ("approxmc", "done")
+    assert "ganak did not finish" in info.message
+    assert result.log_lower <= math.log(generators.chain_count(60)) <= result.log_upper
+
+
+def test_auto_survives_a_broken_exact_counter(monkeypatch):
+    broken = answer.Answer(answer.Status.FAILED, message="out of memory")
+    monkeypatch.setattr(ganak, "count", lambda *_, **__: broken)
+    result, info = solve.count(EASY)
+    assert (info.method, info.message) == ("approxmc", "out of memory")
+    assert result.log_lower <= math.log(96) <= result.log_upper
+    with pytest.raises(ValueError, match="ganak failed: out of memory"):
+        solve.count(EASY, method="exact")
+
+
+@pytest.mark.parametrize("method", ["exact", "ganak", "exhaustive", "approxmc", "auto"])
+def test_every_method_answers(method):
+    result, info = solve.count(EASY, method=method)
+    assert info.status == "done"
+    assert result.log_lower <= math.log(96) <= result.log_upper
+
+
+def test_a_time_limit_leaves_a_valid_claim():
+    result, info = solve.count(LATIN, method="exact", timeout=0.5)
+    assert (info.status, result.claim) == ("timeout", Claim.CERTAIN)
+    assert (result.log_lower, result.log_upper) == (
+        -math.inf,
+        pytest.approx(len(LATIN.sampling_set) * math.log(2)),
+    )
+
+
+def test_a_time_limit_on_weights_bounds_them_from_above():
+    weights = np.random.default_rng(0).normal(size=(LATIN.num_variables, 2))
+    formula = cnf.from_clauses(LATIN.clauses, log_weights=weights)
+    result, info = solve.count(formula, timeout=0.5)
+    assert (info.method, info.status, result.claim) == ("ganak", "timeout", Claim.CERTAIN)
+    assert result.log_upper == pytest.approx(np.logaddexp(weights[:, 0], weights[:, 1]).sum())
+    with pytest.raises(ValueError, match="expected no weights"):
+        solve.count(formula, method="approxmc")
+
+
+def interrupted(seconds, function):
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return function()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_ctrl_c_leaves_a_valid_claim():
+    for method in ("auto", "exact", "approxmc"):
+        formula = generators.random_ksat(5, 200, 400) if method == "approxmc" else LATIN
+        result, info = interrupted(
+            1.0, lambda method=method, formula=formula: solve.count(formula, method=method)
+        )
+        assert (info.status, math.isinf(result.log_upper)) == ("interrupted", False)
+
+
+def test_unknown_methods_are_named():
+    with pytest.raises(ValueError, match="expected a method among auto, exact, .* given 'magic'"):
+        solve.count(EASY, method="magic")
+    with pytest.raises(ValueError, match="given 'magic'"):
+        solve.partition(generators.ising_grid(2, 2, 1.0), method="magic")
+
+
+GRAPH = generators.spin_glass_grid(1, 3, 3, scale=1.0)
+
+
+@pytest.mark.parametrize("method", ["auto", "elimination", "exhaustive"])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_partition_and_maximum(method, timeout):
+    result, info = solve.partition(GRAPH, method=method, timeout=timeout)
+    exact, _ = solve.partition(GRAPH)
+    assert info.status == "done"
+    assert result.log_value == pytest.approx(exact.log_value, rel=1e-12)
+    best, _ = solve.maximize(GRAPH, method=method, timeout=timeout)
+    assert best.status is answer.Status.OPTIMAL
+    assert best.value == pytest.approx(float(factor_graph.log_score(GRAPH, best.assignments[0])))
+
+
+def test_marginals():
+    probabilities, info = solve.marginals(GRAPH)
+    assert info.method == "elimination"
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    with pytest.raises(ValueError, match="expected a method for marginals"):
+        solve.marginals(GRAPH, method="exhaustive")
+
+
+def test_what_does_not_fit_says_what_it_would_need():
+    with pytest.raises(ValueError, match=r"bytes of tables.*width 12.*methods: auto, "):
+        solve.partition(generators.ising_grid(12, 12, 1.0), memory=1000)
+    with pytest.raises(ValueError, match="bytes of tables"):  # the same from a child process
+        solve.partition(generators.ising_grid(12, 12, 1.0), memory=1000, timeout=60.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bounds_of_a_time_limit_hold(seed, monkeypatch):
+    stopped = answer.Answer(answer.Status.UNKNOWN)
+    monkeypatch.setattr(process, "call", lambda *_, **__: stopped)
+    rng = np.random.default_rng(seed)
+    states = [2, 3, 2, 2]
+    scopes = [(0,), (1,), (0, 1), (1, 2), (3, 1)]
+    tables = [rng.exponential(size=[states[v] for v in scope]) for scope in scopes]
+    tables[2][0, 0] = 0.0
+    with np.errstate(divide="ignore"):
+        graph = factor_graph.build(states, zip(scopes, map(np.log, tables), strict=True))
+    factors = [(scope, table.tolist()) for scope, table in zip(scopes, tables)]
+    result, info = solve.partition(graph, timeout=1.0)
+    assert (info.status, result.claim) == ("timeout", Claim.CERTAIN)
+    assert result.log_lower <= reference.log_partition(states, factors) <= result.log_upper
+    best, _ = solve.maximize(graph, timeout=1.0)
+    assert best.status is answer.Status.FEASIBLE
+    assert best.value <= reference.map(states, factors)[1] <= best.bound
