@@ -32,7 +32,7 @@ PARTITION_METHODS = {
     "exhaustive": "exact by enumeration, certain; up to 2^24 joint states",
 }
 
-# Seconds for the exact method before auto turns to hashing: of a time limit this share.
+# Seconds of the exact method before auto turns to hashing, and its share of a time limit.
 EXACT_SECONDS, EXACT_SHARE = 60.0, 0.5
 
 
@@ -78,39 +78,27 @@ def count(
       ValueError: unknown method, or one that cannot answer this question.
     """
     _check_method(method, COUNT_METHODS)
-    start = time.monotonic()
-
-    def hashed(seconds_left: float | None, message: str = "") -> tuple[estimate.Estimate, Info]:
-        from hashing.counting import approxmc
-
-        result, how = approxmc.count(
-            seed,
-            formula,
-            epsilon=epsilon,
-            delta=delta,
-            timeout=seconds_left,
-            progress=progress,
-        )
-        return result, Info("approxmc", how.status, _since(start), how.oracle_calls, seed, message)
-
-    if method == "approxmc":
-        return hashed(timeout)
+    start, why = time.monotonic(), ""
     if method == "exhaustive":
         from inference.oracles import exhaustive
 
-        return exhaustive.count(formula), Info("exhaustive", "done", _since(start), 0, seed)
-    share = timeout
-    if method == "auto" and formula.log_weights is None:
-        share = EXACT_SECONDS if timeout is None else EXACT_SHARE * timeout
-    solved, status = _ganak(formula, seed, share, memory)
-    if solved.status is answer.Status.OPTIMAL:
-        return solved.value, Info("ganak", "done", _since(start), 1, seed)
-    why = solved.message or f"ganak did not finish within {solved.seconds:.3g} s"
-    if method == "auto" and formula.log_weights is None and status != "interrupted":
-        return hashed(None if timeout is None else max(0.0, timeout - _since(start)), why)
-    if solved.status is answer.Status.FAILED:
-        raise ValueError(f"ganak failed: {why}")
-    return _trivial_count(formula), Info("ganak", status, _since(start), 1, seed, why)
+        return exhaustive.count(formula), Info(method, "done", _since(start), 0, seed)
+    may_hash = method == "approxmc" or (method == "auto" and formula.log_weights is None)
+    if method != "approxmc":
+        solved, status = _ganak(formula, seed, _share(timeout) if may_hash else timeout, memory)
+        if solved.status is answer.Status.OPTIMAL:
+            return solved.value, Info("ganak", status, _since(start), 1, seed)
+        why = solved.message or f"ganak did not finish within {solved.seconds:.3g} s"
+        if status == "interrupted" or not may_hash:
+            if solved.status is answer.Status.FAILED:
+                raise ValueError(f"ganak failed: {why}")
+            return _trivial_count(formula), Info("ganak", status, _since(start), 1, seed, why)
+    from hashing.counting import approxmc
+
+    left = None if timeout is None else max(0.0, timeout - _since(start))
+    options = {"epsilon": epsilon, "delta": delta, "timeout": left, "progress": progress}
+    result, how = approxmc.count(seed, formula, **options)
+    return result, Info("approxmc", how.status, _since(start), how.oracle_calls, seed, why)
 
 
 def partition(
@@ -247,6 +235,10 @@ def _ganak(
     except KeyboardInterrupt:
         return answer.Answer(answer.Status.UNKNOWN, seconds=_since(start)), "interrupted"
     return solved, "done" if solved.status is answer.Status.OPTIMAL else "timeout"
+
+
+def _share(timeout: float | None) -> float:
+    return EXACT_SECONDS if timeout is None else EXACT_SHARE * timeout
 
 
 def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
