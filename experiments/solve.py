@@ -96,8 +96,8 @@ def count(
     from hashing.counting import approxmc
 
     left = None if timeout is None else max(0.0, timeout - _since(start))
-    options = {"epsilon": epsilon, "delta": delta, "timeout": left, "progress": progress}
-    result, how = approxmc.count(seed, formula, **options)
+    options: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "timeout": left}
+    result, how = approxmc.count(seed, formula, progress=progress, **options)
     return result, Info("approxmc", how.status, _since(start), how.oracle_calls, seed, why)
 
 
