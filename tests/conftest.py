@@ -1,8 +1,12 @@
 """Fixtures for every test; JAX is imported by those that use it."""
 
 import itertools
+import os
 
 import pytest
+
+# Silent broadcasting hides wrong shapes. JAX reads this when a test imports it.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
 
 @pytest.fixture

@@ -194,11 +194,11 @@ def _traced_log_sum(table: Any) -> Any:
     import jax
     import jax.numpy as jnp
 
-    shift = jax.lax.stop_gradient(jnp.max(table, axis=0))
+    shift = jax.lax.stop_gradient(jnp.max(table, axis=0, keepdims=True))
     shift = jnp.maximum(shift, jnp.finfo(table.dtype).min)
     total = jnp.sum(jnp.exp(table - shift), axis=0)
     # The inner where keeps the derivative of log away from 0, where it makes inf * 0 = NaN.
-    return jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + shift, -jnp.inf)
+    return jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + shift[0], -jnp.inf)
 
 
 def _upward(model: bucket_tree.Model, reduce_fn: Reduce, *, keep: bool) -> tuple[float, list, list]:
