@@ -1,6 +1,8 @@
 """``python -m experiments`` is the same as ``tally``."""
 
+import importlib
 import importlib.util
+import signal
 import sys
 from pathlib import Path
 
@@ -12,12 +14,24 @@ def main() -> int:
         print(f"tally: error: {stranger}", file=sys.stderr)
         return 2
     try:
+        _import_numpy()
         from experiments.harness import cli
 
         return cli.main(sys.argv[1:])
     except KeyboardInterrupt:  # while importing
         print("tally: interrupted", file=sys.stderr)
         return 130
+
+
+def _import_numpy() -> None:
+    """Imports numpy so that Ctrl-C never goes to the threads it starts.
+
+    They inherit the mask. A solver that takes the signal for itself while it runs can then be kept
+    from doing so by blocking it in the main thread alone.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    importlib.import_module("numpy")
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _package_of_another() -> str:

@@ -247,7 +247,7 @@ def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
         upper = len(formula.sampling_set) * math.log(2)
     else:
         weights = formula.log_weights[formula.sampling_set - 1]
-        upper = float(np.logaddexp(weights[:, 0], weights[:, 1]).sum())
+        upper = math.fsum(np.logaddexp(weights[:, 0], weights[:, 1]))
     return estimate.bounded(-math.inf, -math.inf, _up(upper), 0.0, 0.0)
 
 
@@ -257,17 +257,17 @@ def _trivial_bounds(graph: factor_graph.FactorGraph, *, sums: bool = True) -> tu
     With ``sums`` the bounds are on log Z, otherwise on the largest log-score.
     """
     reduce_states = np.logaddexp.reduce if sums else np.maximum.reduce
-    upper = float(graph.log_constant) + float(reduce_states(graph.log_unary, axis=1).sum())
+    terms = [float(graph.log_constant), *reduce_states(graph.log_unary, axis=1)]
     for group in graph.groups:
-        tables = group.log_potentials.reshape(len(group.variables), -1)
-        upper += float(tables.max(axis=1).sum())
+        terms += group.log_potentials.reshape(len(group.variables), -1).max(axis=1).tolist()
+    upper = math.fsum(terms)
     lower = float(factor_graph.log_score(graph, np.argmax(graph.log_unary, axis=1)))
     return (lower if lower == -math.inf else -_up(-lower)), _up(upper)
 
 
 def _up(log_value: float) -> float:
-    """Upwards past the rounding of a sum of up to a million terms of one sign."""
-    return log_value + 2.0**-30 * (1.0 + abs(log_value))
+    """Upwards past the rounding of logarithms and of sums of thousands of terms."""
+    return log_value + 2.0**-40 * (1.0 + abs(log_value))
 
 
 def _tables(memory: int | None) -> int:

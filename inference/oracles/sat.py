@@ -11,11 +11,13 @@ taken back. Every model is checked against the formula before it counts.
 """
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Sequence
 
 import numpy as np
+import pysolvers
 from pysat import solvers
 
 from inference import answer
@@ -194,14 +196,32 @@ class SatSession:
         return None
 
     def _solve_slice(self, assumptions: list[int], seconds: float) -> bool | None:
+        if self._native:
+            return self._solve_cryptominisat(assumptions, seconds)
         try:
-            if self._native:
-                self._solver.solver.time_budget(seconds)
-            # The wrapper of CryptoMiniSat passes both limits on or neither.
-            self._solver.conf_budget(sys.maxsize if self._native else SLICE_CONFLICTS)
+            self._solver.conf_budget(SLICE_CONFLICTS)
             return self._solver.solve_limited(assumptions)
         except NotImplementedError:
             return self._solver.solve(assumptions)
+        except pysolvers.error as error:  # how PySAT's own solvers report Ctrl-C
+            raise KeyboardInterrupt from error
+
+    def _solve_cryptominisat(self, assumptions: list[int], seconds: float) -> bool | None:
+        self._solver.solver.time_budget(seconds)
+        self._solver.conf_budget(sys.maxsize)  # the wrapper passes both limits on or neither
+        start = time.process_time()
+        # While it solves, CryptoMiniSat takes Ctrl-C for itself. Blocked, the signal waits for
+        # Python's own handler, unless another thread of the process accepts it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            found = self._solver.solve_limited(assumptions)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Then the solver returns early; undisturbed it uses all of its limit, counted in CPU time
+        # of the process.
+        if found is None and time.process_time() - start < 0.95 * seconds:
+            raise KeyboardInterrupt
+        return found
 
     def _checked_model(self) -> np.ndarray:
         """The last model as bool [n], after a check against the formula."""

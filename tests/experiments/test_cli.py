@@ -1,8 +1,10 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from experiments.harness import cli, output
 from inference import answer, estimate
+from inference.problems import dimacs, generators
 
 CNF = "p cnf 3 2\n1 2 0\n-1 3 0\n"
 UAI = "MARKOV\n2\n2 3\n1\n2 0 1\n6\n1 2 3 4 5 6\n"
@@ -319,6 +322,23 @@ def test_a_reader_who_leaves_is_no_error():
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("method, seconds", [("exact", 1.5), ("approxmc", 1.5), ("approxmc", 2.2)])
+def test_ctrl_c_leaves_a_valid_answer(method, seconds, tmp_path):
+    formula = generators.latin_square(9) if method == "exact" else generators.random_ksat(5, 90, 90)
+    dimacs.write(formula, tmp_path / "hard.cnf")
+    words = ["count", str(tmp_path / "hard.cnf"), "--method", method, "--epsilon", "0.03", "--json"]
+    command = [sys.executable, "-m", "experiments", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)
+        printed, complaints = running.communicate(timeout=20)
+    last = json.loads(printed.splitlines()[-1])
+    assert (running.returncode, last["status"], complaints) == (0, "interrupted", b"")
+    assert last["claim"] in ("certain", "probable")
+    assert float(last["log2_lower"]) < float(last["log2_upper"])
+    assert last["log2_upper"] == pytest.approx(len(formula.sampling_set))
 
 
 def test_packages_of_others_are_noticed(tmp_path):

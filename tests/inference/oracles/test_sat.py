@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -115,3 +118,35 @@ def test_a_wrong_model_is_never_counted(solver, monkeypatch):
             monkeypatch.setattr(session._solver, "get_model", lambda: [1, 2])
         with pytest.raises(RuntimeError, match="violates the formula"):
             session.solve()
+
+
+@pytest.mark.parametrize("solver", ["cryptominisat5", "glucose4"])
+@pytest.mark.parametrize("seconds", [0.3, 0.8])
+def test_ctrl_c_inside_the_solver(solver, seconds):
+    script = (
+        "from inference.oracles import sat; from inference.problems import generators\n"
+        f"session = sat.SatSession(generators.random_ksat(8, 420, 1890), {solver!r})\n"
+        "print('ready', flush=True)\n"
+        "try: session.enumerate(10**6)\n"
+        "except KeyboardInterrupt: print('stopped')"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdout.readline() == b"ready\n"
+        try:
+            for _ in range(3):  # a signal in the last moments of a slice goes unnoticed
+                time.sleep(seconds)
+                child.send_signal(signal.SIGINT)
+                time.sleep(1.5)
+                if child.poll() is not None:
+                    break
+            assert b"stopped" in child.communicate(timeout=1)[0]
+        finally:
+            child.kill()
+
+
+def test_a_solver_at_its_limit_is_not_taken_for_ctrl_c():
+    with sat.SatSession(generators.random_ksat(8, 420, 1890)) as session:
+        for seconds in (0.05, 0.2, 0.7):
+            found = session.solve(deadline=time.monotonic() + seconds)
+            assert found.status is answer.Status.UNKNOWN
