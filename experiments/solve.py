@@ -243,12 +243,11 @@ def _share(timeout: float | None) -> float:
 
 def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
     """At most every assignment of the sampling set is a model."""
-    if formula.log_weights is None:
-        upper = len(formula.sampling_set) * math.log(2)
-    else:
+    weights = np.zeros((len(formula.sampling_set), 2))
+    if formula.log_weights is not None:
         weights = formula.log_weights[formula.sampling_set - 1]
-        upper = math.fsum(np.logaddexp(weights[:, 0], weights[:, 1]))
-    return estimate.bounded(-math.inf, -math.inf, _up(upper), 0.0, 0.0)
+    upper = math.fsum(np.logaddexp(weights[:, 0], weights[:, 1])) + _rounding([weights])
+    return estimate.bounded(-math.inf, -math.inf, upper, 0.0, 0.0)
 
 
 def _trivial_bounds(graph: factor_graph.FactorGraph, *, sums: bool = True) -> tuple[float, float]:
@@ -258,16 +257,18 @@ def _trivial_bounds(graph: factor_graph.FactorGraph, *, sums: bool = True) -> tu
     """
     reduce_states = np.logaddexp.reduce if sums else np.maximum.reduce
     terms = [float(graph.log_constant), *reduce_states(graph.log_unary, axis=1)]
-    for group in graph.groups:
-        terms += group.log_potentials.reshape(len(group.variables), -1).max(axis=1).tolist()
-    upper = math.fsum(terms)
+    tables = [g.log_potentials.reshape(len(g.variables), -1) for g in graph.groups]
+    for table in tables:
+        terms += table.max(axis=1).tolist()
     lower = float(factor_graph.log_score(graph, np.argmax(graph.log_unary, axis=1)))
-    return (lower if lower == -math.inf else -_up(-lower)), _up(upper)
+    error = _rounding([np.reshape(graph.log_constant, (1, 1)), graph.log_unary, *tables])
+    return lower - error, math.fsum(terms) + error
 
 
-def _up(log_value: float) -> float:
-    """Upwards past the rounding of logarithms and of sums of thousands of terms."""
-    return log_value + 2.0**-40 * (1.0 + abs(log_value))
+def _rounding(tables: list[np.ndarray]) -> float:
+    """What sums of up to 2^16 terms, one from each row of the tables, may be off by."""
+    sizes = [np.abs(np.where(np.isfinite(table), table, 0.0)).max(axis=1) for table in tables]
+    return 2.0**-36 * (1.0 + math.fsum(np.concatenate(sizes)))
 
 
 def _tables(memory: int | None) -> int:
