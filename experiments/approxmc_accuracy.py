@@ -42,7 +42,7 @@ class Config:
 
 @registry.experiment(
     presets={
-        "smoke": Config(variables=(16,), ratios=(1.0,), repeats=5),
+        "smoke": Config(variables=(16, 20), ratios=(1.0,), repeats=5),
         "default": Config(),
         "paper": Config(variables=(20, 30, 40, 50, 60), ratios=(1.0, 2.0, 3.0), repeats=100),
     },
@@ -70,7 +70,7 @@ def plot(result: registry.Result) -> Figure:
     """Errors with the interval claimed; how often rounds miss and may miss; time."""
     columns = result.columns
     figure, [errors, misses, times] = plots.new_figure(
-        ["exact count [log2]", "tolerance epsilon", "exact count [log2]"],
+        ["exact count [log2], tolerances side by side", "tolerance epsilon", "exact count [log2]"],
         ["error [log2 of value / exact]", "part of single rounds that miss", "time [s]"],
         panels=3,
         title="The hashing counter on random 3-CNF",

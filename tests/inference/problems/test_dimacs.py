@@ -83,7 +83,7 @@ MALFORMED = [
     (b"p cnf 1 1\nc weights 1 x\n1 0\n", 2, "a finite weight of at least 0, given 'x'"),
     (b"p cnf 2 1\n1 0\n%\n0\n2 0\n", 3, "nothing after the end mark '%'"),
     (b"\x1f\x8b\x08 broken gzip", 1, "whole packed data"),
-    (gzip.compress(b"p cnf 1 1\n1 0\n")[:-9], 1, "whole packed data"),
+    (gzip.compress(b"p cnf 1 1\n1 0\n", mtime=0)[:-9], 1, "whole packed data"),
     (b"BZh9 broken", 1, "whole packed data"),
     (b"\xfd7zXZ\0 broken", 1, "whole packed data"),
 ]
@@ -280,7 +280,7 @@ def test_reads_standard_input_without_jax():
         "import sys; from inference.problems import dimacs;"
         "print(dimacs.read('-').clauses.tolist(), 'jax' in sys.modules)"
     )
-    data = gzip.compress(b"p cnf 2 1\n1 -2 0\n")
+    data = gzip.compress(b"p cnf 2 1\n1 -2 0\n", mtime=0)
     run = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
     assert run.stdout.split(b"\n")[0] == b"[[1, -2]] False"
 
