@@ -11,11 +11,13 @@ minute, the paper preset half an hour.
 """
 
 import dataclasses
+import itertools
 import math
 import time
 from typing import Any
 
 import numpy as np
+import tqdm
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -50,10 +52,10 @@ class Config:
 )
 def run(config: Config, key: Any) -> registry.Result:
     """One row per count; errors are log2 of the value over the exact count."""
+    formulas = list(itertools.product(config.variables, config.ratios))
     rows = [
         row
-        for n in config.variables
-        for ratio in config.ratios
+        for n, ratio in tqdm.tqdm(formulas, "formulas", leave=False, disable=None)
         for row in _count_formula(config, key, n, ratio)
     ]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}

@@ -12,10 +12,12 @@ preset three minutes.
 """
 
 import dataclasses
+import itertools
 import time
 from typing import Any
 
 import numpy as np
+import tqdm
 from matplotlib.figure import Figure
 
 from experiments.harness import plots, registry
@@ -48,11 +50,10 @@ class Config:
 )
 def run(config: Config, key: Any) -> registry.Result:
     """One row per side, model and strength; errors and bounds in nats."""
+    grids = list(itertools.product(config.sides, MODELS, config.strengths))
     rows = [
-        _compare(side, model, strength, config.field, key)
-        for side in config.sides
-        for model in MODELS
-        for strength in config.strengths
+        _compare(*grid, config.field, key)
+        for grid in tqdm.tqdm(grids, "grids", leave=False, disable=None)
     ]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     inside = np.array(columns["error"]) <= np.array(columns["stated_error"])

@@ -60,7 +60,7 @@ def count(
     seed: int = 0,
     timeout: float | None = None,
     memory: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """The (weighted, projected) model count of a formula.
 
@@ -72,7 +72,7 @@ def count(
       seed: equal seeds give equal answers.
       timeout: seconds; then the best valid claim so far.
       memory: bytes that a solver process may use.
-      progress: called with (rounds finished, rounds planned) while hashing.
+      progress: called with a line that says where the count is.
 
     Raises:
       ValueError: unknown method, or one that cannot answer this question.
@@ -85,7 +85,9 @@ def count(
         return exhaustive.count(formula), Info(method, "done", _since(start), 0, seed)
     may_hash = method == "approxmc" or (method == "auto" and formula.log_weights is None)
     if method != "approxmc":
-        solved, status = _ganak(formula, seed, _share(timeout) if may_hash else timeout, memory)
+        limit = _share(timeout) if may_hash else timeout
+        progress("ganak" if limit is None else f"ganak, for at most {limit:.3g} s")
+        solved, status = _ganak(formula, seed, limit, memory)
         if solved.status is answer.Status.OPTIMAL:
             return solved.value, Info("ganak", status, _since(start), 1, seed)
         why = solved.message or f"ganak did not finish within {solved.seconds:.3g} s"

@@ -59,7 +59,7 @@ def count(words: Sequence[str]) -> None:
     clock = _clock()
     file = options.file or str(importlib.resources.files("experiments") / "data" / SHIPPED)
     formula = dimacs.read(file, ignore_weights=options.ignore_weights)
-    with _progress_bar(options.quiet) as progress:
+    with _progress_line(options.quiet) as progress:
         estimate, info = solve.count(
             formula,
             epsilon=options.epsilon,
@@ -226,20 +226,13 @@ def _clock() -> Callable[[], float]:
 
 
 @contextlib.contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Shows finished and all rounds on a terminal; where no one watches, None."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
+def _progress_line(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Shows what is being done and for how long on a terminal, and nothing elsewhere."""
     import tqdm
 
-    with tqdm.tqdm(unit="round", leave=False) as bar:
-
-        def show_rounds(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show_rounds
+    silent = quiet or not sys.stderr.isatty()
+    with tqdm.tqdm(bar_format="{desc} [{elapsed}]", leave=False, disable=silent) as line:
+        yield line.set_description_str
 
 
 @contextlib.contextmanager

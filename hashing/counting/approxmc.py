@@ -18,7 +18,7 @@ only satisfiability (AAAI 2025).
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +86,7 @@ def count(
     delta: float = 0.2,
     timeout: float | None = None,
     open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """The number of models over the sampling set.
 
@@ -102,7 +102,7 @@ def count(
       timeout: seconds; None for no limit.
       open_session: from a formula to what answers as a ``SatSession`` does; another solver is
         ``functools.partial(sat.SatSession, solver="glucose4")``.
-      progress: called with (rounds finished, rounds planned).
+      progress: called before each query with a line that says where the count is.
 
     Returns:
       CERTAIN with ``count`` up to the threshold, PROBABLE otherwise.
@@ -115,12 +115,10 @@ def count(
     start, steps = time.monotonic(), plan(epsilon, delta)
     deadline = start + (math.inf if timeout is None else timeout)
     session = open_session(formula)
-    search = _Search(formula, session, randomness.seed_words(key), steps, deadline)
+    search = _Search(formula, session, randomness.seed_words(key), steps, deadline, progress)
     status = "done"
     try:
-        for _ in search.run():
-            if progress is not None:
-                progress(len(search.finished), steps.rounds)
+        search.run()
     except cells.OutOfTime:
         status = "timeout"
     except KeyboardInterrupt:
@@ -201,17 +199,24 @@ class _Search:
     """The rounds over one solver session, and what they have found when they stop."""
 
     def __init__(
-        self, formula: cnf.CNF, session: Any, seed: bytes, steps: Plan, deadline: float
+        self,
+        formula: cnf.CNF,
+        session: Any,
+        seed: bytes,
+        steps: Plan,
+        deadline: float,
+        progress: Callable[[str], None],
     ) -> None:
         self._formula, self._session, self._seed = formula, session, seed
-        self._plan, self._deadline = steps, deadline
+        self._plan, self._deadline, self._progress = steps, deadline, progress
         self._digest = formula.digest()
         self._all_models: answer.Answer | None = None  # cell(0), up to the threshold
         self._largest_log_product = -math.inf  # log max |found in cell(m)| 2^m over the rounds
         self.finished: list[Round] = []
 
-    def run(self) -> Iterator[None]:
-        """Yields after each finished round; ends at once where the count is small."""
+    def run(self) -> None:
+        """All rounds, or none where the count is small."""
+        self._progress("all models, no hashes")
         self._all_models = self._session.enumerate(
             self._plan.threshold + 1, deadline=self._deadline
         )
@@ -224,13 +229,17 @@ class _Search:
             finished = self._run_round(index, level)
             self.finished.append(finished)
             level = finished.num_hashes
-            yield
 
     def _run_round(self, index: int, start: int) -> Round:
         nested = cells.NestedCells(self._formula, self._session, self._draw_key(index))
+        limit = self._plan.threshold + 1
+
+        def is_small(level: int) -> bool:
+            self._progress(f"round {index + 1} of {self._plan.rounds}, {level} hashes")
+            return nested.fill(level, limit, self._deadline) < limit
+
         try:
-            limit = self._plan.threshold + 1
-            level = first_level(lambda m: nested.fill(m, limit, self._deadline) < limit, start)
+            level = first_level(is_small, start)
             return Round(level, nested.models(level))
         finally:
             self._largest_log_product = max(self._largest_log_product, nested.largest_log_product)

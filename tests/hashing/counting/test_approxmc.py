@@ -281,10 +281,11 @@ def test_weights_are_refused():
     assert approxmc.count(0, formula.unweighted())[0].count == 1
 
 
-def test_progress_counts_the_rounds():
+def test_progress_names_round_and_level():
     seen = []
-    approxmc.count(0, FORMULAS["sparse"], progress=lambda *at: seen.append(at))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    approxmc.count(0, FORMULAS["sparse"], progress=seen.append)
+    assert seen[:2] == ["all models, no hashes", "round 1 of 3, 1 hashes"]
+    assert seen[-1].startswith("round 3 of 3, ")
 
 
 # ------------------------------------------------------------------------------------------------
