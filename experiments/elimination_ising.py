@@ -52,8 +52,8 @@ def run(config: Config, key: Any) -> registry.Result:
     """One row per side, model and strength; errors and bounds in nats."""
     grids = list(itertools.product(config.sides, MODELS, config.strengths))
     rows = [
-        _compare(*grid, config.field, key)
-        for grid in tqdm.tqdm(grids, "grids", leave=False, disable=None)
+        _compare(side, model, strength, config.field, key)
+        for side, model, strength in tqdm.tqdm(grids, "grids", leave=False, disable=None)
     ]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     inside = np.array(columns["error"]) <= np.array(columns["stated_error"])
