@@ -1,10 +1,13 @@
+import functools
+import math
+import multiprocessing
 import time
 from concurrent import futures
 
 import pytest
 
 from inference import answer
-from inference.oracles import dispatch
+from inference.oracles import dispatch, process
 
 
 def double(task):
@@ -45,3 +48,12 @@ def test_the_time_limit_leaves_the_rest_unknown(executor):
 
 def test_no_tasks(executor):
     assert dispatch.solve_many(double, [], executor=executor) == []
+
+
+def test_a_pool_of_processes():
+    oracle = functools.partial(process.call, math.factorial)
+    spawn = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        answers = dispatch.solve_many(oracle, [5, -1, 3], executor=pool, timeout=60)
+    assert [a.value for a in answers] == [120, None, 6]
+    assert answers[1].status is answer.Status.FAILED
