@@ -88,7 +88,8 @@ def _count_weighted(formula: cnf.CNF, logs: np.ndarray, offset: float, seed: int
             return math.log(mantissa) + (exponent - shift) * math.log(2) + offset
         if scaled == 0.0 and not _satisfiable(formula, logs):
             return -math.inf
-        shift += _TOP_LOG2 - _BOTTOM_LOG2
+        # Beyond 2^1000 per variable no weight needs more, and doubles would overflow.
+        shift = min(shift + _TOP_LOG2 - _BOTTOM_LOG2, _TOP_LOG2 * len(columns))
 
 
 def _count_scaled(
@@ -103,7 +104,8 @@ def _count_scaled(
     for index, column in enumerate(columns.tolist()):
         # The shift spread over the variables as evenly as integers allow.
         part = (index + 1) * shift // len(columns) - index * shift // len(columns)
-        negative, positive = (2.0 ** (logs[column] + part)).tolist()
+        # Scaled after the power: a part inside the exponent would cost it digits.
+        negative, positive = np.ldexp(2.0 ** logs[column], part).tolist()
         counter.set_lit_weight(column + 1, positive)
         counter.set_lit_weight(-(column + 1), negative)
     return counter.count() if len(columns) else math.ldexp(counter.count(), shift)

@@ -78,6 +78,15 @@ def test_weighted_counts(seed):
         assert value.log_width < 1e-10
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_the_interval_holds_where_one_variable_carries_the_whole_scale(n):
+    for weight in (Fraction(1, 4), Fraction(3, 4), Fraction(1, 10)):
+        table = np.zeros((n, 2))
+        table[:] = math.log(1 - weight), math.log(weight)
+        value = solved(cnf.from_clauses([[1]], num_variables=n, log_weights=table))
+        assert value.log_lower <= math.log(weight) <= value.log_upper
+
+
 @pytest.mark.parametrize("negative, positive", [(-2000, -2001), (3000, 3004), (-1, 0)])
 def test_weights_far_outside_the_range_of_doubles(negative, positive):
     # One clause over two of seven variables of equal weights, in closed form.
