@@ -132,10 +132,11 @@ def plan(epsilon: float, delta: float) -> Plan:
     """Threshold, number of rounds and rounding for a tolerance and a failure probability.
 
     Raises:
-      ValueError: epsilon is not above 0 and finite, or delta not in (0, 1).
+      ValueError: epsilon is not above 0, or so small or large that its square is no double, or
+        delta is not in (0, 1).
     """
-    if not (0.0 < epsilon < math.inf):
-        raise ValueError(f"expected epsilon > 0, given {epsilon}")
+    if not 1e-150 < epsilon < 1e150:
+        raise ValueError(f"expected epsilon > 0, between 1e-150 and 1e150, given {epsilon}")
     if not 0.0 < delta < 1.0:
         raise ValueError(f"expected delta in (0, 1), given {delta}")
     if epsilon >= 5.0:
@@ -279,11 +280,12 @@ class _Search:
         |S| / a with probability at most a (Ville); over all rounds 1 - (1 - a)^rounds. The bound is
         reported only where the median is not, so the two failures add.
         """
-        certain = estimate.log_of_count(self._all_models.value if self._all_models else 0)
+        certain = estimate.exact_count(self._all_models.value if self._all_models else 0).log_lower
         spent = delta / 2
         factor = -math.expm1(math.log1p(-spent) / self._plan.rounds)
         probable = self._largest_log_product + math.log(factor)
-        upper = len(self._formula.sampling_set) * math.log(2)
+        # Outward by more than the rounding of this product.
+        upper = len(self._formula.sampling_set) * math.log(2) * (1 + 2.0**-51)
         if probable <= certain:
             return estimate.bounded(certain, certain, upper, 0.0, 0.0, witness=witness)
         failure = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_over)
