@@ -84,7 +84,7 @@ def exact_count(count: int, *, failure: float = 0.0, witness: Any = None) -> Est
     """
     value = log_of_count(count)
     claim = Claim.PROBABLE if failure else Claim.CERTAIN
-    lower, upper = (value, value) if count == 0 else _few_roundings(value)
+    lower, upper = (value, value) if count <= 1 else _few_roundings(value)
     return Estimate(value, lower, upper, failure, failure, claim, count, witness)
 
 

@@ -280,14 +280,15 @@ class _Search:
         |S| / a with probability at most a (Ville); over all rounds 1 - (1 - a)^rounds. The bound is
         reported only where the median is not, so the two failures add.
         """
-        certain = estimate.exact_count(self._all_models.value if self._all_models else 0).log_lower
+        found = estimate.exact_count(self._all_models.value if self._all_models else 0)
         spent = delta / 2
         factor = -math.expm1(math.log1p(-spent) / self._plan.rounds)
         probable = self._largest_log_product + math.log(factor)
         # Outward by more than the rounding of this product.
         upper = len(self._formula.sampling_set) * math.log(2) * (1 + 2.0**-51)
-        if probable <= certain:
-            return estimate.bounded(certain, certain, upper, 0.0, 0.0, witness=witness)
+        if probable <= found.log_lower:
+            lower = found.log_lower
+            return estimate.bounded(found.log_value, lower, upper, 0.0, 0.0, witness=witness)
         failure = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_over)
         value = self._largest_log_product
         return estimate.bounded(value, probable, upper, failure, 0.0, witness=witness)
