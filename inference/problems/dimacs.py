@@ -37,7 +37,7 @@ import numpy as np
 from inference.problems import cnf
 
 _HEADER = "'p cnf VARIABLES CLAUSES'"
-_MAX_VARIABLES = 2**31 - 2  # literals are int32
+_MAX_VARIABLES = 10**7  # declared ones cost the solvers 300 bytes each, mentioned or not
 _UNPACK = {b"\x1f\x8b": gzip.decompress, b"\xfd7zXZ\0": lzma.decompress, b"BZh": bz2.decompress}
 _SPECIAL_LINE = re.compile(rb"^[^\S\n]*[^\s\d-].*", re.MULTILINE)
 _BODY_BYTES = b"-0123456789 \t\n\r\v\f"

@@ -35,7 +35,7 @@ MALFORMED = [
     (b"p cnf 2 -1\n1 0\n", 1, "given 'p cnf 2 -1'"),
     (b"p cnf two 1\n1 0\n", 1, "given 'p cnf two 1'"),
     (b"p cnf 1e3 1\n1 0\n", 1, "given 'p cnf 1e3 1'"),
-    (b"p cnf 99999999999 1\n1 0\n", 1, "at most 2147483646 variables"),
+    (b"p cnf 2147483646 1\n1 0\n", 1, "at most 10000000 variables"),
     (b"p cnf 2 2\n1 2 0\n1 3 0\n", 3, "a literal of the variables 1..2, given '3'"),
     (b"p cnf 2 2\n1 2 0\nc\n\n1\n-3 0\n", 6, "a literal of the variables 1..2, given '-3'"),
     (b"p cnf 2 1\n99999999999999999999999 0\n", 2, "given '99999999999999999999999'"),
