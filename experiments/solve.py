@@ -156,9 +156,13 @@ def maximize(
     solved, info = _answer_graph(maximum_of, graph, method, seed, timeout, memory)
     if solved is not None:
         return solved, info
-    lower, upper = _trivial_bounds(graph, sums=False)
+    _, upper = _trivial_bounds(graph, sums=False)
     greedy = np.argmax(graph.log_unary, axis=1)[None]
-    return answer.Answer(answer.Status.FEASIBLE, lower, upper, greedy, info.seconds), info
+    value = float(factor_graph.log_score(graph, greedy)[0])
+    if value == -math.inf:
+        unknown = answer.Answer(answer.Status.UNKNOWN, value, upper, seconds=info.seconds)
+        return unknown, info
+    return answer.Answer(answer.Status.FEASIBLE, value, upper, greedy, info.seconds), info
 
 
 def log_partition_of(graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
