@@ -13,6 +13,7 @@ import difflib
 import importlib.metadata
 import importlib.resources
 import inspect
+import io
 import os
 import sys
 import time
@@ -32,6 +33,8 @@ TRACEBACK = "TALLY_TRACEBACK"  # set in the environment, errors show where they 
 def main(words: Sequence[str]) -> int:
     """Carries out one command and returns the exit status: 0, 2 for errors, 130 for Ctrl-C."""
     sys.set_int_max_str_digits(0)  # counts are printed in full
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name must not cost the answer
     try:
         with _one_line_warnings():
             _dispatch(list(words))

@@ -324,6 +324,16 @@ def test_a_reader_who_leaves_is_no_error():
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_the_name_of_a_file_may_be_beyond_the_encoding_of_the_output(tmp_path):
+    file = tmp_path / "f\N{LATIN SMALL LETTER U WITH DIAERESIS}.cnf"
+    file.write_text(CNF)
+    command = [sys.executable, "-m", "experiments", "count", str(file), "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert json.loads(done.stdout.splitlines()[-1])["count"] == "4"
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("method, seconds", [("exact", 1.5), ("approxmc", 1.5), ("approxmc", 2.2)])
 def test_ctrl_c_leaves_a_valid_answer(method, seconds, tmp_path):
     formula = generators.latin_square(9) if method == "exact" else generators.random_ksat(5, 90, 90)
