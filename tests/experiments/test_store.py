@@ -114,10 +114,14 @@ def test_a_new_result_replaces_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json", "arrays.npz"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "garbage"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "cut"])
 def test_damaged_folders_are_refused_in_one_line(tmp_path, name, damage):
     path = save(tmp_path) / name
-    path.unlink() if damage == "missing" else path.write_bytes(b"" if damage == "empty" else b"[1]")
+    if damage == "missing":
+        path.unlink()
+    else:
+        left = {"empty": b"", "garbage": b"[1]", "cut": path.read_bytes()[:-30]}
+        path.write_bytes(left[damage])
     with pytest.raises(ValueError, match="expected a result folder") as caught:
         store.load(path.parent)
     assert "\n" not in str(caught.value)
