@@ -93,7 +93,8 @@ def load(path: Path) -> Stored:
     try:
         setting = json.loads((path / "config.json").read_text(encoding="utf-8"))
         summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-        with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
+        # Opened here, since numpy leaves a file that is no archive open.
+        with (path / "arrays.npz").open("rb") as file, np.load(file) as arrays:
             columns = {name: arrays[name] for name in summary["columns"]}
         scalars = {name: _number(value) for name, value in summary["scalars"].items()}
         estimates = {name: _estimate(fields) for name, fields in summary["estimates"].items()}
