@@ -268,6 +268,7 @@ def _trivial_bounds(graph: factor_graph.FactorGraph, *, sums: bool = True) -> tu
         terms += table.max(axis=1).tolist()
     lower = float(factor_graph.log_score(graph, np.argmax(graph.log_unary, axis=1)))
     error = _rounding([np.reshape(graph.log_constant, (1, 1)), graph.log_unary, *tables])
+    error += float(graph.log_error)
     return lower - error, math.fsum(terms) + error
 
 

@@ -76,7 +76,8 @@ def log_partition(
     model = bucket_tree.prepare(graph, order_fn)
     needed = _check_memory(model, model.plan.peak_entries, memory_limit)
     log_value, _, _ = _upward(model, _log_sum, keep=False)
-    result = estimate.certain(log_value, _rounding_error(model, log_value))
+    error = _rounding_error(model, log_value) + float(graph.log_error)
+    result = estimate.certain(log_value, error)
     seconds = time.perf_counter() - start
     return result, Info(model.plan.order, model.plan.width, needed, seconds, log_value)
 

@@ -85,7 +85,7 @@ def log_partition(
     """log Z of a factor graph by adding up all joint states.
 
     The interval allows for rounding: (T + 8) S + 256 units of 2^-53 for T variables and tables
-    whose largest finite absolute log-potentials add up to S.
+    whose largest finite absolute log-potentials add up to S, and the graph's own ``log_error``.
 
     Raises:
       ValueError: the graph has more than ``max_states`` joint states.
@@ -93,7 +93,8 @@ def log_partition(
     scores = _scores(graph, max_states)
     chunks = np.split(scores, range(CHUNK_SUM, len(scores), CHUNK_SUM))
     tables = [table for group in graph.groups for table in group.log_potentials]
-    return _log_sum(chunks, [*graph.log_unary, *tables, graph.log_constant])
+    terms = [*graph.log_unary, *tables, graph.log_constant]
+    return _log_sum(chunks, terms, float(graph.log_error))
 
 
 def maximize(
@@ -252,11 +253,14 @@ def _subset_sums(log_weights: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _log_sum(chunks: Iterable[np.ndarray], terms: list[Any]) -> estimate.Estimate:
+def _log_sum(
+    chunks: Iterable[np.ndarray], terms: list[Any], log_error: float = 0.0
+) -> estimate.Estimate:
     """log of the sum of exp over all chunks, each value a sum of one entry of each term."""
     total = _log_sum_exp(np.array([_log_sum_exp(chunk) for chunk in chunks]))
     sizes = [np.abs(term)[np.isfinite(term)].max(initial=0.0) for term in map(np.asarray, terms)]
-    return estimate.certain(total, 2.0**-53 * ((len(terms) + 8) * math.fsum(sizes) + 256))
+    rounding = 2.0**-53 * ((len(terms) + 8) * math.fsum(sizes) + 256)
+    return estimate.certain(total, rounding + log_error)
 
 
 def _log_sum_exp(values: np.ndarray) -> float:

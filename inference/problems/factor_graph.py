@@ -8,6 +8,7 @@ Variables and states are numbered from 0. All ``log_*`` are in nats, a hard zero
 hold numpy float64; they are pytrees, so they pass through ``jit`` and ``vmap``.
 """
 
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,12 +37,15 @@ class FactorGraph(NamedTuple):
       log_unary: float [V, S], padded with -inf past ``num_states``.
       groups: table factors of two or more variables, one group per table shape.
       log_constant: float scalar, the factors of no variable.
+      log_error: float scalar, how far log Z may be off because values were rounded when the graph
+        was made; CERTAIN intervals are wider by it.
     """
 
     num_states: Any
     log_unary: Any
     groups: tuple[FactorGroup, ...]
     log_constant: Any
+    log_error: Any = 0.0
 
     @property
     def num_variables(self) -> int:
@@ -56,6 +60,7 @@ def build(
     factors: Iterable[tuple[Sequence[int], Any]],
     *,
     log_constant: float = 0.0,
+    log_error: float = 0.0,
 ) -> FactorGraph:
     """A factor graph from ``(variables, log_table)`` pairs.
 
@@ -63,6 +68,7 @@ def build(
       num_states: number of states of each variable, [V].
       factors: the axes of each table follow its variables; a table of no variable is a number.
       log_constant: nats added to every log-score.
+      log_error: nats by which the given tables may be off, summed over the factors.
 
     Raises:
       ValueError: a domain is empty, a variable is out of range or repeated, a table has the wrong
@@ -73,7 +79,8 @@ def build(
         raise ValueError(f"expected at least one state per variable, given {domains.min()}")
     log_unary = np.full((domains.size, int(domains.max(initial=1))), -np.inf)
     log_unary[np.arange(log_unary.shape[1]) < domains[:, None]] = 0.0
-    sizes, pieces, total = domains.tolist(), defaultdict(list), float(log_constant)
+    sizes, pieces, constants = domains.tolist(), defaultdict(list), [float(log_constant)]
+    added = _Sums(len(sizes))
     for variables, values in factors:
         scope = tuple(int(v) for v in variables)
         table = np.asarray(values, dtype=np.float64)
@@ -83,9 +90,12 @@ def build(
         elif scope:
             with np.errstate(invalid="ignore"):  # +inf with -inf is NaN, refused below
                 log_unary[scope[0], : table.size] += table
+            added.add(np.array(scope), table[None])
         else:
-            total += float(table)
-    graph = FactorGraph(domains, log_unary, _group(pieces), np.float64(total))
+            constants.append(float(table))
+    total, rounding = _sum(constants)
+    log_error += rounding + added.rounding()
+    graph = FactorGraph(domains, log_unary, _group(pieces), total, np.float64(log_error))
     for values in (log_unary, graph.log_constant, *(g.log_potentials for g in graph.groups)):
         if np.isnan(values).any() or np.max(values, initial=-np.inf) == np.inf:
             raise ValueError("expected log-potentials below +inf, given NaN or +inf")
@@ -127,21 +137,49 @@ def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
             last = graph.num_states[variable] - 1
             raise ValueError(f"expected variable {variable} in state 0..{last}, given {state}")
         fixed[variable] = state
-    log_unary, constant = np.array(graph.log_unary, dtype=np.float64), float(graph.log_constant)
+    log_unary, constants = np.array(graph.log_unary, dtype=np.float64), [float(graph.log_constant)]
     pieces: Pieces = defaultdict(list)
+    added = _Sums(graph.num_variables)
+    added.add(np.arange(graph.num_variables), log_unary)
     for group in graph.groups:
         for variables, tables in _slice(group, fixed):
             if variables.shape[1] > 1:
                 pieces[tables.shape[1:]].append((variables, tables))
             elif variables.shape[1] == 1:
                 np.add.at(log_unary, (variables, np.arange(tables.shape[1])), tables)
+                added.add(variables[:, 0], tables)
             else:
-                constant += float(tables.sum())
+                constants += tables.tolist()
     known = np.flatnonzero(fixed >= 0)
-    constant += float(log_unary[known, fixed[known]].sum())
+    total, rounding = _sum([*constants, *log_unary[known, fixed[known]]])
     log_unary[known] = -np.inf
     log_unary[known, fixed[known]] = 0.0
-    return FactorGraph(graph.num_states, log_unary, _group(pieces), np.float64(constant))
+    error = graph.log_error + rounding + added.rounding()
+    return FactorGraph(graph.num_states, log_unary, _group(pieces), total, np.float64(error))
+
+
+class _Sums:
+    """How often tables were added to a variable, and how large they were."""
+
+    def __init__(self, num_variables: int):
+        self._times, self._sizes = np.zeros(num_variables), np.zeros(num_variables)
+
+    def add(self, variables: np.ndarray, tables: np.ndarray) -> None:
+        """Notes that a row of tables [F, S] was added to each of the variables [F]."""
+        largest = np.abs(np.where(np.isfinite(tables), tables, 0.0)).max(axis=1, initial=0.0)
+        np.add.at(self._times, variables, 1)
+        np.add.at(self._sizes, variables, largest)
+
+    def rounding(self) -> float:
+        """Bound on the sum over variables: each addition but the first errs by 2^-53 of a sum."""
+        return 2.0**-53 * float((np.maximum(self._times - 1, 0) * self._sizes).sum())
+
+
+def _sum(values: list[float]) -> tuple[np.float64, float]:
+    """The sum, rounded once, and a bound on its rounding."""
+    total = math.fsum(values)
+    rounding = 2.0**-53 * abs(total) if len(values) > 1 and math.isfinite(total) else 0.0
+    return np.float64(total), rounding
 
 
 def _check_factor(scope: tuple[int, ...], table: np.ndarray, sizes: list[int]) -> None:

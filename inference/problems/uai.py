@@ -107,7 +107,9 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
         if not _ends_in_lists(text, len(numbers.tokens) - at):
             numbers.fail(at, "the end of the file")
         warnings.warn(f"{name}: lists after the last function are left out", stacklevel=2)
-    return factor_graph.build(num_states, factors)
+    # A logarithm is rounded to within one unit in its last place.
+    sizes = [np.abs(table[np.isfinite(table)]).max(initial=0.0) for _, table in factors]
+    return factor_graph.build(num_states, factors, log_error=2.0**-52 * math.fsum(sizes))
 
 
 def write(graph: factor_graph.FactorGraph, path: Path) -> None:

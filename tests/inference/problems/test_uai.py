@@ -1,7 +1,9 @@
 """UAI files: what is read, what is written, and the one line said about what is wrong."""
 
 import bz2
+import decimal
 import gzip
+import itertools
 import lzma
 import math
 import time
@@ -9,6 +11,8 @@ import time
 import numpy as np
 import pytest
 
+from inference.exact import elimination
+from inference.oracles import exhaustive
 from inference.problems import factor_graph, uai
 
 MODEL = """MARKOV
@@ -230,3 +234,42 @@ def test_half_a_million_entries_read_fast():
     graph = uai.parse(text)
     assert time.perf_counter() - start < 3.0  # 0.3 s where it was written
     assert graph.groups[0].log_potentials.shape == (5000, 10, 10)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_intervals_hold_for_the_numbers_in_the_file(seed):
+    # Magnitudes that cancel, several unaries and constants: rounding happens while the graph is
+    # made, before any algorithm sees it.
+    rng = np.random.default_rng(seed)
+    if seed < 15:
+        states = rng.integers(1, 4, size=4).tolist()
+        scopes = [[], [], [0], [0], [0], [1], [1], [0, 1], [2, 1], [3, 2], [3]]
+    else:  # nothing is left to compute, so what was rounded before is all there is
+        states, scopes = [2], [[]] * 3 + [[0]] * 5
+    tables = [
+        10.0 ** rng.uniform(-250, 250, size=math.prod([states[v] for v in scope], start=1))
+        for scope in scopes
+    ]
+    lines = ["MARKOV", str(len(states)), " ".join(map(str, states)), str(len(scopes))]
+    lines += [" ".join(map(str, [len(scope), *scope])) for scope in scopes]
+    lines += [f"{t.size} " + " ".join(map(repr, t.tolist())) for t in tables]
+    graph = uai.parse("\n".join(lines))
+    evidence = {0: 0, len(states) - 1: 0} if seed % 2 else {}
+    with decimal.localcontext(prec=50, Emin=-100_000, Emax=100_000):
+        total = decimal.Decimal(0)
+        for x in itertools.product(*map(range, states)):
+            if all(x[v] == state for v, state in evidence.items()):
+                entries = (
+                    t[np.ravel_multi_index([x[v] for v in s], [states[v] for v in s]) if s else 0]
+                    for s, t in zip(scopes, tables)
+                )
+                total += math.prod(map(decimal.Decimal, map(float, entries)))
+        exact = total.ln()
+        conditioned = factor_graph.condition(graph, evidence)
+        for estimate in (
+            elimination.log_partition(conditioned)[0],
+            exhaustive.log_partition(conditioned),
+        ):
+            assert decimal.Decimal(estimate.log_lower) <= exact
+            assert exact <= decimal.Decimal(estimate.log_upper)
+            assert estimate.log_width < 1e-8
