@@ -161,6 +161,8 @@ class _Numbers:
         self.text, self.name, self.skipped = text, name, skipped
         self.tokens = text.split()[skipped:]
         try:
+            if "_" in text:  # Python's float takes 1_0 for 10
+                raise ValueError
             self.values = np.fromiter(map(float, self.tokens), np.float64, len(self.tokens))
         except ValueError:
             self.fail([_is_number(token) for token in self.tokens].index(False), "a number")
@@ -199,7 +201,7 @@ def _is_number(token: str) -> bool:
         float(token)
     except ValueError:
         return False
-    return True
+    return "_" not in token
 
 
 def _scope(numbers: _Numbers, positions: range, num_variables: int) -> list[int]:

@@ -90,6 +90,7 @@ def test_models_of_no_variable(text):
         ((" 0.0 ", " -0.5 "), "m.uai:11: expected a finite number of at least 0, given -0.5"),
         ((" 0.0 ", " nan "), "m.uai:11: expected a finite number of at least 0, given nan"),
         ((" 0.0 ", " 1e999 "), "m.uai:11: expected a finite number of at least 0, given 1e999"),
+        ((" 0.0 ", " 1_0 "), "m.uai:11: expected a number, given 1_0"),
         ((" 0.0 ", " 0,5 "), "m.uai:11: expected a number, given 0,5"),
         ((" 0.25", ""), "m.uai:17: expected 6 entries over [2, 1, 0], given the end of the file"),
         ((" 0.25", " 0.25 1"), "m.uai:17: expected the end of the file, given 1"),
