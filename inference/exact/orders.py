@@ -13,7 +13,7 @@ rules of thumb (Kjaerulff, "Triangulation of graphs - algorithms giving small to
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 Order = Callable[[Sequence[set[int]], Sequence[int]], list[int]]
@@ -39,21 +39,29 @@ def min_frontier(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> l
 
     The frontier are the variables left that have had a neighbour eliminated; the oldest wins ties.
     """
-    seen: set[int] = set()
-    frontier: dict[int, None] = {}  # in order of arrival
-    order = []
+    arrival: dict[int, int] = {}  # when each variable came to the frontier
+    unseen = [len(others) for others in neighbours]  # neighbours that have not arrived
+    heap: list[tuple[int, int, int]] = []
+    order, gone = [], set[int]()
+
+    def arrive(v: int) -> None:
+        arrival[v] = len(arrival)
+        for u in neighbours[v]:
+            unseen[u] -= 1
+            if u in arrival and u not in gone:
+                heapq.heappush(heap, (unseen[u], arrival[u], u))
+        heapq.heappush(heap, (unseen[v], arrival[v], v))
+
     for start in sorted(range(len(neighbours)), key=lambda v: len(neighbours[v])):
-        if start in seen:
-            continue
-        frontier[start] = None
-        seen.add(start)
-        while frontier:
-            v = min(frontier, key=lambda v: len(neighbours[v] - seen))
-            del frontier[v]
-            order.append(v)
-            arriving = sorted(neighbours[v] - seen)
-            frontier.update(dict.fromkeys(arriving))
-            seen.update(arriving)
+        if start not in arrival:
+            arrive(start)
+        while heap:
+            v = heapq.heappop(heap)[2]
+            if v not in gone:  # else an older, larger count of a variable already eliminated
+                gone.add(v)
+                order.append(v)
+                for u in sorted(neighbours[v] - arrival.keys()):
+                    arrive(u)
     return order
 
 
@@ -61,8 +69,14 @@ def cheapest(*order_fns: Order) -> Order:
     """The order function that returns, of several orders, one with the fewest table entries."""
 
     def best_of(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
-        orders = (order_fn(neighbours, num_states) for order_fn in order_fns)
-        return min(orders, key=lambda order: _num_entries(neighbours, num_states, order))
+        cheapest_order: list[int] = []
+        least = math.inf
+        for order_fn in order_fns:
+            order = order_fn(neighbours, num_states)
+            entries = _num_entries(neighbours, num_states, order, least)
+            if entries < least:
+                cheapest_order, least = order, entries
+        return cheapest_order
 
     return best_of
 
@@ -71,28 +85,32 @@ def cheapest(*order_fns: Order) -> Order:
 best = cheapest(min_fill, min_degree, min_size, min_frontier)
 
 
-def cliques(neighbours: Sequence[set[int]], order: Sequence[int]) -> list[list[int]]:
-    """The variables of each table that an elimination makes, [V] lists, in order of elimination.
+def cliques(neighbours: Sequence[set[int]], order: Sequence[int]) -> Iterator[list[int]]:
+    """The variables of each table that an elimination makes, one by one.
 
     Each list begins with the variable that is eliminated; the others are those of the message.
     """
     position = {v: at for at, v in enumerate(order)}
     pending: list[set[int]] = [set() for _ in order]  # messages that arrive at each position
-    result = []
     for at, v in enumerate(order):
         later = pending[at] | {position[u] for u in neighbours[v] if position[u] > at}
         later.discard(at)
         pending[at] = set()
         if later:
             pending[min(later)] |= later
-        result.append([v, *(order[u] for u in sorted(later))])
-    return result
+        yield [v, *(order[u] for u in sorted(later))]
 
 
 def _num_entries(
-    neighbours: Sequence[set[int]], num_states: Sequence[int], order: Sequence[int]
+    neighbours: Sequence[set[int]], num_states: Sequence[int], order: Sequence[int], limit: float
 ) -> int:
-    return sum(math.prod(num_states[u] for u in clique) for clique in cliques(neighbours, order))
+    """Table entries of an elimination, counted until they reach the limit."""
+    total = 0
+    for clique in cliques(neighbours, order):
+        total += math.prod(num_states[u] for u in clique)
+        if total >= limit:
+            break
+    return total
 
 
 def greedy(
