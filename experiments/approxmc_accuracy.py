@@ -131,7 +131,7 @@ def _count_once(
     seconds, width = time.perf_counter() - start, math.log1p(epsilon)
     shifts = np.array([r.num_hashes * math.log(2) - exact for r in info.rounds])
     cells = np.array([len(r.models) for r in info.rounds], dtype=float)
-    off = shifts + np.log([info.plan.scale(cell) for cell in cells])
+    off = np.array([info.plan.log_value(r) for r in info.rounds]) - exact
     return {
         "error_log2": _log2(result.log_value - exact),
         "inside": result.log_lower <= exact <= result.log_upper,

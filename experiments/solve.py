@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inference import answer, estimate
+from inference.exact import elimination
 from inference.problems import cnf, factor_graph
 
 COUNT_METHODS = {
@@ -126,8 +127,9 @@ def partition(
     solved, info = _answer_graph(log_partition_of, graph, method, seed, timeout, memory)
     if solved is not None:
         return solved, info
-    lower, upper = _trivial_bounds(graph)
-    return estimate.bounded(lower, lower, upper, 0.0, 0.0), info
+    _, score = _greedy(graph)
+    lower = score - _graph_rounding(graph)
+    return estimate.bounded(lower, lower, _upper_bound(graph, np.logaddexp), 0.0, 0.0), info
 
 
 def marginals(
@@ -156,44 +158,38 @@ def maximize(
     solved, info = _answer_graph(maximum_of, graph, method, seed, timeout, memory)
     if solved is not None:
         return solved, info
-    _, upper = _trivial_bounds(graph, sums=False)
-    greedy = np.argmax(graph.log_unary, axis=1)[None]
-    value = float(factor_graph.log_score(graph, greedy)[0])
-    if value == -math.inf:
-        unknown = answer.Answer(answer.Status.UNKNOWN, value, upper, seconds=info.seconds)
+    assignment, score = _greedy(graph)
+    upper = _upper_bound(graph, np.maximum)
+    if score == -math.inf:
+        unknown = answer.Answer(answer.Status.UNKNOWN, score, upper, seconds=info.seconds)
         return unknown, info
-    return answer.Answer(answer.Status.FEASIBLE, value, upper, greedy, info.seconds), info
+    found = assignment[None]
+    return answer.Answer(answer.Status.FEASIBLE, score, upper, found, info.seconds), info
 
 
-def log_partition_of(graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
+def log_partition_of(graph: factor_graph.FactorGraph, method: str, memory: int) -> Any:
     """log Z by one method; importable, so that a child process can run it."""
     if method == "exhaustive":
         from inference.oracles import exhaustive
 
         return exhaustive.log_partition(graph)
-    from inference.exact import elimination
-
-    return elimination.log_partition(graph, memory_limit=_tables(memory))[0]
+    return elimination.log_partition(graph, memory_limit=memory)[0]
 
 
-def marginals_of(graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
+def marginals_of(graph: factor_graph.FactorGraph, method: str, memory: int) -> Any:
     """Marginals by one method."""
     if method == "exhaustive":
         raise ValueError("expected a method for marginals: elimination, given 'exhaustive'")
-    from inference.exact import elimination
-
-    return elimination.marginals(graph, memory_limit=_tables(memory))[0]
+    return elimination.marginals(graph, memory_limit=memory)[0]
 
 
-def maximum_of(graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
+def maximum_of(graph: factor_graph.FactorGraph, method: str, memory: int) -> Any:
     """A maximiser by one method."""
     if method == "exhaustive":
         from inference.oracles import exhaustive
 
         return exhaustive.maximize(graph)
-    from inference.exact import elimination
-
-    return elimination.maximize(graph, memory_limit=_tables(memory))
+    return elimination.maximize(graph, memory_limit=memory)
 
 
 def _answer_graph(
@@ -208,6 +204,7 @@ def _answer_graph(
     _check_method(method, PARTITION_METHODS)
     start, status, solved = time.monotonic(), "done", None
     method = "elimination" if method == "auto" else method
+    memory = elimination.MEMORY_LIMIT if memory is None else memory
     try:
         if timeout is None:
             solved = question(graph, method, memory)
@@ -256,30 +253,30 @@ def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
     return estimate.bounded(-math.inf, -math.inf, upper, 0.0, 0.0)
 
 
-def _trivial_bounds(graph: factor_graph.FactorGraph, *, sums: bool = True) -> tuple[float, float]:
-    """The score of the assignment best for the unaries, and the sum of the factors' maxima.
+def _greedy(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, float]:
+    """The assignment best for the unaries, [V], and its score, a lower bound up to rounding."""
+    assignment = np.argmax(graph.log_unary, axis=1)
+    return assignment, float(factor_graph.log_score(graph, assignment))
 
-    With ``sums`` the bounds are on log Z, otherwise on the largest log-score.
-    """
-    reduce_states = np.logaddexp.reduce if sums else np.maximum.reduce
-    terms = [float(graph.log_constant), *reduce_states(graph.log_unary, axis=1)]
+
+def _upper_bound(graph: factor_graph.FactorGraph, combine: np.ufunc) -> float:
+    """Each factor at its largest: above log Z with logaddexp, above any log-score with maximum."""
+    terms = [float(graph.log_constant), *combine.reduce(graph.log_unary, axis=1)]
+    for group in graph.groups:
+        terms += group.log_potentials.reshape(len(group.variables), -1).max(axis=1).tolist()
+    return math.fsum(terms) + _graph_rounding(graph)
+
+
+def _graph_rounding(graph: factor_graph.FactorGraph) -> float:
     tables = [g.log_potentials.reshape(len(g.variables), -1) for g in graph.groups]
-    for table in tables:
-        terms += table.max(axis=1).tolist()
-    lower = float(factor_graph.log_score(graph, np.argmax(graph.log_unary, axis=1)))
-    error = _rounding([np.reshape(graph.log_constant, (1, 1)), graph.log_unary, *tables])
-    error += float(graph.log_error)
-    return lower - error, math.fsum(terms) + error
+    constant = np.reshape(graph.log_constant, (1, 1))
+    return _rounding([constant, graph.log_unary, *tables]) + float(graph.log_error)
 
 
 def _rounding(tables: list[np.ndarray]) -> float:
     """What sums of up to 2^16 terms, one from each row of the tables, may be off by."""
-    sizes = [np.abs(np.where(np.isfinite(table), table, 0.0)).max(axis=1) for table in tables]
+    sizes = [factor_graph.magnitude(table, axis=1) for table in tables]
     return 2.0**-36 * (1.0 + math.fsum(np.concatenate(sizes)))
-
-
-def _tables(memory: int | None) -> int:
-    return 2**31 if memory is None else memory
 
 
 def _check_method(method: str, methods: dict[str, str]) -> None:

@@ -5,7 +5,7 @@
 ``parity.gf2``        ``Parity``; row reduction, rank, null space, solutions; jitted
 ``parity.families``   dense, Bernoulli and fixed-weight hashes from JAX keys
 ``parity.affine``     the points of {x : A x = b}
-``parity.encode``     rows as DIMACS XORs or clauses
+``parity.encode``     rows as DIMACS XORs
 ``counting``          ``approxmc``: the (epsilon, delta) model counter
 ====================  ========================================================================
 

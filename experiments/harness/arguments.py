@@ -54,7 +54,7 @@ class Count:
     json: bool = False
     """Print one JSON object on the last line."""
     quiet: bool = False
-    """No progress bar."""
+    """No progress on standard error."""
 
     def check(self) -> None:
         """Raises UsageError for values outside their range."""

@@ -231,10 +231,12 @@ def _clock() -> Callable[[], float]:
 @contextlib.contextmanager
 def _progress_line(quiet: bool) -> Iterator[Callable[[str], None]]:
     """Shows what is being done and for how long on a terminal, and nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
     import tqdm
 
-    silent = quiet or not sys.stderr.isatty()
-    with tqdm.tqdm(bar_format="{desc} [{elapsed}]", leave=False, disable=silent) as line:
+    with tqdm.tqdm(bar_format="{desc} [{elapsed}]", leave=False) as line:
         yield line.set_description_str
 
 

@@ -47,6 +47,10 @@ class Plan(NamedTuple):
     failure_over: float
     scale: Callable[[int], float]
 
+    def log_value(self, finished: "Round") -> float:
+        """What one round says the count is, in nats."""
+        return math.log(self.scale(len(finished.models))) + finished.num_hashes * math.log(2)
+
 
 class Round(NamedTuple):
     """One finished round: the number of hashes at the first small cell, and its models [N, W]."""
@@ -264,10 +268,7 @@ class _Search:
         # Unfinished rounds count as infinitely wrong on both sides, which can only widen the
         # interval of the complete run; so its failure probabilities still hold.
         width, under, over = math.log1p(epsilon), self._plan.failure_under, self._plan.failure_over
-        values = [
-            math.log(self._plan.scale(len(r.models))) + r.num_hashes * math.log(2)
-            for r in self.finished
-        ]
+        values = map(self._plan.log_value, self.finished)
         each = [estimate.bounded(v, v - width, v + width, over, under) for v in values]
         missing = self._plan.rounds - len(each)
         median = estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])

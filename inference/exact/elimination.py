@@ -28,6 +28,7 @@ from inference.problems import factor_graph
 
 Reduce = Callable[[np.ndarray, np.ndarray], Any]  # (table [S, ...], out [...]); spoils the table
 
+MEMORY_LIMIT = 2**31  # bytes
 _BLOCK = 2**16  # entries worked on at once: half a megabyte stays in the cache
 _EPSILON = 2.0**-52
 
@@ -65,7 +66,7 @@ def log_partition(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = 2**31,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> tuple[estimate.Estimate, Info]:
     """Exact log Z with a CERTAIN interval as wide as the rounding errors.
 
@@ -86,7 +87,7 @@ def marginals(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = 2**31,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> tuple[np.ndarray, Info]:
     """Probabilities of the states of each variable, float64 [V, S]; all zero where Z = 0.
 
@@ -113,7 +114,7 @@ def maximize(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = 2**31,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> answer.Answer:
     """An assignment of greatest log-score: OPTIMAL, or INFEASIBLE where every score is -inf.
 
@@ -146,7 +147,7 @@ def compile_log_partition(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = 2**31,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Callable[[factor_graph.FactorGraph], Any]:
     """A jitted function from graphs with the structure of this one to log Z in nats.
 
@@ -332,7 +333,7 @@ def _rounding_error(model: bucket_tree.Model, log_value: float) -> float:
     plan, error = model.plan, abs(log_value)  # the last term: adding up the constants
     bound, count = [0.0] * len(plan.order), [0] * len(plan.order)
     for scope, table in model.factors:
-        bound[scope[0]] += float(np.max(np.abs(table), where=table > -np.inf, initial=0.0))
+        bound[scope[0]] += float(factor_graph.magnitude(table))
         count[scope[0]] += 1
     for at, clique in enumerate(plan.cliques):
         states = plan.sizes[at]

@@ -258,8 +258,8 @@ def _log_sum(
 ) -> estimate.Estimate:
     """log of the sum of exp over all chunks, each value a sum of one entry of each term."""
     total = _log_sum_exp(np.array([_log_sum_exp(chunk) for chunk in chunks]))
-    sizes = [np.abs(term)[np.isfinite(term)].max(initial=0.0) for term in map(np.asarray, terms)]
-    rounding = 2.0**-53 * ((len(terms) + 8) * math.fsum(sizes) + 256)
+    size = math.fsum(map(factor_graph.magnitude, terms))
+    rounding = 2.0**-53 * ((len(terms) + 8) * size + 256)
     return estimate.certain(total, rounding + log_error)
 
 

@@ -112,10 +112,9 @@ def _count_scaled(
 
 
 def _load(counter, formula: cnf.CNF) -> None:
-    clauses, next_fresh = formula.clauses.tolist(), formula.num_variables + 1
-    for variables, rhs in zip(formula.xors.tolist(), formula.xor_rhs.tolist()):
-        extra, next_fresh = xor_clauses.encode(variables, rhs, first_fresh=next_fresh)
-        clauses += extra
+    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
+    extra, next_fresh = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    clauses = formula.clauses.tolist() + extra
     counter.new_vars(next_fresh - 1)
     # An empty clause is taken as no clause: say the same with a variable.
     counter.add_clauses([c for c in clauses if c])

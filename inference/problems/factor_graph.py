@@ -158,6 +158,11 @@ def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
     return FactorGraph(graph.num_states, log_unary, _group(pieces), total, np.float64(error))
 
 
+def magnitude(table: np.ndarray, axis: int | None = None) -> Any:
+    """The largest absolute value among the finite entries, 0 where there is none."""
+    return np.abs(np.where(np.isfinite(table), table, 0.0)).max(axis=axis, initial=0.0)
+
+
 class _Sums:
     """How often tables were added to a variable, and how large they were."""
 
@@ -166,9 +171,8 @@ class _Sums:
 
     def add(self, variables: np.ndarray, tables: np.ndarray) -> None:
         """Notes that a row of tables [F, S] was added to each of the variables [F]."""
-        largest = np.abs(np.where(np.isfinite(tables), tables, 0.0)).max(axis=1, initial=0.0)
         np.add.at(self._times, variables, 1)
-        np.add.at(self._sizes, variables, largest)
+        np.add.at(self._sizes, variables, magnitude(tables, axis=1))
 
     def rounding(self) -> float:
         """Bound on the sum over variables: each addition but the first errs by 2^-53 of a sum."""

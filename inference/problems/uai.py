@@ -108,8 +108,8 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
             numbers.fail(at, "the end of the file")
         warnings.warn(f"{name}: lists after the last function are left out", stacklevel=2)
     # A logarithm is rounded to within one unit in its last place.
-    sizes = [np.abs(table[np.isfinite(table)]).max(initial=0.0) for _, table in factors]
-    return factor_graph.build(num_states, factors, log_error=2.0**-52 * math.fsum(sizes))
+    largest = math.fsum(factor_graph.magnitude(table) for _, table in factors)
+    return factor_graph.build(num_states, factors, log_error=2.0**-52 * largest)
 
 
 def write(graph: factor_graph.FactorGraph, path: Path) -> None:

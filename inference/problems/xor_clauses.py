@@ -5,7 +5,7 @@
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def encode(
@@ -33,6 +33,17 @@ def encode(
         clauses += _direct([*piece, first_fresh], False)
         first_fresh += 1
     return clauses + _direct(left, rhs), first_fresh
+
+
+def encode_all(
+    xors: Iterable[tuple[Sequence[int], bool]], *, first_fresh: int, cut: int = 4
+) -> tuple[list[list[int]], int]:
+    """Clauses that hold exactly where all XORs do, and the next free number; as ``encode``."""
+    clauses = []
+    for variables, rhs in xors:
+        more, first_fresh = encode(variables, rhs, first_fresh=first_fresh, cut=cut)
+        clauses += more
+    return clauses, first_fresh
 
 
 def _direct(variables: list[int], rhs: bool) -> list[list[int]]:
