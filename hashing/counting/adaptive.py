@@ -1,0 +1,306 @@
+"""Lower bounds on model counts from parities with few ones: averaged cells, adaptive rows.
+
+    >>> formula = cnf.from_clauses([[3, 4]], num_variables=30)
+    >>> result, info = count(7, formula, delta=0.05)
+    >>> result.log_lower <= math.log(3 * 2**28), result.failure_lower
+    (True, 0.05)
+
+A trial at level m draws ``repetitions`` cells of m parities each and takes the mean number of
+models, clipped at the cutoff s. Where |S| < s 2^(m-2) its mean is below s/4 whatever the rows are,
+even chosen after seeing earlier models, because the right sides are fresh coins. So a level whose
+trials come out high proves a bound; averaging, and dealing the variables that vary out to all rows,
+make them come out high. Claim: PROBABLE below, failure_lower <= delta; nothing but 2^k above.
+
+Kuck, Dao, Zhao, Bartan, Sabharwal and Ermon, Adaptive Hashing for Model Counting (UAI 2019),
+Algorithm 2; ``count(..., repetitions=1, draw_rows=biregular_rows)`` is its baseline, Algorithm 1.
+In place of Hoeffding's inequality, which needs independent trials, stands a bet on each (Ville):
+it passes whenever the paper's test does, and after a third of the trials where cells are full.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hashing.counting import approxmc, cells
+from inference import answer, estimate, randomness
+from inference.oracles import sat
+from inference.problems import cnf
+
+# Parities that are switched off still cost the solver time; it is opened anew after so many.
+ROWS_PER_SESSION = 1000
+# Rows adapt from this number of models on, as in the authors' program.
+FEWEST_MODELS = 10
+# Above this part of ones in a column, rows are dense, as in the authors' program.
+LARGEST_DENSITY = 0.4
+
+# From a generator, the number of rows and, per column, the part of ones among the models found so
+# far: rows bool [m, k]. Any law gives valid bounds.
+RowLaw = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
+
+
+class Info(NamedTuple):
+    """How a count went.
+
+    ``status`` is "done", "timeout" or "interrupted"; ``level`` the number of parities whose test
+    passed, 0 for none; ``trials`` the number of trials run.
+    """
+
+    status: str
+    level: int
+    trials: int
+    oracle_calls: int
+    seconds: float
+
+
+def dense_rows(
+    generator: np.random.Generator, num_rows: int, frequencies: np.ndarray
+) -> np.ndarray:
+    """Every bit a fair coin: bool [m, k]."""
+    return generator.integers(2, size=(num_rows, len(frequencies))).astype(bool)
+
+
+def biregular_rows(
+    generator: np.random.Generator, num_rows: int, frequencies: np.ndarray, degree: float = 1.0
+) -> np.ndarray:
+    """About equally many ones in every row, ``degree`` on average in every column: bool [m, k]."""
+    return adaptive_rows(generator, num_rows, np.full(len(frequencies), 0.5), degree)
+
+
+def adaptive_rows(
+    generator: np.random.Generator, num_rows: int, frequencies: np.ndarray, degree: float = 1.0
+) -> np.ndarray:
+    """Biregular rows that share the columns evenly, those of most varied bits first: bool [m, k].
+
+    Columns, ordered by |frequency - 1/2| with ties at random, are dealt out to the rows in blocks
+    of m, one to each row, and over again until there are ``degree`` ones per column. Dense rows
+    where m is so small that columns would be more than ``LARGEST_DENSITY`` ones.
+    """
+    num_columns = len(frequencies)
+    if degree > LARGEST_DENSITY * num_rows:
+        return dense_rows(generator, num_rows, frequencies)
+    shuffled = generator.permutation(num_columns)
+    order = shuffled[np.argsort(np.abs(frequencies[shuffled] - 0.5), kind="stable")]
+    dealt = np.resize(order, round(degree * num_columns))
+    rows = np.zeros((num_rows, num_columns), dtype=bool)
+    for start in range(0, len(dealt), num_rows):
+        block = dealt[start : start + num_rows]
+        for _ in range(100):  # then a column keeps fewer ones
+            targets = generator.permutation(num_rows)[: len(block)]
+            if not rows[targets, block].any():
+                break
+        rows[targets, block] = True
+    return rows
+
+
+def count(
+    key: Any,
+    formula: cnf.CNF,
+    *,
+    cutoff: int = 4,
+    repetitions: int = 10,
+    draw_rows: RowLaw = adaptive_rows,
+    delta: float = 0.05,
+    timeout: float | None = None,
+    open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[estimate.Estimate, Info]:
+    """A lower bound on the number of models over the sampling set.
+
+    A cell that the time limit cuts counts what was found in it. At the limit or Ctrl-C before any
+    test has passed, Markov's inequality over the trials so far still gives a bound.
+
+    Args:
+      key: integer seed or JAX key. Which models of a large cell are found, and so the rows drawn
+        later, is up to the solver; the claim is not.
+      formula: without weights.
+      cutoff: s, where the mean of the cells of one trial is clipped.
+      repetitions: K, cells per trial.
+      draw_rows: the law of the rows, see ``RowLaw``.
+      delta: probability of failure, in (0, 1).
+      timeout: seconds; None for no limit.
+      open_session: from a formula to what answers as a ``SatSession`` does.
+      progress: called before each trial with a line that says where the count is.
+
+    Returns:
+      CERTAIN with ``count`` up to cutoff * repetitions models, else PROBABLE.
+
+    Raises:
+      ValueError: an argument is out of range, or the formula has weights.
+    """
+    if formula.log_weights is not None:
+        raise ValueError("adaptive counts models: expected no weights, given some")
+    if cutoff < 1 or repetitions < 1:
+        raise ValueError(
+            f"expected cutoff and repetitions of at least 1, given {cutoff} and {repetitions}"
+        )
+    if not 0.0 < delta < 1.0:
+        raise ValueError(f"expected delta in (0, 1), given {delta}")
+    start = time.monotonic()
+    search = _Search(key, formula, cutoff, repetitions, draw_rows, delta, open_session, progress)
+    status = "done"
+    try:
+        search.run(math.inf if timeout is None else timeout)
+    except cells.OutOfTime:
+        status = "timeout"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    seconds = time.monotonic() - start
+    return search.claim(), Info(status, search.passed, search.trials, search.calls, seconds)
+
+
+def num_tests(num_columns: int) -> int:
+    """How many statements of equal failure make up delta.
+
+    Levels go down from at most k - 1 in steps 1, 2, 4, ...; one more for an early end.
+    """
+    return num_columns.bit_length() + 1
+
+
+def num_trials(num_columns: int, delta: float) -> int:
+    """T = ceil(8 ln(tests / delta)): the most trials at one level."""
+    return math.ceil(8 * math.log(num_tests(num_columns) / delta))
+
+
+def log_bet(average: float) -> float:
+    """What a trial multiplies a gambler's wealth by, in logs; ``average`` is in units of s.
+
+    The factor 1 + 4/3 (average - 1/4) has mean at most 1 where the average has mean at most 1/4.
+    A mean of 1/2 over T trials makes at least (4/3)^(T/2) > exp(T/8), by concavity.
+    """
+    return math.log(2 / 3 + 4 / 3 * average)
+
+
+class _Search:
+    """Single trials to find a level, tests downward from it, and what has been found meanwhile."""
+
+    def __init__(
+        self,
+        key: Any,
+        formula: cnf.CNF,
+        cutoff: int,
+        repetitions: int,
+        draw_rows: RowLaw,
+        delta: float,
+        open_session: Callable[[cnf.CNF], Any],
+        progress: Callable[[str], None],
+    ) -> None:
+        self._seed, self._digest = randomness.seed_words(key), formula.digest()
+        self._formula, self._open_session, self._progress = formula, open_session, progress
+        self._cutoff, self._repetitions, self._draw_rows = cutoff, repetitions, draw_rows
+        self._num_columns, self._delta = len(formula.sampling_set), delta
+        self._log_needed = math.log(num_tests(self._num_columns) / delta)
+        self._session, self._rows_in_session, self._earlier_calls = open_session(formula), 0, 0
+        self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
+        self._num_cells = self._num_models = 0
+        self._ones = np.zeros(self._num_columns)
+        self._log_early = -math.inf  # log max_t 2^m (mean cell of trial t) / (t (t + 1))
+        self._log_mean = -math.inf  # mean cell at the level that passed, in logs
+        self.passed = self.trials = 0
+
+    @property
+    def calls(self) -> int:
+        return self._earlier_calls + self._session.calls
+
+    def run(self, seconds: float) -> None:
+        """Counts all models if they are few, else finds and tests levels."""
+        self._deadline = time.monotonic() + seconds
+        # A level passes after this many full trials; half of the time should do for them.
+        self._trial_seconds = seconds / (2 * math.ceil(self._log_needed / math.log(2)))
+        limit = self._cutoff * self._repetitions + 1
+        self._progress("all models, no parities")
+        self._all_models = self._session.enumerate(limit, deadline=self._deadline)
+        if self._all_models.status is answer.Status.UNKNOWN:
+            raise cells.OutOfTime
+        if self._all_models.status is answer.Status.OPTIMAL:
+            return
+        level, step = approxmc.first_level(self._seems_too_high, 1) - 1, 1
+        while level > 0 and not self._passes(level):
+            level, step = level - step, 2 * step
+
+    def _seems_too_high(self, level: int) -> bool:
+        return level >= self._num_columns or 2 * self._trial(level) < self._cutoff
+
+    def _passes(self, level: int) -> bool:
+        """Whether the trials of a level prove |S| >= s 2^(m-2)."""
+        # Half of the time that is left, so that lower levels get their turn.
+        deadline = time.monotonic() + (self._deadline - time.monotonic()) / 2
+        trials, log_wealth, total = num_trials(self._num_columns, self._delta), 0.0, 0.0
+        for trial in range(1, trials + 1):
+            average = self._trial(level, deadline)
+            log_wealth += log_bet(average / self._cutoff)
+            total += average
+            if log_wealth >= self._log_needed:
+                self.passed, self._log_mean = level, math.log(total / trial)
+                return True
+            out_of_reach = log_wealth + (trials - trial) * log_bet(1.0) < self._log_needed
+            if out_of_reach or time.monotonic() >= deadline:
+                return False
+        return False
+
+    def _trial(self, level: int, deadline: float = math.inf) -> float:
+        """The mean number of models found in fresh cells, at most the cutoff."""
+        now = time.monotonic()
+        if now >= self._deadline:
+            raise cells.OutOfTime
+        deadline = min(deadline, self._deadline, now + self._trial_seconds)
+        self._progress(f"trial {self.trials + 1}, {level} parities")
+        # Clipped after averaging: one large cell may make up for empty ones.
+        found, limit = 0, self._cutoff * self._repetitions
+        for _ in range(self._repetitions):
+            found += self._fill_cell(level, limit - found, deadline)
+            if found == limit:
+                break
+        self.trials += 1
+        average = found / self._repetitions
+        if found:
+            # E[average] 2^m <= |S|, and the weights 1 / (t (t + 1)) add up to 1.
+            spent = math.log(self.trials) + math.log(self.trials + 1)
+            early = math.log(average) + level * math.log(2) - spent
+            self._log_early = max(self._log_early, early)
+        return average
+
+    def _fill_cell(self, level: int, limit: int, deadline: float) -> int:
+        generator = randomness.generator(self._seed, "adaptive", self._digest, self._num_cells)
+        rows = self._draw_rows(generator, level, self._frequencies())
+        rhs = generator.integers(2, size=level).astype(bool)
+        self._make_room(level)
+        switches = self._session.add_parities(rows, rhs)
+        found = self._session.enumerate(limit, assumptions=switches, deadline=deadline)
+        self._ones += found.assignments.sum(axis=0)
+        self._num_models += found.value
+        self._num_cells += 1
+        return found.value
+
+    def _frequencies(self) -> np.ndarray:
+        if self._num_models < FEWEST_MODELS:
+            return np.full(self._num_columns, 0.5)
+        return self._ones / self._num_models
+
+    def _make_room(self, num_rows: int) -> None:
+        if self._rows_in_session + num_rows > ROWS_PER_SESSION:
+            self._earlier_calls += self._session.calls
+            self._session, self._rows_in_session = self._open_session(self._formula), 0
+        self._rows_in_session += num_rows
+
+    def claim(self) -> estimate.Estimate:
+        """The best valid estimate from what has been found so far."""
+        if self._all_models.status is answer.Status.OPTIMAL:
+            return estimate.exact_count(self._all_models.value)
+        found = estimate.exact_count(self._all_models.value)
+        # Outward by more than the rounding of this product.
+        upper = self._num_columns * math.log(2) * (1 + 2.0**-51)
+        tested = early = -math.inf
+        value = self._log_early
+        if self.passed:
+            tested = math.log(self._cutoff) + (self.passed - 2) * math.log(2)
+            value = self._log_mean + self.passed * math.log(2)
+        if self._log_early > -math.inf:
+            early = self._log_early - self._log_needed
+        probable = min(max(tested, early), upper)
+        if probable <= found.log_lower:
+            return estimate.bounded(found.log_value, found.log_lower, upper, 0.0, 0.0)
+        value = min(max(value, probable), upper)
+        return estimate.bounded(value, probable, upper, self._delta, 0.0)
