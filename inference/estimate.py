@@ -184,18 +184,23 @@ def bounded(
 
 def majority_tail(rounds: int, failure: float) -> float:
     """Pr[Bin(rounds, failure) >= ceil(rounds / 2)]: more than half of an odd number fail."""
-    if not 0.0 < failure < 1.0:
-        return failure
-    log_ways = math.lgamma(rounds + 1)  # in logs, as binomials of 1030 rounds overflow
+    return binomial_tail(rounds, (rounds + 1) // 2, failure)
+
+
+def binomial_tail(trials: int, at_least: int, chance: float) -> float:
+    """Pr[Bin(trials, chance) >= at_least] for at_least >= 1."""
+    if not 0.0 < chance < 1.0:
+        return chance
+    log_ways = math.lgamma(trials + 1)  # in logs, as binomials of 1030 trials overflow
     terms = (
         math.exp(
             log_ways
             - math.lgamma(k + 1)
-            - math.lgamma(rounds - k + 1)
-            + k * math.log(failure)
-            + (rounds - k) * math.log1p(-failure)
+            - math.lgamma(trials - k + 1)
+            + k * math.log(chance)
+            + (trials - k) * math.log1p(-chance)
         )
-        for k in range((rounds + 1) // 2, rounds + 1)
+        for k in range(at_least, trials + 1)
     )
     return min(1.0, math.fsum(terms))
 

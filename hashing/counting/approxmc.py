@@ -5,9 +5,10 @@
     >>> abs(result.log_value - math.log(3 * 2**28)) < math.log(1.8)
     True
 
-A round draws one sequence of parities over the sampling set. Its cell(m) holds the models that
-satisfy the first m of them, so the cells are nested; the round finds the m where the cell becomes
-small, counts it and scales by 2^m. The answer is the median of the rounds. Counts up to the
+The formula is reduced first (``support``). Then a round draws one sequence of parities over what is
+left of the sampling set. Its cell(m) holds the models that satisfy the first m of them, so the
+cells are nested; the round finds the m where the cell becomes small, counts it and scales by 2^m.
+The answer is the median of the rounds. Counts whose residual formula has no more models than the
 threshold are exact. Claim: PROBABLE, failure_lower + failure_upper <= delta.
 
 Chakraborty, Meel and Vardi (CP 2013, IJCAI 2016); Yang and Meel, Rounding Meets Approximate Model
@@ -17,15 +18,14 @@ only satisfiability (AAAI 2025).
 
 import dataclasses
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from hashing.counting import cells
-from hashing.parity import rows as parity_rows
-from inference import answer, estimate, randomness
+from hashing.counting import anytime, rounds, support, witness
+from inference import estimate, randomness
 from inference.oracles import sat
 from inference.problems import cnf
 
@@ -47,39 +47,25 @@ class Plan(NamedTuple):
     failure_over: float
     scale: Callable[[int], float]
 
-    def log_value(self, finished: "Round") -> float:
-        """What one round says the count is, in nats."""
+    def log_value(self, finished: witness.Round) -> float:
+        """What one round says the residual count is, in nats."""
         return math.log(self.scale(len(finished.models))) + finished.num_hashes * math.log(2)
-
-
-class Round(NamedTuple):
-    """One finished round: the number of hashes at the first small cell, and its models [N, W]."""
-
-    num_hashes: int
-    models: np.ndarray
-
-
-class Witness(NamedTuple):
-    """What it takes to check a count again: rows derive from ``seed``, ``digest`` and the round."""
-
-    digest: str
-    seed: bytes
-    epsilon: float
-    delta: float
-    rounds: tuple[Round, ...]
 
 
 class Info(NamedTuple):
     """How a count went.
 
-    ``status`` is "done", "timeout" or "interrupted"; ``rounds`` are the finished ones.
+    ``status`` is "done", "timeout", "interrupted" or "failed", with a ``message``; ``rounds`` are
+    the finished ones, ``reduction`` what was hashed.
     """
 
     status: str
-    rounds: tuple[Round, ...]
+    rounds: tuple[witness.Round, ...]
     plan: Plan
+    reduction: support.Reduction
     oracle_calls: int
     seconds: float
+    message: str = ""
 
 
 def count(
@@ -88,48 +74,69 @@ def count(
     *,
     epsilon: float = 0.8,
     delta: float = 0.2,
+    assumptions: Sequence[int] = (),
     timeout: float | None = None,
+    executor: futures.Executor | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    reduce: Callable[..., support.Reduction] = support.reduce,
     open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
+    stop: Callable[[], bool] = lambda: False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """The number of models over the sampling set.
 
     At the time limit or Ctrl-C the claim is weakened, never wrong: a round that did not finish
-    counts against both sides of the median, and before most rounds have finished what was found so
-    far gives a lower bound alone.
+    counts against both sides of the median, and before most rounds have finished both sides are
+    ``anytime.bounds``.
 
     Args:
       key: integer seed or JAX key; equal keys give equal counts, whatever the speed.
       formula: without weights.
       epsilon: tolerance, above 0.
       delta: probability of failure, in (0, 1).
+      assumptions: literals that hold in the models that are counted. For many counts of one formula
+        reduce it once: ``reduced = support.reduce(formula, keep=variables)``, then
+        ``reduce=lambda *_, **__: reduced``.
       timeout: seconds; None for no limit.
+      executor: where rounds run; None for here, one after the other.
+      checkpoint: a file that holds the rounds finished so far. Where it exists they are taken from
+        it, and the answer is that of an unbroken run.
+      reduce: from the formula to what is hashed; ``support.unreduced`` hashes all of it.
       open_session: from a formula to what answers as a ``SatSession`` does; another solver is
         ``functools.partial(sat.SatSession, solver="glucose4")``.
-      progress: called before each query with a line that says where the count is.
+      stop: asked between queries; once it is true the count ends as at the time limit.
+      progress: called with a line that says where the count is.
 
     Returns:
-      CERTAIN with ``count`` up to the threshold, PROBABLE otherwise.
+      CERTAIN with ``count`` up to the threshold, PROBABLE otherwise; the witness is a
+      ``witness.Witness``.
 
     Raises:
-      ValueError: epsilon or delta out of range, or the formula has weights.
+      ValueError: epsilon or delta out of range, the formula has weights, an assumption is no
+        literal of it, or the checkpoint belongs to another count.
     """
     if formula.log_weights is not None:
         raise ValueError("approxmc counts models: expected no weights, given some")
     start, steps = time.monotonic(), plan(epsilon, delta)
+    given = _checked(assumptions, formula.num_variables)
     deadline = start + (math.inf if timeout is None else timeout)
-    session = open_session(formula)
-    search = _Search(formula, session, randomness.seed_words(key), steps, deadline, progress)
-    status = "done"
+    seed = randomness.seed_words(key)
+    progress("preprocessing")
+    reduction = reduce(formula, keep=[abs(x) for x in given], deadline=deadline)
+    found = witness.Witness(
+        formula.digest(), given, seed, epsilon, delta, reduction.support, reduction.free, {}
+    )
+    if checkpoint is not None and os.path.exists(checkpoint):
+        found = _resumed(found, checkpoint)
+    search = _Search(reduction, found, steps, checkpoint)
     try:
-        search.run()
-    except cells.OutOfTime:
-        status = "timeout"
+        search.run(deadline, executor, open_session, stop, progress)
     except KeyboardInterrupt:
-        status = "interrupted"
-    result = search.claim(epsilon, delta)
+        search.status = "interrupted"
+    done = tuple(search.found.rounds[i] for i in sorted(search.found.rounds))
     seconds = time.monotonic() - start
-    return result, Info(status, tuple(search.finished), steps, session.calls, seconds)
+    how = Info(search.status, done, steps, reduction, search.calls, seconds, search.message)
+    return search.claim(), how
 
 
 def plan(epsilon: float, delta: float) -> Plan:
@@ -180,116 +187,146 @@ def _rounding(epsilon: float, pivot: float) -> tuple[float, float, Callable[[int
     return 0.023, 0.044, lambda n: math.sqrt(2) * pivot
 
 
-def first_level(is_small: Callable[[int], bool], start: int) -> int:
-    """The least m >= 1 with ``is_small(m)``, for a monotone predicate that is false at 0.
-
-    Gallops from ``start`` with doubling steps, then bisects.
-    """
-    step, low, high = 1, 0, max(start, 1)
-    if is_small(high):
-        while high - step > low and is_small(high - step):
-            high, step = high - step, 2 * step
-        low = max(low, high - step)
-    else:
-        while not is_small(high + step):
-            high, step = high + step, 2 * step
-        low, high = high, high + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_small(middle) else (middle, high)
-    return high
-
-
 class _Search:
-    """The rounds over one solver session, and what they have found when they stop."""
+    """The rounds, and what they have found when they stop."""
 
     def __init__(
         self,
-        formula: cnf.CNF,
-        session: Any,
-        seed: bytes,
+        reduction: support.Reduction,
+        found: witness.Witness,
         steps: Plan,
+        checkpoint: str | os.PathLike | None,
+    ) -> None:
+        self.found, self.status, self.message, self.calls = found, "done", "", 0
+        self._reduction, self._plan, self._checkpoint = reduction, steps, checkpoint
+        self._reached = {i: self._reached_by(r) for i, r in found.rounds.items()}
+
+    def run(
+        self,
         deadline: float,
+        executor: futures.Executor | None,
+        open_session: Callable[[cnf.CNF], Any],
+        stop: Callable[[], bool],
         progress: Callable[[str], None],
     ) -> None:
-        self._formula, self._session, self._seed = formula, session, seed
-        self._plan, self._deadline, self._progress = steps, deadline, progress
-        self._digest = formula.digest()
-        self._all_models: answer.Answer | None = None  # cell(0), up to the threshold
-        self._largest_log_product = -math.inf  # log max |found in cell(m)| 2^m over the rounds
-        self.finished: list[Round] = []
-
-    def run(self) -> None:
-        """All rounds, or none where the count is small."""
-        self._progress("all models, no hashes")
-        self._all_models = self._session.enumerate(
-            self._plan.threshold + 1, deadline=self._deadline
-        )
-        if self._all_models.status is answer.Status.UNKNOWN:
-            raise cells.OutOfTime
-        if self._all_models.status is answer.Status.OPTIMAL:
+        """All rounds, or one where the count is small."""
+        tasks = self._tasks(deadline, open_session)
+        if not tasks:
             return
-        level = 1
-        for index in range(self._plan.rounds):
-            finished = self._run_round(index, level)
-            self.finished.append(finished)
-            level = finished.num_hashes
+        if executor is None:
+            outcomes = rounds.run_here(tasks, stop, progress)
+        else:
+            outcomes = rounds.run_over(tasks, executor, stop, progress)
+        for outcome in outcomes:
+            self._take(outcome)
+            if self._exact() is not None or outcome.interrupted:
+                break
+        if self._exact() is None and len(self.found.rounds) < self._plan.rounds:
+            self.status = self.status if self.status != "done" else "timeout"
 
-    def _run_round(self, index: int, start: int) -> Round:
-        nested = cells.NestedCells(self._formula, self._session, self._draw_key(index))
-        limit = self._plan.threshold + 1
-
-        def is_small(level: int) -> bool:
-            self._progress(f"round {index + 1} of {self._plan.rounds}, {level} hashes")
-            return nested.fill(level, limit, self._deadline) < limit
-
-        try:
-            level = first_level(is_small, start)
-            return Round(level, nested.models(level))
-        finally:
-            self._largest_log_product = max(self._largest_log_product, nested.largest_log_product)
-            nested.close()
-
-    def _draw_key(self, index: int) -> int:
-        # The digest is part of the seed, so nobody can shop for a seed that suits a formula.
-        return parity_rows.derive(self._seed, "approxmc", self._digest, index)
-
-    def claim(self, epsilon: float, delta: float) -> estimate.Estimate:
+    def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
-        witness = Witness(self._digest, self._seed, epsilon, delta, tuple(self.finished))
-        found = self._all_models
-        if found is not None and found.status is answer.Status.OPTIMAL:
-            return estimate.exact_count(found.value, witness=witness)
-        if 2 * len(self.finished) > self._plan.rounds:
-            return self._median(epsilon, witness)
-        return self._lower_bound(delta, witness)
+        exact, shift = self._exact(), len(self._reduction.free) * math.log(2)
+        if exact is not None:
+            models = len(exact.models) << len(self._reduction.free)
+            return estimate.exact_count(models, witness=self.found)
+        most = 2 * len(self.found.rounds) > self._plan.rounds
+        bounds = self._median() if most else self._anytime()
+        value, lower, upper = (
+            x + shift for x in (bounds.log_value, bounds.log_lower, bounds.log_upper)
+        )
+        return dataclasses.replace(
+            bounds, log_value=value, log_lower=lower, log_upper=upper, witness=self.found
+        )
 
-    def _median(self, epsilon: float, witness: Witness) -> estimate.Estimate:
+    def _tasks(self, deadline: float, open_session: Callable) -> list[rounds.Task]:
+        number = {int(v): i + 1 for i, v in enumerate(self._reduction.variables)}
+        assumed = tuple(number[abs(x)] * (1 if x > 0 else -1) for x in self.found.assumptions)
+        common = (self._plan.threshold, assumed, deadline + time.time() - time.monotonic())
+        return [
+            rounds.Task(
+                index,
+                self._reduction.formula,
+                witness.draw_key(self.found.seed, self.found.digest, index),
+                *common,
+                open_session,
+            )
+            for index in range(self._plan.rounds)
+            if index not in self.found.rounds and self._exact() is None
+        ]
+
+    def _take(self, outcome: rounds.Outcome) -> None:
+        self.calls += outcome.calls
+        self._reached[outcome.number] = outcome.reached
+        if outcome.message:
+            self.status, self.message = "failed", outcome.message
+        if outcome.interrupted:
+            self.status = "interrupted"
+        if outcome.finished is None:
+            return
+        kept = {} if outcome.finished.num_hashes == 0 else self.found.rounds
+        kept = {**kept, outcome.number: outcome.finished}
+        self.found = self.found._replace(rounds=kept)
+        if self._checkpoint is not None:
+            witness.save(self._checkpoint, self.found)
+
+    def _exact(self) -> witness.Round | None:
+        """The round that found all models of the residual formula, if one did."""
+        return next((r for r in self.found.rounds.values() if r.num_hashes == 0), None)
+
+    def _median(self) -> estimate.Estimate:
         # Unfinished rounds count as infinitely wrong on both sides, which can only widen the
         # interval of the complete run; so its failure probabilities still hold.
-        width, under, over = math.log1p(epsilon), self._plan.failure_under, self._plan.failure_over
-        values = map(self._plan.log_value, self.finished)
+        width = math.log1p(self.found.epsilon)
+        under, over = self._plan.failure_under, self._plan.failure_over
+        values = map(self._plan.log_value, self.found.rounds.values())
         each = [estimate.bounded(v, v - width, v + width, over, under) for v in values]
         missing = self._plan.rounds - len(each)
-        median = estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
-        return dataclasses.replace(median, witness=witness)
+        return estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
 
-    def _lower_bound(self, delta: float, witness: Witness) -> estimate.Estimate:
-        """|S| >= a max_m |found(m)| 2^m, and the models found without hashes for certain.
+    def _anytime(self) -> estimate.Estimate:
+        """Both sides from the levels that were reached, and what is certain without hashing.
 
-        Within a round |cell(m)| 2^m is a nonnegative martingale with mean |S|, so it ever exceeds
-        |S| / a with probability at most a (Ville); over all rounds 1 - (1 - a)^rounds. The bound is
-        reported only where the median is not, so the two failures add.
+        Reported only where the median is not, so the failures of the two add.
         """
-        found = estimate.exact_count(self._all_models.value if self._all_models else 0)
-        spent = delta / 2
-        factor = -math.expm1(math.log1p(-spent) / self._plan.rounds)
-        probable = self._largest_log_product + math.log(factor)
+        reached = list(self._reached.values())
+        reached += [anytime.Reached()] * (self._plan.rounds - len(reached))
+        lower, upper = anytime.bounds(reached, self._plan.threshold, self.found.delta)
+        spent = self.found.delta / 2
+        below = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_over)
+        above = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_under)
         # Outward by more than the rounding of this product.
-        upper = len(self._formula.sampling_set) * math.log(2) * (1 + 2.0**-51)
-        if probable <= found.log_lower:
-            lower = found.log_lower
-            return estimate.bounded(found.log_value, lower, upper, 0.0, 0.0, witness=witness)
-        failure = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_over)
-        value = self._largest_log_product
-        return estimate.bounded(value, probable, upper, failure, 0.0, witness=witness)
+        most = len(self._reduction.support) * math.log(2) * (1 + 2.0**-51)
+        least = 0.0 if any(r.log_product > -math.inf for r in reached) else -math.inf
+        if upper >= most:
+            upper, above = most, 0.0
+        if lower <= least:
+            lower, below = least, 0.0
+        value = min(max(max(r.log_product for r in reached), lower), upper)
+        return estimate.bounded(value, lower, upper, below, above)
+
+    def _reached_by(self, finished: witness.Round) -> anytime.Reached:
+        level, size = finished.num_hashes, len(finished.models)
+        products = [estimate.log_of_count(size) + level * math.log(2)]
+        if level:
+            products.append(math.log(len(finished.before)) + (level - 1) * math.log(2))
+        return anytime.Reached(max(products), level)
+
+
+def _checked(assumptions: Sequence[int], num_variables: int) -> tuple[int, ...]:
+    for literal in assumptions:
+        if not 1 <= abs(literal) <= num_variables:
+            raise ValueError(
+                f"expected assumptions among the variables 1..{num_variables}, given {literal}"
+            )
+    return tuple(int(x) for x in assumptions)
+
+
+def _resumed(asked: witness.Witness, path: str | os.PathLike) -> witness.Witness:
+    """The witness in the file, if it answers the same question."""
+    stored = witness.load(path)
+    for name in asked._fields[:-1]:
+        expected, given = getattr(asked, name), getattr(stored, name)
+        if list(expected) != list(given) if name in ("support", "free") else expected != given:
+            raise ValueError(f"{path}: expected a checkpoint of this count, given another {name}")
+    return stored

@@ -67,6 +67,35 @@ def satisfied(rows: np.ndarray, rhs: np.ndarray, assignments: np.ndarray) -> np.
     return (np.bitwise_count(common) & 1).astype(bool) == rhs
 
 
+def row_reduce(rows: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same system with each pivot column in one row only (reduced row echelon form).
+
+    On the host and for one system; ``gf2.row_reduce`` is the kernel for many.
+
+    Args:
+      rows: uint32 [m, W].
+      rhs: bool [m].
+
+    Returns:
+      Rows uint32 [m, W], zero rows last, their right sides, and the pivot columns int [r]. The
+      system has no solution where a zero row has right side 1.
+    """
+    system = np.concatenate([rows, np.asarray(rhs, dtype=np.uint32)[:, None]], axis=1)
+    pivots: list[int] = []
+    for column in range(32 * rows.shape[1]):
+        rank = len(pivots)
+        ones = np.flatnonzero(system[:, column // 32] >> np.uint32(column % 32) & 1)
+        below = ones[np.searchsorted(ones, rank) :]
+        if not len(below):
+            continue
+        system[[rank, below[0]]] = system[[below[0], rank]]
+        # The row that was swapped down had no one here, unless it stayed in place.
+        others = ones[(ones != rank) & (ones != below[0])]
+        system[others] ^= system[rank]
+        pivots.append(column)
+    return system[:, :-1], system[:, -1].astype(bool), np.array(pivots, dtype=np.int64)
+
+
 def derive(key: Any, *labels: int | str) -> int:
     """The 128-bit key of one draw, from a seed and labels; a plain integer, so workers can take it.
 

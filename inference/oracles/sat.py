@@ -14,7 +14,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pysolvers
@@ -39,9 +39,11 @@ class SatSession:
 
     Attributes:
       calls: number of solver calls so far, slices counted once.
+      stop: asked between slices; once it is true, calls end as at a deadline.
     """
 
     def __init__(self, formula: cnf.CNF, solver: str = "cryptominisat5"):
+        self.stop: Callable[[], bool] = lambda: False
         self._formula = formula
         self._native = solver in solvers.SolverNames.cryptosat
         self._solver = solvers.Solver(name=solver)
@@ -55,7 +57,16 @@ class SatSession:
         return self
 
     def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the solver's memory back; the session is of no use afterwards."""
         self._solver.delete()
+
+    def require(self, rows: np.ndarray, rhs: np.ndarray) -> None:
+        """Adds parities over the sampling set for good; arguments as ``add_parities``."""
+        for row, side in zip(self._checked_rows(rows), rhs):
+            self._add_xor(self._sampling[row].tolist(), bool(side))
 
     def add_parities(self, rows: np.ndarray, rhs: np.ndarray) -> list[int]:
         """Adds parities over the sampling set, each off until its switch is assumed.
@@ -67,10 +78,8 @@ class SatSession:
         Returns:
           One switch per row: a literal for ``assumptions``.
         """
-        rows = np.asarray(rows, dtype=bool)
-        if rows.ndim != 2 or rows.shape[1] != len(self._sampling):
-            raise ValueError(f"expected rows of {len(self._sampling)} columns, given {rows.shape}")
-        return [self._add_switched(self._sampling[r].tolist(), b) for r, b in zip(rows, rhs)]
+        names = (self._sampling[row].tolist() for row in self._checked_rows(rows))
+        return [self._add_switched(variables, side) for variables, side in zip(names, rhs)]
 
     def open_group(self) -> int:
         """A switch for blocking clauses: they hold where it is assumed."""
@@ -148,6 +157,12 @@ class SatSession:
             status, len(models), assignments=found, seconds=time.monotonic() - start
         )
 
+    def _checked_rows(self, rows: np.ndarray) -> np.ndarray:
+        rows = np.asarray(rows, dtype=bool)
+        if rows.ndim != 2 or rows.shape[1] != len(self._sampling):
+            raise ValueError(f"expected rows of {len(self._sampling)} columns, given {rows.shape}")
+        return rows
+
     def _load(self) -> None:
         clauses = self._formula.clauses.tolist()
         if self._native:
@@ -188,8 +203,8 @@ class SatSession:
         self._solver.append_formula(clauses)
 
     def _run(self, assumptions: list[int], deadline: float) -> bool | None:
-        """True, False, or None where the deadline passed first."""
-        while (left := deadline - time.monotonic()) > 0:
+        """True, False, or None where the deadline or a stop came first."""
+        while (left := deadline - time.monotonic()) > 0 and not self.stop():
             found = self._solve_slice(assumptions, min(SLICE_SECONDS, left))
             if found is not None:
                 return found

@@ -1,3 +1,4 @@
+import dataclasses
 import decimal
 import functools
 import math
@@ -11,7 +12,7 @@ import pytest
 from scipy import stats
 
 import reference
-from hashing.counting import approxmc, cells
+from hashing.counting import approxmc, cells, rounds, support, witness
 from hashing.parity import rows as parity_rows
 from inference import answer, randomness
 from inference.estimate import Claim, majority_tail
@@ -25,6 +26,11 @@ FORMULAS = {
     "projected": cnf.from_clauses(
         generators.random_ksat(3, 20, 30).clauses, projection=range(1, 17), num_variables=20
     ),
+    "gates": cnf.from_clauses(
+        [*generators.random_ksat(4, 14, 12).clauses.tolist(), [-15, 1, 2], [15, -1], [15, -2]],
+        xors=[([3, 15, 16], True)],
+        num_variables=17,
+    ),
     "xors": cnf.from_clauses(
         generators.random_ksat(2, 19, 20).clauses,
         xors=[([1, 4, 9, 16], True), ([2, 3, 5, 7, 11], False)],
@@ -34,20 +40,36 @@ FORMULAS = {
 TOLERANCES = (0.8, 0.3)
 
 
-@functools.cache
-def sampled_models(name):
+def sampled(formula):
     """The distinct assignments of the sampling set that extend to a model: bool [N, k]."""
-    formula = FORMULAS[name]
     return np.unique(exhaustive.models(formula)[:, formula.sampling_set - 1], axis=0)
+
+
+@functools.cache
+def size_of(name):
+    return len(sampled(FORMULAS[name]))
+
+
+@functools.cache
+def reduced(name):
+    """The reduction, and the models of its residual formula over the support."""
+    reduction = support.reduce(FORMULAS[name])
+    return reduction, sampled(reduction.formula)
 
 
 def count_many(name, epsilon, seeds, *, delta=0.2, solver=False):
     """(estimate, info) for each seed, over a list of the models or with the real solver."""
     options = {"epsilon": epsilon, "delta": delta}
     if not solver:
-        models = sampled_models(name)
-        options["open_session"] = lambda _: enumerated.EnumeratedSession(models)
+        reduction, models = reduced(name)
+        options["reduce"] = lambda *_, **__: reduction
+        options["open_session"] = functools.partial(enumerated.open_session, models)
     return [approxmc.count(seed, FORMULAS[name], **options) for seed in seeds]
+
+
+def value(one, info):
+    """|cell(m)| 2^m 2^free of one round."""
+    return len(one.models) * 2.0 ** (one.num_hashes + len(info.reduction.free))
 
 
 # ------------------------------------------------------------------------------------------------
@@ -73,7 +95,7 @@ def check_rounds(results, size, epsilon):
     """Single rounds miss at most as often as the theory's p_L and p_U say."""
     plan, width = approxmc.plan(epsilon, 0.2), math.log1p(epsilon)
     values = [
-        math.log(plan.scale(len(r.models))) + r.num_hashes * math.log(2)
+        plan.log_value(r) + len(info.reduction.free) * math.log(2)
         for _, info in results
         for r in info.rounds
     ]
@@ -83,41 +105,38 @@ def check_rounds(results, size, epsilon):
 
 def check_mean(results, size):
     """|cell(m)| 2^m at the stopping level has mean |S|: within 3 standard errors."""
-    each_seed = [
-        statistics.fmean(len(r.models) * 2.0**r.num_hashes for r in info.rounds)
-        for _, info in results
-    ]
+    each_seed = [statistics.fmean(value(r, info) for r in info.rounds) for _, info in results]
     error = statistics.stdev(each_seed) / math.sqrt(len(each_seed))
     assert abs(statistics.fmean(each_seed) - size) <= 3 * error
 
 
 def check_independent(results):
     """The first two rounds of a seed are uncorrelated: |t| of Pearson's r below 4."""
-    first, second = np.array(
-        [[len(r.models) * 2.0**r.num_hashes for r in info.rounds[:2]] for _, info in results]
-    ).T
+    first, second = np.array([[value(r, info) for r in info.rounds[:2]] for _, info in results]).T
     r = np.corrcoef(first, second)[0, 1]
     assert abs(r) * math.sqrt(len(results)) < 4
 
 
 def check_replay(results, name, epsilon):
     """The cells of the witness are those of the rows that derive from seed, digest and round."""
-    models, threshold = (
-        parity_rows.pack(sampled_models(name)),
-        approxmc.plan(epsilon, 0.2).threshold,
-    )
-    num_columns = sampled_models(name).shape[1]
+    reduction, models = reduced(name)
+    models, threshold = parity_rows.pack(models), approxmc.plan(epsilon, 0.2).threshold
     for result, _ in results:
-        witness = result.witness
-        assert witness.digest == FORMULAS[name].digest()
-        for index, one in enumerate(witness.rounds):
-            key = parity_rows.derive(witness.seed, "approxmc", witness.digest, index)
-            rows, rhs = parity_rows.draw_dense(key, one.num_hashes, num_columns)
+        found = result.witness
+        assert found.digest == FORMULAS[name].digest()
+        assert np.array_equal(found.support, reduction.support)
+        for index, one in found.rounds.items():
+            key = parity_rows.derive(found.seed, "approxmc", found.digest, index)
+            rows, rhs = parity_rows.draw_dense(key, one.num_hashes, len(found.support))
             inside = parity_rows.satisfied(rows, rhs, models)
             expected = models[inside.all(axis=1)]
             assert len(expected) <= threshold < inside[:, :-1].all(axis=1).sum()
             assert np.array_equal(np.unique(one.models, axis=0), np.unique(expected, axis=0))
             assert len(one.models) == len(expected)
+            before = np.unique(one.before, axis=0)
+            assert len(before) == len(one.before) == threshold + 1
+            assert parity_rows.satisfied(rows[:-1], rhs[:-1], before).all()
+            assert {r.tobytes() for r in before} <= {r.tobytes() for r in models}
 
 
 def _check_rate(misses, trials, failure):
@@ -162,14 +181,14 @@ def test_delta_out_of_range(delta):
         approxmc.plan(0.8, delta)
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 7, 8, 9, 64, 1000])
+@pytest.mark.parametrize("level", [0, 1, 2, 3, 7, 8, 9, 64, 1000])
 @pytest.mark.parametrize("start", [0, 1, 2, 8, 9, 100])
 def test_first_level_from_any_start(level, start):
     asked = []
-    found = approxmc.first_level(lambda m: asked.append(m) or m >= level, start)
+    found = rounds.first_level(lambda m: asked.append(m) or m >= level, start)
     assert found == level
-    assert min(asked) >= 1
-    assert len(asked) <= 2 * math.log2(2 + abs(level - max(start, 1))) + 3
+    assert min(asked) >= 0
+    assert len(asked) <= 2 * math.log2(2 + abs(level - start)) + 3
 
 
 # ------------------------------------------------------------------------------------------------
@@ -179,7 +198,7 @@ def test_first_level_from_any_start(level, start):
 @pytest.mark.parametrize("epsilon", TOLERANCES)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_coverage(name, epsilon):
-    results, size = count_many(name, epsilon, range(100)), len(sampled_models(name))
+    results, size = count_many(name, epsilon, range(100)), size_of(name)
     assert 2**12 <= size <= 2**16
     check_claim(results, size, epsilon)
     check_rounds(results, size, epsilon)
@@ -190,7 +209,7 @@ def test_coverage(name, epsilon):
 
 @pytest.mark.parametrize("epsilon", [1.5, 4.0, 5.0, 7.0, 15.0])
 def test_coverage_of_large_tolerances(epsilon):
-    results, size = count_many("dense", epsilon, range(200)), len(sampled_models("dense"))
+    results, size = count_many("dense", epsilon, range(200)), size_of("dense")
     check_claim(results, size, epsilon)
     check_rounds(results, size, epsilon)
 
@@ -209,14 +228,10 @@ def test_the_solver_and_the_list_of_models_give_the_same_answer(name):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_coverage_with_the_solver(name, epsilon, capsys):
     results = count_many(name, epsilon, range(500), solver=True)
-    size, plan = len(sampled_models(name)), approxmc.plan(epsilon, 0.2)
-    logs = np.array(
-        [
-            [math.log(plan.scale(len(r.models))) + r.num_hashes * math.log(2) for r in i.rounds]
-            for _, i in results
-        ]
-    )
-    raw = np.array([[len(r.models) * 2.0**r.num_hashes for r in i.rounds] for _, i in results])
+    size, plan = size_of(name), approxmc.plan(epsilon, 0.2)
+    free = len(results[0][1].reduction.free) * math.log(2)
+    logs = np.array([[plan.log_value(r) + free for r in i.rounds] for _, i in results])
+    raw = np.array([[value(r, i) for r in i.rounds] for _, i in results])
     each, width = raw.mean(axis=1), math.log1p(epsilon)
     deviation = (each.mean() - size) / (each.std(ddof=1) / math.sqrt(len(each)))
     with capsys.disabled():
@@ -251,7 +266,8 @@ def test_small_counts_are_exact_and_certain():
         formula = cnf.from_clauses(clauses, projection=projection)
         result, info = approxmc.count(0, formula)
         expected = reference.count_models(6, clauses, projection=projection)
-        assert (result.claim, result.count, info.rounds) == (Claim.CERTAIN, expected, ())
+        assert (result.claim, result.count) == (Claim.CERTAIN, expected)
+        assert [r.num_hashes for r in info.rounds] == [0]
 
 
 @pytest.mark.parametrize("epsilon", [0.8, 5.0])
@@ -285,7 +301,7 @@ def test_weights_are_refused():
 def test_progress_names_round_and_level():
     seen = []
     approxmc.count(0, FORMULAS["sparse"], progress=seen.append)
-    assert seen[:2] == ["all models, no hashes", "round 1 of 3, 1 hashes"]
+    assert seen[:2] == ["preprocessing", "round 1 of 3, looking for the level"]
     assert seen[-1].startswith("round 3 of 3, ")
 
 
@@ -294,50 +310,74 @@ def test_progress_names_round_and_level():
 
 
 class StopsAfter(enumerated.EnumeratedSession):
-    """Answers a number of queries, then finds the deadline passed with half a cell in hand."""
+    """After a number of queries finds the deadline passed with half a cell in hand."""
 
-    def __init__(self, models, queries):
+    def __init__(self, models, left):
         super().__init__(models)
-        self._left = queries
+        self._left = left
 
     def enumerate(self, limit, **options):
-        self._left -= 1
-        found = super().enumerate(limit if self._left >= 0 else limit // 2, **options)
-        if self._left < 0:
-            unknown = approxmc.answer.Status.UNKNOWN
-            return approxmc.answer.Answer(unknown, found.value, assignments=found.assignments)
+        self._left[0] -= 1
+        found = super().enumerate(limit if self._left[0] >= 0 else limit // 2, **options)
+        if self._left[0] < 0:
+            unknown = answer.Status.UNKNOWN
+            return answer.Answer(unknown, found.value, assignments=found.assignments)
         return found
 
 
-@pytest.mark.parametrize("epsilon", TOLERANCES)
-def test_claims_hold_at_random_stopping_times(epsilon):
-    models, formula = sampled_models("dense"), FORMULAS["dense"]
-    rng, wrong, medians = np.random.default_rng(0), [], 0
-    for seed in range(400):
-        queries = int(rng.integers(0, 40))
-        stopped, info = approxmc.count(
-            seed, formula, epsilon=epsilon, open_session=lambda _: StopsAfter(models, queries)
-        )
-        assert stopped.claim in (Claim.CERTAIN, Claim.PROBABLE)
-        assert stopped.log_lower > -math.inf or queries == 0
+def stopped_count(name, seed, queries, **options):
+    reduction, models = reduced(name)
+    left = [queries]
+    return approxmc.count(
+        seed,
+        FORMULAS[name],
+        reduce=lambda *_, **__: reduction,
+        open_session=lambda _: StopsAfter(models, left),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("epsilon", [0.8, 0.3, 6.0])
+@pytest.mark.parametrize("runs", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_claims_hold_at_random_stopping_times(epsilon, runs, capsys):
+    rng, truth = np.random.default_rng(0), math.log(size_of("gates"))
+    below, above, stopped = 0, 0, 0
+    calls = max(info.oracle_calls for _, info in count_many("gates", epsilon, range(5)))
+    for seed in range(runs):
+        queries = int(rng.integers(0, calls))
+        result, info = stopped_count("gates", seed, queries, epsilon=epsilon)
         assert info.status in ("done", "timeout")
-        medians += math.isfinite(stopped.log_upper) and info.status == "timeout"
-        outside = not stopped.log_lower <= math.log(len(models)) <= stopped.log_upper
-        assert not (outside and stopped.claim is Claim.CERTAIN)
-        wrong.append(outside)
-    assert stats.binom.sf(sum(wrong) - 1, len(wrong), 0.2) > 1e-3
-    assert medians > 0
+        assert result.claim in (Claim.CERTAIN, Claim.PROBABLE)
+        assert result.log_lower > -math.inf or queries <= 1
+        stopped += info.status == "timeout"
+        below += truth < result.log_lower
+        above += truth > result.log_upper
+        outside = not result.log_lower <= truth <= result.log_upper
+        assert not (outside and result.claim is Claim.CERTAIN)
+    if runs > 1000:
+        with capsys.disabled():
+            print(f"\nepsilon {epsilon}: {stopped} of {runs} stopped, {below} below, {above} above")
+    _check_rate(below, runs, 0.1)
+    _check_rate(above, runs, 0.1)
+    assert stopped > runs / 2
+
+
+def test_bounds_appear_early_and_tighten():
+    widths = {}
+    for queries in range(40):
+        result, info = stopped_count("gates", 3, queries)
+        widths[queries] = result.log_upper - result.log_lower
+        assert len(info.rounds) < 2 or widths[queries] <= 2.1 * math.log(1.8)
+    assert widths[0] == math.inf
+    assert widths[39] < 2 * math.log(1.8) + 1e-9
+    assert sum(4 < w < math.inf for w in widths.values()) > 3
 
 
 def test_most_rounds_done_give_an_interval_that_holds_the_complete_one():
-    complete, info = count_many("dense", 0.3, [7])[0]
-    models = sampled_models("dense")
+    complete, info = count_many("gates", 0.3, [7])[0]
     stopped = []
     for queries in range(info.oracle_calls):
-        session = StopsAfter(models, queries)
-        one, how = approxmc.count(
-            7, FORMULAS["dense"], epsilon=0.3, open_session=lambda _, session=session: session
-        )
+        one, how = stopped_count("gates", 7, queries, epsilon=0.3)
         if len(how.rounds) > 2 and how.status == "timeout":
             stopped.append(one)
     assert stopped
@@ -370,13 +410,6 @@ def test_bounds_of_an_early_end_hold_beyond_the_last_digit():
     for n in range(1, 70):
         result, _ = approxmc.count(1, cnf.from_clauses([], num_variables=n), timeout=0.0)
         assert decimal.Decimal(result.log_upper) >= n * decimal.Decimal(2).ln()
-    search = approxmc._Search(
-        cnf.from_clauses([], num_variables=9), None, b"", approxmc.plan(0.8, 0.2), 0.0, print
-    )
-    for found in range(1, 73):
-        search._all_models = answer.Answer(answer.Status.UNKNOWN, found)
-        claim = search.claim(0.8, 0.2)
-        assert decimal.Decimal(claim.log_lower) <= decimal.Decimal(found).ln()
 
 
 def test_no_time_at_all():
@@ -402,7 +435,7 @@ def test_mutant_single_round_is_caught(monkeypatch):
     monkeypatch.setattr(approxmc, "plan", lambda *a: honest(*a)._replace(rounds=1))
     results = count_many("dense", 0.3, SEEDS)
     monkeypatch.undo()
-    caught(check_claim, results, len(sampled_models("dense")), 0.3)
+    caught(check_claim, results, size_of("dense"), 0.3)
 
 
 def test_mutant_cells_times_one_and_a_half_is_caught(monkeypatch):
@@ -414,22 +447,22 @@ def test_mutant_cells_times_one_and_a_half_is_caught(monkeypatch):
 
     monkeypatch.setattr(cells.NestedCells, "models", inflated)
     results = count_many("dense", 0.3, SEEDS)
-    caught(check_mean, results, len(sampled_models("dense")))
+    caught(check_mean, results, size_of("dense"))
     caught(check_replay, results, "dense", 0.3)
 
 
 @pytest.mark.parametrize("step", [-1, 1])
 def test_mutant_level_off_by_one_is_caught(monkeypatch, step):
-    honest = approxmc.Round
-    monkeypatch.setattr(approxmc, "Round", lambda level, models: honest(level + step, models))
+    honest = rounds.Round
+    monkeypatch.setattr(rounds, "Round", lambda level, *models: honest(level + step, *models))
     results = count_many("dense", 0.3, SEEDS)
-    caught(check_mean, results, len(sampled_models("dense")))
-    caught(check_claim, results, len(sampled_models("dense")), 0.3)
+    caught(check_mean, results, size_of("dense"))
+    caught(check_claim, results, size_of("dense"), 0.3)
 
 
 def test_mutant_one_hash_for_all_rounds_is_caught(monkeypatch):
-    honest = approxmc._Search._draw_key
-    monkeypatch.setattr(approxmc._Search, "_draw_key", lambda self, index: honest(self, 0))
+    honest = witness.draw_key
+    monkeypatch.setattr(witness, "draw_key", lambda seed, digest, index: honest(seed, digest, 0))
     results = count_many("dense", 0.3, SEEDS)
     caught(check_independent, results)
     caught(check_replay, results, "dense", 0.3)
@@ -438,25 +471,59 @@ def test_mutant_one_hash_for_all_rounds_is_caught(monkeypatch):
 def test_mutant_parities_redrawn_at_each_level_is_caught(monkeypatch):
     honest = cells.NestedCells
 
-    class Redrawn:
+    class Redrawn(honest):
         """A fresh sequence for every query."""
 
-        def __init__(self, formula, session, draw_key):
-            self._open = lambda level: honest(formula, session, draw_key + level)
-            self.largest_log_product = -math.inf
+        def __init__(self, formula, open_session, draw_key, **options):
+            super().__init__(formula, open_session, draw_key, **options)
+            self._fresh = lambda level: honest(formula, open_session, draw_key + level, **options)
 
-        def fill(self, level, limit, deadline):
-            self._last = self._open(level)
-            return self._last.fill(level, limit, deadline)
+        def fill(self, level, limit, deadline=math.inf):
+            return self._fresh(level).fill(level, limit, deadline)
 
         def models(self, level):
-            last = self._open(level)
-            last.fill(level, 10**6)
-            return last.models(level)
-
-        def close(self):
-            pass
+            fresh = self._fresh(level)
+            fresh.fill(level, 10**6)
+            return fresh.models(level)
 
     monkeypatch.setattr(cells, "NestedCells", Redrawn)
     results = count_many("dense", 0.3, range(20))
     caught(check_replay, results, "dense", 0.3)
+
+
+def test_mutant_a_sampled_variable_taken_for_defined_is_caught(monkeypatch):
+    reduction, models = reduced("gates")
+    smaller = np.unique(models[:, 1:], axis=0)
+    columns = reduction.formula.sampling_set
+    wrong = reduction._replace(
+        formula=dataclasses.replace(reduction.formula, projection=columns[1:])
+    )
+    results = [
+        approxmc.count(
+            seed,
+            FORMULAS["gates"],
+            epsilon=0.3,
+            reduce=lambda *_, **__: wrong,
+            open_session=functools.partial(enumerated.open_session, smaller),
+        )
+        for seed in SEEDS
+    ]
+    caught(check_mean, results, size_of("gates"))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_mutant_free_variables_miscounted_is_caught(monkeypatch, change):
+    reduction, models = reduced("gates")
+    free = np.arange(len(reduction.free) + change)
+    results = [
+        approxmc.count(
+            seed,
+            FORMULAS["gates"],
+            epsilon=0.3,
+            reduce=lambda *_, **__: reduction._replace(free=free),
+            open_session=functools.partial(enumerated.open_session, models),
+        )
+        for seed in SEEDS
+    ]
+    caught(check_mean, results, size_of("gates"))
+    caught(check_claim, results, size_of("gates"), 0.3)

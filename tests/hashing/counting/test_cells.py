@@ -1,3 +1,4 @@
+import functools
 import time
 
 import enumerated
@@ -24,56 +25,80 @@ def expected_sizes(draw_key, levels):
 @pytest.mark.parametrize("seed", range(5))
 def test_cells_in_any_order_have_the_sizes_of_enumeration(seed):
     sizes = expected_sizes(seed, 7)
-    nested = cells.NestedCells(FORMULA, sat.SatSession(FORMULA), draw_key=seed)
+    nested = cells.NestedCells(FORMULA, sat.SatSession, draw_key=seed)
     for level in (3, 1, 7, 0, 2, 6, 5, 4):
         assert nested.fill(level, limit=1000) == sizes[level]
         assert len(nested.models(level)) == sizes[level]
 
 
 def test_a_cell_is_counted_up_to_the_limit():
-    nested = cells.NestedCells(FORMULA, sat.SatSession(FORMULA), draw_key=1)
+    nested = cells.NestedCells(FORMULA, sat.SatSession, draw_key=1)
     assert nested.fill(1, limit=5) == 5
     assert nested.fill(0, limit=5) == 5
     assert nested.fill(0, limit=1000) == expected_sizes(1, 1)[0]
 
 
 def test_models_are_found_once():
-    session = sat.SatSession(FORMULA)
-    nested = cells.NestedCells(FORMULA, session, draw_key=1)
-    total = nested.fill(0, limit=1000)
-    calls = session.calls
+    nested = cells.NestedCells(FORMULA, sat.SatSession, draw_key=1)
+    assert nested.fill(0, limit=1000) > 50
+    calls = nested.calls
     for level in range(1, 8):
         nested.fill(level, limit=1000)
-    assert total > 50
-    assert session.calls <= calls + 7  # each cell asks only whether there is one more
+    assert nested.calls == calls  # the models of cell(0) are all there are
 
 
-def test_sequences_follow_each_other_in_one_session():
-    session = sat.SatSession(FORMULA)
-    for seed in range(4):
-        nested = cells.NestedCells(FORMULA, session, draw_key=seed)
-        assert [nested.fill(m, limit=1000) for m in range(6)] == expected_sizes(seed, 5)
+@pytest.mark.parametrize("below, above", [(0, 0), (0, 3), (2, 1), (9, 9)])
+def test_windows_change_no_cell(monkeypatch, below, above):
+    monkeypatch.setattr(cells, "BELOW", below)
+    monkeypatch.setattr(cells, "ABOVE", max(above, below))
+    for seed in range(5):
+        sizes = expected_sizes(seed, 12)
+        nested = cells.NestedCells(FORMULA, sat.SatSession, draw_key=seed)
+        for level in (5, 3, 8, 2, 12, 0, 7):
+            assert nested.fill(level, limit=20) == min(sizes[level], 20)
         nested.close()
+
+
+def test_more_parities_than_variables():
+    formula = cnf.from_clauses([], num_variables=2)
+    nested = cells.NestedCells(formula, sat.SatSession, draw_key=3)
+    assert nested.fill(200, limit=10) == 0
+    assert nested.reached.small_level == 200
+
+
+def test_assumptions_hold_in_every_cell():
+    conditioned = [[*CLAUSES, [5]], [*CLAUSES, [5], [-9]]]
+    for clauses, assumptions in zip(conditioned, ([5], [5, -9])):
+        nested = cells.NestedCells(FORMULA, sat.SatSession, draw_key=1, assumptions=assumptions)
+        assert nested.fill(0, limit=1000) == reference.count_models(9, clauses)
+
+
+def test_a_stop_ends_a_search():
+    formula = generators.chain(40)
+    nested = cells.NestedCells(formula, sat.SatSession, draw_key=1, stop=lambda: True)
+    with pytest.raises(cells.OutOfTime):
+        nested.fill(2, limit=10)
 
 
 def test_what_was_found_before_the_deadline_is_kept():
     formula = generators.chain(40)
-    nested = cells.NestedCells(formula, sat.SatSession(formula), draw_key=1)
+    nested = cells.NestedCells(formula, sat.SatSession, draw_key=1)
     with pytest.raises(cells.OutOfTime):
         nested.fill(2, limit=10**6, deadline=time.monotonic() + 0.5)
     found = len(nested.models(2))
     assert found > 0
-    assert nested.largest_log_product == pytest.approx(np.log(found) + 2 * np.log(2))
+    assert nested.reached.log_product == pytest.approx(np.log(found) + 2 * np.log(2))
 
 
 def test_enumerated_and_solver_sessions_agree():
     models = np.array(reference.models(9, CLAUSES), dtype=bool)
     for seed in range(5):
-        nested = cells.NestedCells(FORMULA, enumerated.EnumeratedSession(models), draw_key=seed)
+        open_session = functools.partial(enumerated.open_session, models)
+        nested = cells.NestedCells(FORMULA, open_session, draw_key=seed)
         assert [nested.fill(m, limit=1000) for m in range(8)] == expected_sizes(seed, 7)
 
 
 def test_an_empty_sampling_set_has_one_projection():
     formula = cnf.from_clauses(CLAUSES, projection=[])
-    nested = cells.NestedCells(formula, sat.SatSession(formula), draw_key=3)
+    nested = cells.NestedCells(formula, sat.SatSession, draw_key=3)
     assert nested.fill(0, limit=10) == 1

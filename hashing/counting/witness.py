@@ -1,0 +1,141 @@
+"""What it takes to check a count by hashing again, and to resume one: plain data, as JSON on disk.
+
+    >>> save("count.ckpt", witness)
+    >>> load("count.ckpt").rounds[0].num_hashes
+    41
+
+Models are assignments of the support, packed. The parities are not stored: they derive from seed,
+digest and round, so nobody can shop for ones that suit.
+"""
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hashing.parity import rows as parity_rows
+
+FORMAT = "tally approxmc 1"
+
+
+class Round(NamedTuple):
+    """One finished round.
+
+    Attributes:
+      num_hashes: the first level m whose cell is small.
+      models: all models in cell(m), uint32 [N, W].
+      before: more models than the threshold in cell(m - 1), uint32 [threshold + 1, W]; empty for
+        m = 0.
+    """
+
+    num_hashes: int
+    models: np.ndarray
+    before: np.ndarray
+
+
+class Witness(NamedTuple):
+    """The question, what was hashed, and what the rounds found.
+
+    Attributes:
+      digest: of the formula, its sampling set included.
+      assumptions: literals that were added to it.
+      seed: as ``randomness.seed_words`` gives it.
+      epsilon, delta: tolerance and probability of failure.
+      support: int32 [k], the variables that are hashed, one per column of the parities.
+      free: int32 [f], sampling variables that double the count.
+      rounds: by number; only an exact count has a round with no hashes, and that one alone.
+    """
+
+    digest: str
+    assumptions: tuple[int, ...]
+    seed: bytes
+    epsilon: float
+    delta: float
+    support: np.ndarray
+    free: np.ndarray
+    rounds: dict[int, Round]
+
+
+def draw_key(seed: bytes, digest: str, index: int) -> int:
+    """The key from which the parities of round ``index`` derive.
+
+    The digest is part of it, so nobody can shop for a seed that suits a formula.
+    """
+    return parity_rows.derive(seed, "approxmc", digest, index)
+
+
+def save(path: str | os.PathLike, witness: Witness) -> None:
+    """Writes a witness; whoever is stopped in between leaves the old file whole."""
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(to_plain(witness)) + "\n")
+    os.replace(beside, path)
+
+
+def load(path: str | os.PathLike) -> Witness:
+    """Reads what ``save`` wrote.
+
+    Raises:
+      ValueError: the file is no witness.
+    """
+    try:
+        return from_plain(json.loads(Path(path).read_text()))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: expected a witness in the format {FORMAT!r}: {error}") from error
+
+
+def to_plain(witness: Witness) -> dict[str, Any]:
+    """Numbers, strings, lists and dictionaries."""
+    width = len(witness.support)
+    rounds = [
+        {"index": i, "num_hashes": r.num_hashes, "models": _text(r.models, width)}
+        | {"before": _text(r.before, width)}
+        for i, r in sorted(witness.rounds.items())
+    ]
+    fields = witness._asdict() | {
+        "format": FORMAT,
+        "seed": witness.seed.hex(),
+        "support": witness.support.tolist(),
+        "free": witness.free.tolist(),
+        "rounds": rounds,
+    }
+    return fields
+
+
+def from_plain(fields: dict[str, Any]) -> Witness:
+    """The inverse of ``to_plain``; errors as they come, ``load`` words them."""
+    if fields["format"] != FORMAT:
+        raise ValueError(f"given {fields['format']!r}")
+    support = np.array(fields["support"], dtype=np.int32)
+    rounds = {
+        int(r["index"]): Round(
+            int(r["num_hashes"]),
+            _models(r["models"], len(support)),
+            _models(r["before"], len(support)),
+        )
+        for r in fields["rounds"]
+    }
+    return Witness(
+        str(fields["digest"]),
+        tuple(int(x) for x in fields["assumptions"]),
+        bytes.fromhex(fields["seed"]),
+        float(fields["epsilon"]),
+        float(fields["delta"]),
+        support,
+        np.array(fields["free"], dtype=np.int32),
+        rounds,
+    )
+
+
+def _text(models: np.ndarray, width: int) -> dict[str, Any]:
+    octets = np.packbits(parity_rows.unpack(models, width), axis=-1)
+    return {"number": len(models), "bits": base64.b64encode(octets.tobytes()).decode()}
+
+
+def _models(text: dict[str, Any], width: int) -> np.ndarray:
+    octets = np.frombuffer(base64.b64decode(text["bits"], validate=True), dtype=np.uint8)
+    octets = octets.reshape(int(text["number"]), -(-width // 8))
+    return parity_rows.pack(np.unpackbits(octets, axis=-1, count=width).astype(bool))
