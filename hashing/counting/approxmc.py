@@ -199,6 +199,7 @@ class _Search:
     ) -> None:
         self.found, self.status, self.message, self.calls = found, "done", "", 0
         self._reduction, self._plan, self._checkpoint = reduction, steps, checkpoint
+        self._log_factor = len(reduction.free) * math.log(2)
         self._reached = {i: self._reached_by(r) for i, r in found.rounds.items()}
 
     def run(
@@ -226,18 +227,12 @@ class _Search:
 
     def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
-        exact, shift = self._exact(), len(self._reduction.free) * math.log(2)
+        exact = self._exact()
         if exact is not None:
             models = len(exact.models) << len(self._reduction.free)
             return estimate.exact_count(models, witness=self.found)
         most = 2 * len(self.found.rounds) > self._plan.rounds
-        bounds = self._median() if most else self._anytime()
-        value, lower, upper = (
-            x + shift for x in (bounds.log_value, bounds.log_lower, bounds.log_upper)
-        )
-        return dataclasses.replace(
-            bounds, log_value=value, log_lower=lower, log_upper=upper, witness=self.found
-        )
+        return dataclasses.replace(self._median() if most else self._anytime(), witness=self.found)
 
     def _tasks(self, deadline: float, open_session: Callable) -> list[rounds.Task]:
         number = {int(v): i + 1 for i, v in enumerate(self._reduction.variables)}
@@ -279,7 +274,7 @@ class _Search:
         # interval of the complete run; so its failure probabilities still hold.
         width = math.log1p(self.found.epsilon)
         under, over = self._plan.failure_under, self._plan.failure_over
-        values = map(self._plan.log_value, self.found.rounds.values())
+        values = [self._plan.log_value(r) + self._log_factor for r in self.found.rounds.values()]
         each = [estimate.bounded(v, v - width, v + width, over, under) for v in values]
         missing = self._plan.rounds - len(each)
         return estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
@@ -292,17 +287,20 @@ class _Search:
         reached = list(self._reached.values())
         reached += [anytime.Reached()] * (self._plan.rounds - len(reached))
         lower, upper = anytime.bounds(reached, self._plan.threshold, self.found.delta)
+        lower, upper = lower + self._log_factor, upper + self._log_factor
+        # Outward by more than the rounding of this product.
+        sampled = len(self._reduction.support) + len(self._reduction.free)
+        most = sampled * math.log(2) * (1 + 2.0**-51)
+        product = max(r.log_product for r in reached)
+        least = -math.inf if product == -math.inf else 0.0
+        if lower > min(upper, most):  # one of them failed
+            lower, upper = least, most
         spent = self.found.delta / 2
         below = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_over)
         above = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_under)
-        # Outward by more than the rounding of this product.
-        most = len(self._reduction.support) * math.log(2) * (1 + 2.0**-51)
-        least = 0.0 if any(r.log_product > -math.inf for r in reached) else -math.inf
-        if upper >= most:
-            upper, above = most, 0.0
-        if lower <= least:
-            lower, below = least, 0.0
-        value = min(max(max(r.log_product for r in reached), lower), upper)
+        lower, below = (lower, below) if lower > least else (least, 0.0)
+        upper, above = (upper, above) if upper < most else (most, 0.0)
+        value = min(max(product + self._log_factor, lower), upper)
         return estimate.bounded(value, lower, upper, below, above)
 
     def _reached_by(self, finished: witness.Round) -> anytime.Reached:

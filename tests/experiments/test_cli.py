@@ -348,7 +348,7 @@ def test_ctrl_c_leaves_a_valid_answer(method, seconds, tmp_path):
     assert (running.returncode, last["status"], complaints) == (0, "interrupted", b"")
     assert last["claim"] in ("certain", "probable")
     assert float(last["log2_lower"]) < float(last["log2_upper"])
-    assert last["log2_upper"] == pytest.approx(len(formula.sampling_set))
+    assert last["log2_upper"] <= len(formula.sampling_set) * (1 + 1e-9)
 
 
 def test_packages_of_others_are_noticed(tmp_path):
