@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import approxmc, cells
+from hashing.counting import cells, rounds
 from inference import answer, estimate, randomness
 from inference.oracles import sat
 from inference.problems import cnf
@@ -173,6 +173,33 @@ def log_bet(average: float) -> float:
     return math.log(2 / 3 + 4 / 3 * average)
 
 
+class RenewedSession:
+    """A session for parities that are used for a while and then left switched off."""
+
+    def __init__(self, formula: cnf.CNF, open_session: Callable[[cnf.CNF], Any]) -> None:
+        self._formula, self._open_session = formula, open_session
+        self._session, self._num_rows, self._earlier_calls = open_session(formula), 0, 0
+
+    @property
+    def calls(self) -> int:
+        return self._earlier_calls + self._session.calls
+
+    def renew(self) -> None:
+        """Opens the session anew if it holds many parities; earlier switches are lost."""
+        if self._num_rows >= ROWS_PER_SESSION:
+            self._earlier_calls += self._session.calls
+            self._session, self._num_rows = self._open_session(self._formula), 0
+
+    def add_parities(self, rows: np.ndarray, rhs: np.ndarray) -> list[int]:
+        """As a session does."""
+        self._num_rows += len(rows)
+        return self._session.add_parities(rows, rhs)
+
+    def enumerate(self, limit: int, **options: Any) -> answer.Answer:
+        """As a session does."""
+        return self._session.enumerate(limit, **options)
+
+
 class _Search:
     """Single trials to find a level, tests downward from it, and what has been found meanwhile."""
 
@@ -188,11 +215,11 @@ class _Search:
         progress: Callable[[str], None],
     ) -> None:
         self._seed, self._digest = randomness.seed_words(key), formula.digest()
-        self._formula, self._open_session, self._progress = formula, open_session, progress
+        self._progress = progress
         self._cutoff, self._repetitions, self._draw_rows = cutoff, repetitions, draw_rows
         self._num_columns, self._delta = len(formula.sampling_set), delta
         self._log_needed = math.log(num_tests(self._num_columns) / delta)
-        self._session, self._rows_in_session, self._earlier_calls = open_session(formula), 0, 0
+        self._session = RenewedSession(formula, open_session)
         self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
         self._num_cells = self._num_models = 0
         self._ones = np.zeros(self._num_columns)
@@ -202,7 +229,7 @@ class _Search:
 
     @property
     def calls(self) -> int:
-        return self._earlier_calls + self._session.calls
+        return self._session.calls
 
     def run(self, seconds: float) -> None:
         """Counts all models if they are few, else finds and tests levels."""
@@ -216,12 +243,13 @@ class _Search:
             raise cells.OutOfTime
         if self._all_models.status is answer.Status.OPTIMAL:
             return
-        level, step = approxmc.first_level(self._seems_too_high, 1) - 1, 1
+        level, step = rounds.first_level(self._seems_too_high, 1) - 1, 1
         while level > 0 and not self._passes(level):
             level, step = level - step, 2 * step
 
     def _seems_too_high(self, level: int) -> bool:
-        return level >= self._num_columns or 2 * self._trial(level) < self._cutoff
+        top = self._num_columns
+        return level > 0 and (level >= top or 2 * self._trial(level) < self._cutoff)
 
     def _passes(self, level: int) -> bool:
         """Whether the trials of a level prove |S| >= s 2^(m-2)."""
@@ -266,9 +294,10 @@ class _Search:
         generator = randomness.generator(self._seed, "adaptive", self._digest, self._num_cells)
         rows = self._draw_rows(generator, level, self._frequencies())
         rhs = generator.integers(2, size=level).astype(bool)
-        self._make_room(level)
+        self._session.renew()
         switches = self._session.add_parities(rows, rhs)
         found = self._session.enumerate(limit, assumptions=switches, deadline=deadline)
+        assert found.assignments is not None  # an enumeration always lists what it found
         self._ones += found.assignments.sum(axis=0)
         self._num_models += found.value
         self._num_cells += 1
@@ -278,12 +307,6 @@ class _Search:
         if self._num_models < FEWEST_MODELS:
             return np.full(self._num_columns, 0.5)
         return self._ones / self._num_models
-
-    def _make_room(self, num_rows: int) -> None:
-        if self._rows_in_session + num_rows > ROWS_PER_SESSION:
-            self._earlier_calls += self._session.calls
-            self._session, self._rows_in_session = self._open_session(self._formula), 0
-        self._rows_in_session += num_rows
 
     def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""

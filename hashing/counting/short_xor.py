@@ -1,0 +1,303 @@
+"""Lower and upper bounds on model counts from random parities of any density.
+
+    >>> formula = cnf.from_clauses([[3, 4]], num_variables=30)
+    >>> result, info = count(7, formula, delta=0.2)
+    >>> result.log_lower <= math.log(3 * 2**28) <= result.log_upper
+    True
+
+A trial draws one sequence of parities whose bits are 1 with probability ``density`` and finds where
+the cell of the first m of them becomes empty. From all trials follow confidence limits for p(m),
+the probability that cell(m) holds a model. Below, |S| >= p(m) 2^m (Markov). Above, p(m) is at least
+what the worst set of that size allows (Cantelli), so a small p(m) rules out large sets. Short
+parities are easier for the solver; they make the upper bound looser, never wrong. Claim: PROBABLE,
+failure_lower and failure_upper at most delta / 2.
+
+Zhao, Chaturapruek, Sabharwal and Ermon, Closing the Gap Between Short and Long XORs for Model
+Counting (AAAI 2016). The worst set packs neighbours shell by shell, the last shell in part.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from hashing.counting import adaptive, cells, rounds
+from hashing.parity import rows as parity_rows
+from inference import answer, estimate, randomness
+from inference.oracles import sat
+from inference.problems import cnf
+
+# Up to so many models are listed and counted exactly.
+EXACT_LIMIT = 64
+
+
+class Info(NamedTuple):
+    """How a count went.
+
+    ``status`` is "done", "timeout" or "interrupted". Row t of ``levels`` [N, 2] says of trial t
+    that cells of up to the first number of parities hold a model, and that those from the second
+    on are empty; one more than there are variables where none was seen to be.
+    """
+
+    status: str
+    levels: np.ndarray
+    oracle_calls: int
+    seconds: float
+
+
+def count(
+    key: Any,
+    formula: cnf.CNF,
+    *,
+    density: float | None = None,
+    trials: int = 50,
+    delta: float = 0.2,
+    timeout: float | None = None,
+    open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[estimate.Estimate, Info]:
+    """Bounds on the number of models over the sampling set.
+
+    Where time ends a query its cell counts as empty below and as filled above, and so do the cells
+    of trials that never began; each trial gets an equal part of the time that is left.
+
+    Args:
+      key: integer seed or JAX key.
+      formula: without weights.
+      density: the probability of a 1 in the parities, in (0, 1/2], rounded to multiples of 2^-32;
+        by default ``usual_density`` of the number of variables.
+      trials: number of sequences of parities.
+      delta: probability of failure, in (0, 1), half for each side.
+      timeout: seconds; None for no limit.
+      open_session: from a formula to what answers as a ``SatSession`` does.
+      progress: called before each query with a line that says where the count is.
+
+    Returns:
+      CERTAIN with ``count`` below ``EXACT_LIMIT`` models, else PROBABLE.
+
+    Raises:
+      ValueError: an argument is out of range, or the formula has weights.
+    """
+    if formula.log_weights is not None:
+        raise ValueError("short_xor counts models: expected no weights, given some")
+    if density is None:
+        density = usual_density(len(formula.sampling_set))
+    if not 2.0**-32 <= density <= 0.5:
+        raise ValueError(f"expected a density in (0, 1/2], at least 2^-32, given {density}")
+    if trials < 1:
+        raise ValueError(f"expected at least 1 trial, given {trials}")
+    if not 0.0 < delta < 1.0:
+        raise ValueError(f"expected delta in (0, 1), given {delta}")
+    start = time.monotonic()
+    search = _Search(key, formula, density, open_session, progress)
+    status = "done"
+    try:
+        search.run(trials, start + (math.inf if timeout is None else timeout))
+    except cells.OutOfTime:
+        status = "timeout"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    result = search.claim(trials, delta)
+    levels = np.array(search.levels).reshape(-1, 2)
+    return result, Info(status, levels, search.calls, time.monotonic() - start)
+
+
+def usual_density(num_columns: int) -> float:
+    """3 ln n / n, at most 1/2: the order that is needed and enough where log |S| grows with n."""
+    return min(0.5, 3 * math.log(max(num_columns, 2)) / max(num_columns, 2))
+
+
+def confidence_limits(hits: int, trials: int, failure: float) -> tuple[float, float]:
+    """Clopper and Pearson's limits of a probability; each is wrong with at most ``failure``."""
+    lower = special.betaincinv(hits, trials - hits + 1, failure) if hits else 0.0
+    upper = special.betainccinv(hits + 1, trials - hits, failure) if hits < trials else 1.0
+    return float(lower), float(upper)
+
+
+def log_largest_size(num_columns: int, level: int, probability: float, density: float) -> float:
+    """The largest size of a set whose cells are filled with at most this probability, in nats.
+
+    Cantelli's inequality and the variance of the worst set give
+    p >= z(q) = mu^2 / (mu^2 + v(q)) = q / (2^m G(q)), where G(q) adds up the chance r(w) =
+    ((1 + (1-2f)^w) / 2)^m of satisfying m parities alike over the q points nearest to one of
+    them, itself included. r falls with the distance w, so G is concave, z increases, and
+    z(q) <= p holds up to one q. G is the least of its pieces D_w + q r(w + 1), where
+    D_w = sum over j <= w of V_j (r(j) - r(j + 1)) and V_j is the number of points within j; each
+    piece gives q <= p 2^m D_w / (1 - p 2^m r(w + 1)).
+
+    Args:
+      num_columns: n, the number of variables.
+      level: m, the number of parities.
+      probability: p, above 0.
+      density: f, in (0, 1/2].
+    """
+    if probability >= 1.0:
+        return num_columns * math.log(2)
+    bias = (1 - 2 * density) ** np.arange(num_columns + 1)
+    log_r = level * (np.log1p(bias) - math.log(2))
+    with np.errstate(divide="ignore"):  # f = 1/2: all distances are alike
+        steps = np.log(-np.expm1(level * np.log1p(-2 * density * bias[:-1] / (1 + bias[:-1]))))
+        log_d = np.logaddexp.accumulate(_log_ball_sizes(num_columns) + log_r[:-1] + steps)
+        log_p = math.log(probability) + level * math.log(2)
+        room = np.where(log_p + log_r[1:] < 0, log_p + log_r[1:], 0.0)
+        sizes = log_p + log_d - np.log(-np.expm1(room))
+    return min(float(sizes.min(initial=math.inf)), num_columns * math.log(2))
+
+
+@functools.lru_cache(maxsize=4)
+def _log_ball_sizes(num_columns: int) -> np.ndarray:
+    """log V_j for j = 0, ..., n - 1, from exact integers."""
+    shell = ball = 1
+    logs = np.zeros(num_columns)
+    for radius in range(1, num_columns):
+        shell = shell * (num_columns - radius + 1) // radius
+        ball += shell
+        logs[radius] = math.log(ball)
+    return logs
+
+
+class _Search:
+    """The trials over one formula, and what they have found when they stop."""
+
+    def __init__(
+        self,
+        key: Any,
+        formula: cnf.CNF,
+        density: float,
+        open_session: Callable[[cnf.CNF], Any],
+        progress: Callable[[str], None],
+    ) -> None:
+        self._seed, self._digest = randomness.seed_words(key), formula.digest()
+        self._density, self._progress = round(density * 2**32) / 2**32, progress
+        self._num_columns = len(formula.sampling_set)
+        self._session = adaptive.RenewedSession(formula, open_session)
+        self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
+        self.levels: list[tuple[int, int]] = []
+
+    @property
+    def calls(self) -> int:
+        return self._session.calls
+
+    def run(self, trials: int, deadline: float) -> None:
+        """All trials, or none where the models are few.
+
+        Raises:
+          OutOfTime: a query was cut.
+        """
+        self._progress("all models, no parities")
+        self._all_models = self._session.enumerate(EXACT_LIMIT, deadline=deadline)
+        if self._all_models.status is answer.Status.UNKNOWN:
+            raise cells.OutOfTime
+        start, was_cut = 1, False
+        for index in range(trials if self._all_models.status is answer.Status.FEASIBLE else 0):
+            now = time.monotonic()
+            share = now + (deadline - now) / (trials - index)
+            self._progress(f"trial {index + 1} of {trials}, from {start} parities")
+            was_cut |= not self._run_trial(index, start, share)
+            start = max(1, self.levels[-1][0])
+        if was_cut:
+            raise cells.OutOfTime
+
+    def _run_trial(self, index: int, start: int, deadline: float) -> bool:
+        """Whether the trial found its level before the deadline."""
+        self._session.renew()
+        key = parity_rows.derive(self._seed, "short_xor", self._digest, index)
+        sequence = _Sequence(self._session, key, self._num_columns, self._density)
+        try:
+            rounds.first_level(lambda level: sequence.is_empty(level, deadline), start)
+        except cells.OutOfTime:
+            return False
+        finally:
+            self.levels.append((sequence.filled_to, sequence.empty_from))
+        return True
+
+    def claim(self, trials: int, delta: float) -> estimate.Estimate:
+        """The best valid estimate from what has been found so far."""
+        found = estimate.exact_count(self._all_models.value)
+        if self._all_models.status is answer.Status.OPTIMAL:
+            return found
+        # Outward by more than the rounding of this product.
+        most = self._num_columns * math.log(2) * (1 + 2.0**-51)
+        lower, upper = self._limits(trials, delta / 2)
+        failure_lower = delta / 2 if lower > found.log_lower else 0.0
+        failure_upper = delta / 2 if upper < most else 0.0
+        lower = min(max(lower, found.log_lower), most)
+        upper = max(min(upper, most), lower)  # crossed: one of them is wrong in any case
+        middle = sorted(filled for filled, _ in self.levels)[len(self.levels) // 2 :][:1]
+        value = max((level * math.log(2) for level in middle), default=found.log_value)
+        value = min(max(value, lower), upper)
+        return estimate.bounded(value, lower, upper, failure_lower, failure_upper)
+
+    def _limits(self, trials: int, failure: float) -> tuple[float, float]:
+        """The best bounds over all levels, in nats; each holds at all levels at once."""
+        lower, upper, tightest = -math.inf, math.inf, 1.0
+        for level in range(1, self._num_columns + 1):
+            filled = sum(level <= last for last, _ in self.levels)
+            empty = sum(level >= first for _, first in self.levels)
+            least, _ = confidence_limits(filled, trials, failure / self._num_columns)
+            _, most = confidence_limits(trials - empty, trials, failure / self._num_columns)
+            if least:
+                lower = max(lower, math.log(least) + level * math.log(2) - self._rounding())
+            if most < tightest:  # else a lower level said more
+                tightest = most
+                size = log_largest_size(self._num_columns, level, most, self._density)
+                upper = min(upper, size + self._rounding())
+        return lower, upper
+
+    def _rounding(self) -> float:
+        """More than what sums over n shells of numbers up to n in size can be off by, in nats."""
+        return 2.0**-48 * (self._num_columns + 10) ** 2
+
+
+class _Sequence:
+    """The cells of one sequence of parities, as far as they are known to hold models or none.
+
+    Attributes:
+      filled_to: cells of up to so many parities hold a model.
+      empty_from: cells of this many and more hold none; one more than there are variables where
+        none was seen to be empty.
+    """
+
+    def __init__(self, session: Any, draw_key: int, num_columns: int, density: float) -> None:
+        self._session = session
+        self._switches: list[int] = []
+        self._draw_key, self._num_columns, self._density = draw_key, num_columns, density
+        self._rows, self._rhs = parity_rows.draw_sparse(draw_key, 0, num_columns, density)
+        self.filled_to, self.empty_from = 0, num_columns + 1
+
+    def is_empty(self, level: int, deadline: float) -> bool:
+        """Whether cell(level) holds no model; past the number of variables it counts as empty.
+
+        Raises:
+          OutOfTime: the deadline passed.
+        """
+        if self.filled_to < level < self.empty_from:
+            self._add_parities(level)
+            found = self._session.enumerate(
+                1, assumptions=self._switches[:level], deadline=deadline
+            )
+            if found.status is answer.Status.UNKNOWN:
+                raise cells.OutOfTime
+            if found.value:
+                # It may satisfy further parities, too.
+                model = parity_rows.pack(found.assignments)
+                holds = parity_rows.satisfied(self._rows, self._rhs, model)[0]
+                self.filled_to = int(np.logical_and.accumulate(holds).sum())
+            else:
+                self.empty_from = level
+        return level > self.filled_to
+
+    def _add_parities(self, level: int) -> None:
+        present = len(self._switches)
+        if level > len(self._rows):
+            # A longer draw starts with the shorter one; doubling keeps the total work linear.
+            num_rows = min(max(level, 2 * len(self._rows), 16), self._num_columns)
+            self._rows, self._rhs = parity_rows.draw_sparse(
+                self._draw_key, num_rows, self._num_columns, self._density
+            )
+        bits = parity_rows.unpack(self._rows[present:level], self._num_columns)
+        self._switches += self._session.add_parities(bits, self._rhs[present:level])
