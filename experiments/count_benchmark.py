@@ -1,0 +1,301 @@
+"""Tally's counters against ApproxMC and Ganak, formula by formula.
+
+On every formula of a folder each counter runs in a process of its own, one after the other in an
+order that changes from formula to formula; weights are ignored, so that all answer one question.
+Times are those of the whole process less the median of the same command's on a formula of one
+clause, which runs before each of them.
+
+    tally run count_benchmark --folder DIR --timeout 40
+
+Without a folder it takes a few formulas of our own making. Expected: no count that contradicts
+Ganak's. Fifty formulas take about half an hour, the default two minutes.
+"""
+
+import dataclasses
+import itertools
+import math
+import operator
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tqdm
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.harness import commands, plots, registry
+from inference import randomness
+from inference.problems import dimacs, generators
+
+OURS = {"hashing": "approxmc", "auto": "auto"}  # `tally count --method`
+PEERS = ("approxmc", "ganak")
+GRACE = 5.0  # seconds past the limit before a process is killed; ours end by themselves
+SHORTEST = 0.01  # seconds by which starts differ: no time is taken to be shorter
+RATIO_FROM = 0.2  # seconds: where both counters take less, their ratio is noise
+OWN = {
+    "chains__chain_60": lambda: generators.chain(60),
+    "chains__parity_chain_40_20": lambda: generators.parity_chain(1, 40, 20),
+    "random__3cnf_50_100": lambda: generators.random_ksat(1, 50, 100),
+    "random__3cnf_70_210": lambda: generators.random_ksat(2, 70, 210),
+    "boards__queens_8": lambda: generators.n_queens(8),
+    "boards__latin_square_5": lambda: generators.latin_square(5),
+    "boards__domino_tilings_8x8": lambda: generators.domino_tilings(8, 8),
+    "paths__grid_reachability_4x4": lambda: generators.grid_reachability(4, 4),
+    "paths__grid_reachability_5x6": lambda: generators.grid_reachability(5, 6),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which formulas, by which counters, how exactly and for how long.
+
+    A file's family is its name up to ``__``. Of ``repeats`` runs, which share a seed, the one of
+    median time is reported. ``timeout`` is in seconds, start excluded.
+    """
+
+    folder: str = ""
+    pattern: str = "*"
+    tools: tuple[str, ...] = (*OURS, *PEERS)
+    timeout: float = 40.0
+    epsilon: float = 0.8
+    delta: float = 0.2
+    repeats: int = 1
+    jobs: int = 1
+
+
+@registry.experiment(
+    presets={
+        "smoke": Config(pattern="chain*"),
+        "default": Config(),
+        "paper": Config(repeats=3, timeout=100.0),
+    },
+    paper="Soos and Meel, Engineering an Efficient Probabilistic Exact Model Counter, CAV 2025",
+    needs=("pyapproxmc",),
+)
+def run(config: Config, key: Any) -> registry.Result:
+    """One row per formula and counter; ``seconds_par2`` is twice the limit where it was passed."""
+    unknown = [tool for tool in config.tools if tool not in (*OURS, *PEERS)]
+    if unknown or not config.tools:
+        raise ValueError(f"expected tools among {', '.join((*OURS, *PEERS))}, given {unknown}")
+    if min(config.repeats, config.jobs) < 1:
+        raise ValueError(f"expected repeats and jobs of at least 1, given {config}")
+    with tempfile.TemporaryDirectory() as scratch:
+        files = _formulas(config, Path(scratch))
+        bar = enumerate(tqdm.tqdm(files, "formulas", leave=False, disable=None))
+        runs = [one for turn, file in bar for one in _run_all(config, key, turn, file)]
+    starts = {tool: _start(runs, tool) for tool in config.tools}
+    rows = [row for file in files for row in _rows(config, file, runs, starts)]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    scalars = {"formulas": len(files), "timeout": config.timeout}
+    scalars |= {f"seconds_start_{tool}": seconds for tool, seconds in starts.items()}
+    return registry.Result(columns, scalars | _summary(columns) | {"table": _table(columns)})
+
+
+def plot(result: registry.Result) -> Figure:
+    """Solved against time; hashing against ApproxMC; mean ratios by family."""
+    columns, limit = result.columns, result.scalars["timeout"]
+    figure, [cactus, scatter, bars] = plots.new_figure(
+        ["formulas solved", "ApproxMC [s]", "ratio of times, geometric mean"],
+        ["time [s]", "Tally, hashing [s]", ""],
+        panels=3,
+        title=f"Counters on {result.scalars['formulas']} formulas, {limit:g} s each",
+    )
+    for tool, solved in _by_tool(columns, "solved").items():
+        seconds = np.sort(_by_tool(columns, "seconds_net")[tool][solved])
+        cactus.plot(range(1, len(seconds) + 1), seconds, markersize=3, label=tool)
+    cactus.set_yscale("log")
+    _draw_pairs(scatter, columns, limit)
+    _draw_ratios(bars, columns)
+    return plots.finish(figure)
+
+
+def _draw_pairs(axes: Axes, columns: Mapping[str, Any], limit: float) -> None:
+    """One point per formula, in its family's colour; timeouts lie past the limit, at twice it."""
+    scores = _by_tool(columns, "seconds_par2")
+    if not {"hashing", "approxmc"} <= set(scores):
+        return
+    for mine, colour in zip(_families(columns).values(), itertools.cycle(plots.COLOURS)):
+        x, y = scores["approxmc"][mine], scores["hashing"][mine]
+        axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.8)
+    axes.plot([SHORTEST, 2 * limit], [SHORTEST, 2 * limit], color="grey", linewidth=0.8, marker="")
+    axes.axhline(limit, color="grey", linestyle=":", marker="", label="limit; beyond it: timeouts")
+    axes.axvline(limit, color="grey", linestyle=":", marker="")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+def _draw_ratios(axes: Axes, columns: Mapping[str, Any]) -> None:
+    """Two bars per family from 1 to the ratio; the solid one is hashing against ApproxMC."""
+    families, colours = _families(columns), itertools.cycle(plots.COLOURS)
+    for number, (mine, colour) in enumerate(zip(families.values(), colours)):
+        for side, (pair, ratio) in enumerate(_ratios(columns, mine).items()):
+            y, alpha, label = number - 0.2 + 0.4 * side, 1 - 0.6 * side, None if number else pair
+            axes.barh(y, ratio - 1, 0.38, left=1, color=colour, alpha=alpha, label=label)
+    axes.axvline(1, color="black", linewidth=0.8, marker="")
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(families)), list(families), fontsize="small")
+    axes.invert_yaxis()
+
+
+def _formulas(config: Config, scratch: Path) -> list[Path]:
+    """The files of the folder, or of our own formulas written to ``scratch``."""
+    if not config.folder:
+        for name, formula in OWN.items():
+            dimacs.write(formula(), scratch / f"{name}.cnf")
+    found = Path(config.folder or scratch).glob(config.pattern)
+    files = sorted(file for file in found if ".cnf" in file.suffixes)
+    if not files:
+        raise ValueError(f"expected .cnf files like {config.pattern} in {config.folder!r}")
+    return files
+
+
+class Run(NamedTuple):
+    """A counter's run on a formula, and the one on one clause before it."""
+
+    file: Path
+    tool: str
+    seconds_start: float
+    seconds: float
+    answer: dict[str, Any]
+
+
+def _run_all(config: Config, key: Any, turn: int, file: Path) -> list[Run]:
+    """All counters on one formula, in an order that ``turn`` rotates."""
+    seed = int(randomness.generator(key, "count_benchmark", file.name).integers(2**31))
+    firsts = [(turn + repeat) % len(config.tools) for repeat in range(config.repeats)]
+    order = [tool for i in firsts for tool in config.tools[i:] + config.tools[:i]]
+    with tempfile.NamedTemporaryFile("w", suffix=".cnf") as clause:
+        print("p cnf 1 1\n1 0", file=clause, flush=True)
+        return [_run_one(config, tool, file, clause.name, seed) for tool in order]
+
+
+def _run_one(config: Config, tool: str, file: Path, clause: str, seed: int) -> Run:
+    start, answer = commands.call(_words(config, tool, clause, seed), limit=60.0)
+    if answer["status"] != "done":
+        raise RuntimeError(f"{tool} fails on one clause: {answer.get('message', 'timeout')}")
+    limit = config.timeout + start + GRACE
+    return Run(file, tool, start, *commands.call(_words(config, tool, file, seed), limit))
+
+
+def _rows(
+    config: Config, file: Path, runs: list[Run], starts: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """One row per counter from all runs on one formula."""
+    rows = []
+    for tool in config.tools:
+        mine = [one for one in runs if (one.file, one.tool) == (file, tool)]
+        repeats = [_row(config, one, starts[tool]) for one in mine]
+        repeats.sort(key=operator.itemgetter("seconds_par2"))
+        rows.append(repeats[len(repeats) // 2])
+    exact = [row["log2_value"] for row in rows if row["tool"] == "ganak" and row["solved"]]
+    for row in rows:
+        row["contradicts"] = bool(exact) and not _holds(row, exact[0])
+    return rows
+
+
+def _start(runs: list[Run], tool: str) -> float:
+    return float(np.median([one.seconds_start for one in runs if one.tool == tool]))
+
+
+def _row(config: Config, one: Run, start: float) -> dict[str, Any]:
+    net, answer = max(one.seconds - start, SHORTEST), one.answer
+    solved = answer["status"] in ("done", "unsatisfiable") and net <= config.timeout
+    bounds = {"log2_value": math.nan, "log2_lower": -math.inf, "log2_upper": math.inf}
+    return {
+        "problem": one.file.name,
+        "family": "".join(one.file.name.split("__", 1)[:-1]),
+        "tool": one.tool,
+        "seconds_net": net,
+        "seconds_wall": one.seconds,
+        "seconds_start": one.seconds_start,
+        "seconds_par2": net if solved else 2 * config.timeout,
+        "status": answer["status"],
+        "solved": solved,
+        "method": answer.get("method", ""),
+        **{name: float(answer.get(name, missing)) for name, missing in bounds.items()},
+        "message": answer.get("message", ""),
+    }
+
+
+def _holds(row: Mapping[str, Any], exact: float) -> bool:
+    """Whether the interval holds the exact count, both in bits and up to rounding."""
+    near = [math.isclose(exact, row[f"log2_{side}"], abs_tol=1e-9) for side in ("lower", "upper")]
+    return any(near) or row["log2_lower"] <= exact <= row["log2_upper"]
+
+
+def _words(config: Config, tool: str, file: Path | str, seed: int) -> list[Any]:
+    accuracy = {"--epsilon": config.epsilon, "--delta": config.delta, "--seed": seed}
+    if tool in PEERS:
+        return ["experiments.harness.peers", tool, file, *accuracy.values()]
+    options = {"--method": OURS[tool], "--timeout": config.timeout, **accuracy}
+    options |= {"--jobs": config.jobs} if config.jobs > 1 else {}
+    words = [word for option in options.items() for word in option]
+    return ["experiments", "count", file, "--ignore-weights", "--json", "--quiet", *words]
+
+
+def _by_tool(columns: Mapping[str, Any], name: str) -> dict[str, np.ndarray]:
+    """A column's values of each counter, in the order of the formulas."""
+    tools = dict.fromkeys(columns["tool"].tolist())
+    return {tool: columns[name][columns["tool"] == tool] for tool in tools}
+
+
+def _families(columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Which formulas are in each family: bool [formulas]."""
+    [first, *_] = _by_tool(columns, "family").values()
+    return {family: first == family for family in dict.fromkeys(first.tolist())}
+
+
+def _scores(columns: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Seconds, twice the limit where it was passed, and what was solved; with the best peer's."""
+    scores, solved = _by_tool(columns, "seconds_par2"), _by_tool(columns, "solved")
+    peers = [tool for tool in PEERS if tool in scores]
+    if peers:
+        scores["best_peer"] = np.min([scores[tool] for tool in peers], axis=0)
+        solved["best_peer"] = np.any([solved[tool] for tool in peers], axis=0)
+    return scores, solved
+
+
+def _ratios(columns: Mapping[str, Any], mine: Any = True) -> dict[str, float]:
+    """Geometric means of ratios of times over formulas ``mine`` (bool [formulas], or all).
+
+    Formulas that take both less than ``RATIO_FROM`` say nothing, nor do those that neither solves;
+    where one does, the other's timeout stands at twice the limit.
+    """
+    scores, solved = _scores(columns)
+    ratios = {}
+    for over, under in (("hashing", "approxmc"), ("auto", "best_peer")):
+        if over in scores and under in scores:
+            kept = mine & (solved[over] | solved[under])
+            kept &= np.maximum(scores[over], scores[under]) >= RATIO_FROM
+            logs = np.log(scores[over][kept] / scores[under][kept])
+            ratios[f"{over} / {under}"] = float(np.exp(logs.mean())) if kept.any() else math.nan
+    return ratios
+
+
+def _summary(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Over all formulas: solved and mean PAR-2 of each counter, ratios, contradictions."""
+    scores, solved = _scores(columns)
+    scalars: dict[str, Any] = {f"solved_{tool}": int(solved[tool].sum()) for tool in scores}
+    scalars |= {f"par2_{tool}": float(scores[tool].mean()) for tool in scores}
+    for pair, ratio in _ratios(columns).items():
+        scalars[f"ratio_{pair.replace(' / ', '_')}"] = ratio
+    if {"auto", "best_peer"} <= set(scores):
+        scalars["ratio_par2_auto_best_peer"] = scalars["par2_auto"] / scalars["par2_best_peer"]
+    for tool, wrong in _by_tool(columns, "contradicts").items():
+        scalars[f"contradictions_{tool}"] = int(wrong.sum())
+    return scalars
+
+
+def _table(columns: Mapping[str, Any]) -> str:
+    """Per family: formulas; solved and mean PAR-2 seconds of each counter; ratios of times."""
+    scores, solved = _scores(columns)
+    heads = [f"{name:>20}" for name in [*scores, *_ratios(columns)]]
+    lines = ["", f"{'family':<24}{'files':>6}" + "".join(heads)]
+    for family, mine in _families(columns).items():
+        line = f"{family[:24]:<24}{mine.sum():>6}"
+        for tool in scores:
+            line += f"{solved[tool][mine].sum():>9}{scores[tool][mine].mean():>9.2f} s"
+        lines.append(line + "".join(f"{x:>20.2f}" for x in _ratios(columns, mine).values()))
+    return "\n".join(lines)
