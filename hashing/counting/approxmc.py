@@ -20,7 +20,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -173,6 +173,27 @@ def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
     return rounds
 
 
+def estimate_of(
+    found: witness.Witness, steps: Plan, reached: Mapping[int, anytime.Reached] | None = None
+) -> estimate.Estimate:
+    """The best valid estimate that finished rounds support.
+
+    Args:
+      found: the rounds so far.
+      steps: what its epsilon and delta ask for.
+      reached: by round, how far each got, unfinished ones included; by default what the finished
+        ones show. Only early ends depend on it.
+    """
+    exact = _exact(found)
+    if exact is not None:
+        return estimate.exact_count(len(exact.models) << len(found.free), witness=found)
+    if 2 * len(found.rounds) > steps.rounds:
+        return dataclasses.replace(_median(found, steps), witness=found)
+    if reached is None:
+        reached = {i: _reached_by(r) for i, r in found.rounds.items()}
+    return dataclasses.replace(_anytime(found, steps, list(reached.values())), witness=found)
+
+
 def _rounding(epsilon: float, pivot: float) -> tuple[float, float, Callable[[int], float]]:
     """Per-round failures under and over, and the rounding of a cell count (CAV 2023)."""
     if epsilon < math.sqrt(2) - 1:
@@ -199,8 +220,7 @@ class _Search:
     ) -> None:
         self.found, self.status, self.message, self.calls = found, "done", "", 0
         self._reduction, self._plan, self._checkpoint = reduction, steps, checkpoint
-        self._log_factor = len(reduction.free) * math.log(2)
-        self._reached = {i: self._reached_by(r) for i, r in found.rounds.items()}
+        self._reached = {i: _reached_by(r) for i, r in found.rounds.items()}
 
     def run(
         self,
@@ -220,19 +240,14 @@ class _Search:
             outcomes = rounds.run_over(tasks, executor, stop, progress)
         for outcome in outcomes:
             self._take(outcome)
-            if self._exact() is not None or outcome.interrupted:
+            if _exact(self.found) is not None or outcome.interrupted:
                 break
-        if self._exact() is None and len(self.found.rounds) < self._plan.rounds:
+        if _exact(self.found) is None and len(self.found.rounds) < self._plan.rounds:
             self.status = self.status if self.status != "done" else "timeout"
 
     def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
-        exact = self._exact()
-        if exact is not None:
-            models = len(exact.models) << len(self._reduction.free)
-            return estimate.exact_count(models, witness=self.found)
-        most = 2 * len(self.found.rounds) > self._plan.rounds
-        return dataclasses.replace(self._median() if most else self._anytime(), witness=self.found)
+        return estimate_of(self.found, self._plan, self._reached)
 
     def _tasks(self, deadline: float, open_session: Callable) -> list[rounds.Task]:
         number = {int(v): i + 1 for i, v in enumerate(self._reduction.variables)}
@@ -247,7 +262,7 @@ class _Search:
                 open_session,
             )
             for index in range(self._plan.rounds)
-            if index not in self.found.rounds and self._exact() is None
+            if index not in self.found.rounds and _exact(self.found) is None
         ]
 
     def _take(self, outcome: rounds.Outcome) -> None:
@@ -265,50 +280,55 @@ class _Search:
         if self._checkpoint is not None:
             witness.save(self._checkpoint, self.found)
 
-    def _exact(self) -> witness.Round | None:
-        """The round that found all models of the residual formula, if one did."""
-        return next((r for r in self.found.rounds.values() if r.num_hashes == 0), None)
 
-    def _median(self) -> estimate.Estimate:
-        # Unfinished rounds count as infinitely wrong on both sides, which can only widen the
-        # interval of the complete run; so its failure probabilities still hold.
-        width = math.log1p(self.found.epsilon)
-        under, over = self._plan.failure_under, self._plan.failure_over
-        values = [self._plan.log_value(r) + self._log_factor for r in self.found.rounds.values()]
-        each = [estimate.bounded(v, v - width, v + width, over, under) for v in values]
-        missing = self._plan.rounds - len(each)
-        return estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
+def _exact(found: witness.Witness) -> witness.Round | None:
+    """The round that found all models of the residual formula, if one did."""
+    return next((r for r in found.rounds.values() if r.num_hashes == 0), None)
 
-    def _anytime(self) -> estimate.Estimate:
-        """Both sides from the levels that were reached, and what is certain without hashing.
 
-        Reported only where the median is not, so the failures of the two add.
-        """
-        reached = list(self._reached.values())
-        reached += [anytime.Reached()] * (self._plan.rounds - len(reached))
-        lower, upper = anytime.bounds(reached, self._plan.threshold, self.found.delta)
-        lower, upper = lower + self._log_factor, upper + self._log_factor
-        # Outward by more than the rounding of this product.
-        sampled = len(self._reduction.support) + len(self._reduction.free)
-        most = sampled * math.log(2) * (1 + 2.0**-51)
-        product = max(r.log_product for r in reached)
-        least = -math.inf if product == -math.inf else 0.0
-        if lower > min(upper, most):  # one of them failed
-            lower, upper = least, most
-        spent = self.found.delta / 2
-        below = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_over)
-        above = spent + estimate.majority_tail(self._plan.rounds, self._plan.failure_under)
-        lower, below = (lower, below) if lower > least else (least, 0.0)
-        upper, above = (upper, above) if upper < most else (most, 0.0)
-        value = min(max(product + self._log_factor, lower), upper)
-        return estimate.bounded(value, lower, upper, below, above)
+def _median(found: witness.Witness, steps: Plan) -> estimate.Estimate:
+    # Unfinished rounds count as infinitely wrong on both sides, which can only widen the
+    # interval of the complete run; so its failure probabilities still hold.
+    width, log_factor = math.log1p(found.epsilon), len(found.free) * math.log(2)
+    under, over = steps.failure_under, steps.failure_over
+    values = [steps.log_value(r) + log_factor for r in found.rounds.values()]
+    each = [estimate.bounded(v, v - width, v + width, over, under) for v in values]
+    missing = steps.rounds - len(each)
+    return estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
 
-    def _reached_by(self, finished: witness.Round) -> anytime.Reached:
-        level, size = finished.num_hashes, len(finished.models)
-        products = [estimate.log_of_count(size) + level * math.log(2)]
-        if level:
-            products.append(math.log(len(finished.before)) + (level - 1) * math.log(2))
-        return anytime.Reached(max(products), level)
+
+def _anytime(
+    found: witness.Witness, steps: Plan, reached: Sequence[anytime.Reached]
+) -> estimate.Estimate:
+    """Both sides from the levels that were reached, and what is certain without hashing.
+
+    Reported only where the median is not, so the failures of the two add.
+    """
+    log_factor = len(found.free) * math.log(2)
+    reached = [*reached, *[anytime.Reached()] * (steps.rounds - len(reached))]
+    lower, upper = anytime.bounds(reached, steps.threshold, found.delta)
+    lower, upper = lower + log_factor, upper + log_factor
+    # Outward by more than the rounding of this product.
+    most = (len(found.support) + len(found.free)) * math.log(2) * (1 + 2.0**-51)
+    product = max(r.log_product for r in reached)
+    least = -math.inf if product == -math.inf else 0.0
+    if lower > min(upper, most):  # one of them failed
+        lower, upper = least, most
+    spent = found.delta / 2
+    below = spent + estimate.majority_tail(steps.rounds, steps.failure_over)
+    above = spent + estimate.majority_tail(steps.rounds, steps.failure_under)
+    lower, below = (lower, below) if lower > least else (least, 0.0)
+    upper, above = (upper, above) if upper < most else (most, 0.0)
+    value = min(max(product + log_factor, lower), upper)
+    return estimate.bounded(value, lower, upper, below, above)
+
+
+def _reached_by(finished: witness.Round) -> anytime.Reached:
+    level, size = finished.num_hashes, len(finished.models)
+    products = [estimate.log_of_count(size) + level * math.log(2)]
+    if level:
+        products.append(math.log(len(finished.before)) + (level - 1) * math.log(2))
+    return anytime.Reached(max(products), level)
 
 
 def _checked(assumptions: Sequence[int], num_variables: int) -> tuple[int, ...]:
