@@ -1,0 +1,252 @@
+"""Reduced formulas against enumeration of what was reduced."""
+
+import itertools
+import random
+import time
+
+import numpy as np
+import pytest
+from pysat import solvers
+
+import reference
+from hashing.counting import support
+from inference.oracles import preprocess
+from inference.problems import cnf, generators
+
+GATES = [[-3, 1], [-3, 2], [3, -1, -2], [3, 4]]
+
+
+def projections(formula, variables, assumptions=()):
+    """The assignments of ``variables`` that extend to a model, by enumeration."""
+    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
+    clauses = [*formula.clauses.tolist(), *([x] for x in assumptions)]
+    models = reference.models(formula.num_variables, clauses, list(xors))
+    return {tuple(model[v - 1] for v in variables) for model in models}
+
+
+def random_formula(rng):
+    """Clauses, gates, equivalences, units, XORs, repeats, tautologies, unused variables."""
+    n = rng.randint(1, 7)
+
+    def literal():
+        return rng.choice([-1, 1]) * rng.randint(1, n)
+
+    def some(size):
+        return [literal() for _ in range(size)]
+
+    clauses = [some(rng.choice([2, 3, 3, 4])) for _ in range(rng.randint(0, 8))]
+    for _ in range(rng.randint(0, 3)):
+        gate, a, b = some(3)
+        clauses += rng.choice([[[-gate, a], [-gate, b], [gate, -a, -b]], [[gate, -a], [-gate, a]]])
+    clauses += [[literal()] for _ in range(rng.choice([0, 0, 0, 1, 2]))]
+    clauses += [[]] * (rng.random() < 0.02)
+    xors = [(np.abs(some(rng.randint(0, 4))), rng.random() < 0.5) for _ in range(2)]
+    n += rng.choice([0, 0, 2])
+    sampled = rng.choice([None, [], rng.sample(range(1, n + 1), rng.randint(0, n))])
+    return cnf.from_clauses(
+        clauses, num_variables=n, xors=xors[: rng.randint(0, 2)], projection=sampled
+    )
+
+
+def check(formula, reduction, keep=()):
+    """Everything a reduction promises; returns how many variables are hashed."""
+    residual, sampled = reduction.formula, formula.sampling_set.tolist()
+    hashed, free = reduction.support.tolist(), reduction.free.tolist()
+    assert sorted({*hashed, *free}) == sorted([*hashed, *free])
+    assert {*hashed, *free} <= set(sampled)
+    assert set(keep) <= set(reduction.variables.tolist())
+    columns = residual.sampling_set.tolist()
+    assert projections(residual, columns) == projections(formula, hashed)
+    size = len(projections(formula, sampled))
+    assert len(projections(residual, columns)) << len(free) == size
+    # What is neither hashed nor free is defined.
+    assert len(projections(formula, [*hashed, *free])) == size
+    for signs in itertools.product([-1, 1], repeat=len(keep)):
+        assumed = [sign * v for sign, v in zip(signs, keep)]
+        number = {v: i + 1 for i, v in enumerate(reduction.variables.tolist())}
+        renamed = [sign * number[v] for sign, v in zip(signs, keep)]
+        inside = projections(residual, columns, renamed)
+        assert len(inside) << len(free) == len(projections(formula, sampled, assumed))
+    return len(hashed)
+
+
+def check_many(seeds, **options):
+    """How many variables were sampled and how many hashed, over random formulas."""
+    sampled, hashed = 0, 0
+    for seed in seeds:
+        rng = random.Random(seed)
+        formula = random_formula(rng)
+        names = range(1, formula.num_variables + 1)
+        keep = rng.sample(names, rng.randint(0, min(2, len(names)))) if seed % 2 else []
+        sampled += len(formula.sampling_set)
+        hashed += check(formula, support.reduce(formula, keep=keep, **options), keep)
+    return sampled, hashed
+
+
+def test_the_count_stays():
+    sampled, hashed = check_many(range(300))
+    assert hashed < 0.5 * sampled
+
+
+def test_no_time_for_definability():
+    sampled, hashed = check_many(range(300, 400), deadline=time.monotonic() - 1)
+    _, defined = check_many(range(300, 400))
+    assert defined < hashed < sampled
+
+
+@pytest.mark.parametrize(
+    "limit, value",
+    [("QUERY_CONFLICTS", 1), ("FIRST_CONFLICTS", -1), ("SECOND_CONFLICTS", -1)]
+    + [("ALL_ASSUMPTIONS", 7), ("ALL_ASSUMPTIONS", 0)],
+)
+def test_a_limit_that_is_hit_only_keeps_variables(monkeypatch, limit, value):
+    monkeypatch.setattr(support, limit, value)
+    check_many(range(400, 460))
+
+
+def test_the_formula_may_be_too_large_to_preprocess(monkeypatch):
+    monkeypatch.setattr(preprocess, "MAX_LITERALS", 0)
+    check_many(range(460, 520))
+
+
+def test_unreduced_is_the_formula_itself():
+    for seed in range(60):
+        formula = random_formula(random.Random(seed))
+        reduction = support.unreduced(formula, keep=[1], deadline=0.0)
+        assert reduction.formula is formula
+        assert reduction.support.tolist() == formula.sampling_set.tolist()
+        check(formula, reduction, [1])
+
+
+# ------------------------------------------------------------------------------------------------
+# Mutants: each breaks the reduction in one place and must be caught.
+
+
+def test_mutant_everything_is_defined(monkeypatch):
+    monkeypatch.setattr(support, "_has_no_model", lambda *_: True)
+    with pytest.raises(AssertionError):
+        check_many(range(20))
+
+
+def test_mutant_the_copy_agrees_on_one_variable_too_many(monkeypatch):
+    honest = support._pair
+
+    def unfair(solver, clauses, variables):
+        differ, selectors = honest(solver, clauses, variables)
+        if variables:
+            solver.add_clause([selectors[0]])
+        return differ, selectors
+
+    monkeypatch.setattr(support, "_pair", unfair)
+    with pytest.raises(AssertionError):
+        check_many(range(100))
+
+
+def test_mutant_sampling_variables_may_be_eliminated(monkeypatch):
+    honest = preprocess.simplify
+    monkeypatch.setattr(preprocess, "simplify", lambda f, keep, **o: honest(f, keep[1:], **o))
+    with pytest.raises(AssertionError):
+        check_many(range(100))
+
+
+# ------------------------------------------------------------------------------------------------
+# What is found.
+
+
+def test_what_gates_compute_is_defined():
+    formula = cnf.from_clauses(GATES, num_variables=9)
+    assert support.independent_support(formula).tolist() == [1, 2, 4, 5, 6, 7, 8, 9]
+    reduction = support.reduce(formula)
+    assert reduction.support.tolist() == [1, 2, 4]
+    assert reduction.free.tolist() == [5, 6, 7, 8, 9]
+
+
+def test_what_xors_define_is_not_hashed():
+    formula = generators.parity_chain(3, 12, 20)
+    assert len(support.reduce(formula).support) == 12
+
+
+def test_equal_and_opposite_variables_are_hashed_once():
+    formula = cnf.from_clauses([[1, -2], [-1, 2], [2, 3], [-2, -3], [3, 4, 5]])
+    assert len(support.reduce(formula).support) == 3
+
+
+def test_variables_outside_the_sampling_set_are_eliminated():
+    clauses = [[-6, 1], [-6, 2], [6, 3], [7, -8], [8, 4, 9]]
+    formula = cnf.from_clauses(clauses, projection=[1, 2, 3, 4, 5])
+    reduction = support.reduce(formula)
+    check(formula, reduction)
+    assert set(reduction.variables) <= {1, 2, 3}
+    assert reduction.free.tolist() == [4, 5]
+
+
+def test_no_variable_of_the_support_is_defined_by_the_others():
+    for seed in range(40):
+        formula = random_formula(random.Random(seed))
+        found = support.independent_support(formula).tolist()
+        size = len(projections(formula, found))
+        for v in found if size else []:
+            assert len(projections(formula, [x for x in found if x != v])) < size
+
+
+@pytest.mark.parametrize("clauses", [[[1], [-1]], [[]], [[1, 2], [-1, 2], [1, -2], [-1, -2]]])
+def test_without_models_nothing_is_hashed(clauses):
+    formula = cnf.from_clauses(clauses, num_variables=5)
+    reduction = support.reduce(formula)
+    check(formula, reduction)
+    assert len(reduction.support) == 0
+    check(formula, support.reduce(formula, keep=[2]), [2])
+
+
+def test_xors_that_contradict_each_other():
+    formula = cnf.from_clauses([], xors=[([1, 2], True), ([2, 3], True), ([1, 3], True)])
+    assert check(formula, support.reduce(formula)) == 0
+
+
+@pytest.mark.parametrize("variables", [0, 1, 4])
+def test_a_formula_without_clauses_is_all_free(variables):
+    reduction = support.reduce(cnf.from_clauses([], num_variables=variables))
+    assert reduction.free.tolist() == list(range(1, variables + 1))
+    assert reduction.formula.num_variables == len(reduction.support) == 0
+
+
+def test_an_empty_sampling_set_leaves_one_question():
+    for clauses, models in ((GATES, 1), ([[1], [-1]], 0)):
+        reduction = support.reduce(cnf.from_clauses(clauses, projection=[]))
+        assert len(reduction.support) == len(reduction.free) == 0
+        assert len(projections(reduction.formula, [])) == models
+
+
+def test_kept_variables_stay_whatever_they_are():
+    # 1 hashed, 3 defined, 6 free, 8 unused and not sampled, 9 fixed.
+    formula = cnf.from_clauses([*GATES, [9]], num_variables=9, projection=[1, 2, 3, 4, 5, 6, 7, 9])
+    keep = [9, 1, 3, 6, 8, 6]
+    reduction = support.reduce(formula, keep=keep)
+    check(formula, reduction, sorted(set(keep)))
+    assert 6 in reduction.support and 6 not in reduction.free
+
+
+def test_the_same_support_every_time():
+    formula = generators.random_ksat(2, 60, 150)
+    first, again = support.reduce(formula), support.reduce(formula)
+    assert first.formula.digest() == again.formula.digest()
+    assert np.array_equal(first.variables, again.variables)
+
+
+def test_ctrl_c_inside_a_query(monkeypatch):
+    import pysolvers
+
+    def interrupted(self, assumptions):
+        raise pysolvers.error("Caught keyboard interrupt")
+
+    monkeypatch.setattr(solvers.Solver, "solve_limited", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        support.independent_support(cnf.from_clauses(GATES))
+
+
+def test_a_deadline_between_queries():
+    formula = generators.latin_square(12)
+    start = time.monotonic()
+    reduction = support.reduce(formula, deadline=start + 0.5)
+    assert time.monotonic() - start < 3
+    assert len(reduction.support) > 0
