@@ -8,7 +8,11 @@ The one place that knows all families; the command line and the notebooks call i
 method early (a time limit, Ctrl-C) weakens the claim and shows in ``info.status``.
 """
 
+import contextlib
 import math
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,7 +24,7 @@ from inference.exact import elimination
 from inference.problems import cnf, factor_graph
 
 COUNT_METHODS = {
-    "auto": "exact within a share of the time limit, otherwise approxmc",
+    "auto": "ganak and approxmc race; with weights ganak",
     "exact": "the same as ganak",
     "ganak": "exact by component caching; plain, projected, weighted",
     "exhaustive": "exact by enumeration, certain; up to 26 variables",
@@ -33,15 +37,15 @@ PARTITION_METHODS = {
     "exhaustive": "exact by enumeration, certain; up to 2^24 joint states",
 }
 
-# Seconds of the exact method before auto turns to hashing, and its share of a time limit.
-EXACT_SECONDS, EXACT_SHARE = 60.0, 0.5
+# Seconds that the exact counter runs alone in auto; most formulas are easy, and need no race.
+HEAD_START = 0.25
 
 
 class Info(NamedTuple):
     """How an answer came about.
 
-    ``method`` is the one that answered, ``status`` "done", "timeout" or "interrupted", ``message``
-    what else there is to know.
+    ``method`` is the one that answered, ``status`` "done", "timeout", "interrupted" or "failed" (a
+    worker died), ``message`` what else there is to know.
     """
 
     method: str
@@ -61,6 +65,9 @@ def count(
     seed: int = 0,
     timeout: float | None = None,
     memory: int | None = None,
+    jobs: int = 1,
+    checkpoint: str | os.PathLike | None = None,
+    reduction: Any = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """The (weighted, projected) model count of a formula.
@@ -72,36 +79,30 @@ def count(
       delta: their probability of failure.
       seed: equal seeds give equal answers.
       timeout: seconds; then the best valid claim so far.
-      memory: bytes that a solver process may use.
+      memory: bytes that each solver process may use.
+      jobs: processes that hash; the answer does not depend on it.
+      checkpoint: a file for ``approxmc.count`` to resume from.
+      reduction: of ``support.reduce``, where it is known already.
       progress: called with a line that says where the count is.
 
     Raises:
       ValueError: unknown method, or one that cannot answer this question.
     """
     _check_method(method, COUNT_METHODS)
-    start, why = time.monotonic(), ""
+    start = time.monotonic()
     if method == "exhaustive":
         from inference.oracles import exhaustive
 
         return exhaustive.count(formula), Info(method, "done", _since(start), 0, seed)
-    may_hash = method == "approxmc" or (method == "auto" and formula.log_weights is None)
-    if method != "approxmc":
-        limit = _share(timeout) if may_hash else timeout
-        progress("ganak" if limit is None else f"ganak, for at most {limit:.3g} s")
-        solved, status = _ganak(formula, seed, limit, memory)
-        if solved.status is answer.Status.OPTIMAL:
-            return solved.value, Info("ganak", status, _since(start), 1, seed)
-        why = solved.message or f"ganak did not finish within {solved.seconds:.3g} s"
-        if status == "interrupted" or not may_hash:
-            if solved.status is answer.Status.FAILED:
-                raise ValueError(f"ganak failed: {why}")
-            return _trivial_count(formula), Info("ganak", status, _since(start), 1, seed, why)
-    from hashing.counting import approxmc
-
-    left = None if timeout is None else max(0.0, timeout - _since(start))
-    options: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "timeout": left}
-    result, how = approxmc.count(seed, formula, progress=progress, **options)
-    return result, Info("approxmc", how.status, _since(start), how.oracle_calls, seed, why)
+    limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
+    if method in ("exact", "ganak") or (method == "auto" and formula.log_weights is not None):
+        progress("ganak")
+        return _count_exactly(formula, seed, **limits)
+    hashing: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "jobs": jobs}
+    hashing |= {"checkpoint": checkpoint, "reduction": reduction, "progress": progress}
+    if method == "approxmc":
+        return _hash(formula, seed, **limits, **hashing)
+    return _race(formula, seed, limits, hashing)
 
 
 def partition(
@@ -227,21 +228,95 @@ def _in_child(function: Callable, *arguments: Any, timeout: float) -> Any:
     return solved.value
 
 
-def _ganak(
+def _count_exactly(
     formula: cnf.CNF, seed: int, timeout: float | None, memory: int | None
-) -> tuple[answer.Answer, str]:
+) -> tuple[estimate.Estimate, Info]:
     from inference.oracles import ganak
 
-    start = time.monotonic()
+    start, status = time.monotonic(), "timeout"
+    solved = answer.Answer(answer.Status.UNKNOWN)
     try:
         solved = ganak.count(formula, timeout=timeout, memory=memory, seed=seed % 2**31)
     except KeyboardInterrupt:
-        return answer.Answer(answer.Status.UNKNOWN, seconds=_since(start)), "interrupted"
-    return solved, "done" if solved.status is answer.Status.OPTIMAL else "timeout"
+        status = "interrupted"
+    if solved.status is answer.Status.OPTIMAL:
+        return solved.value, Info("ganak", "done", _since(start), 1, seed)
+    if solved.status is answer.Status.FAILED:
+        raise ValueError(f"ganak failed: {solved.message}")
+    why = f"ganak did not finish within {_since(start):.3g} s"
+    return _trivial_count(formula), Info("ganak", status, _since(start), 1, seed, why)
 
 
-def _share(timeout: float | None) -> float:
-    return EXACT_SECONDS if timeout is None else EXACT_SHARE * timeout
+def _hash(
+    formula: cnf.CNF,
+    seed: int,
+    *,
+    jobs: int,
+    memory: int | None,
+    reduction: Any,
+    **options: Any,
+) -> tuple[estimate.Estimate, Info]:
+    from hashing.counting import approxmc
+
+    if reduction is not None:
+        options["reduce"] = lambda *_, **__: reduction
+    with contextlib.ExitStack() as stack:
+        if jobs > 1 or memory is not None:
+            from inference.oracles import dispatch
+
+            options["executor"] = stack.enter_context(dispatch.open_pool(jobs, memory=memory))
+        result, how = approxmc.count(seed, formula, **options)
+    info = Info("approxmc", how.status, how.seconds, how.oracle_calls, seed, how.message)
+    return result, info
+
+
+def _race(
+    formula: cnf.CNF, seed: int, limits: dict[str, Any], hashing: dict[str, Any]
+) -> tuple[estimate.Estimate, Info]:
+    """Ganak in a process of its own against hashing; the first answer wins, the other stops.
+
+    Time decides, not the values, so each answer keeps its own probability of failure.
+    """
+    from inference.oracles import ganak
+
+    # Plain lists pass what the threads tell each other: Ctrl-C inside a lock could leave it locked.
+    start = time.monotonic()
+    over: list[bool] = []
+    answers: list[answer.Answer] = []
+
+    def run_ganak() -> None:
+        # Ctrl-C is for the thread that hashes.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        limited = {**limits, "stop": lambda: bool(over)}
+        answers.append(ganak.count(formula, seed=seed % 2**31, **limited))
+
+    def is_solved() -> bool:
+        return bool(answers) and answers[0].status is answer.Status.OPTIMAL
+
+    exact = threading.Thread(target=run_ganak)
+    exact.start()
+    try:
+        while not answers and _since(start) < HEAD_START:
+            time.sleep(0.005)
+        if not is_solved():
+            left = _left(limits["timeout"], start)
+            options = {**hashing, **limits, "timeout": left}
+            result, info = _hash(formula, seed, stop=is_solved, **options)
+            info = info._replace(seconds=_since(start))
+    except KeyboardInterrupt:
+        result = _trivial_count(formula)
+        info = Info("auto", "interrupted", _since(start), 0, seed)
+    finally:
+        over.append(True)
+        exact.join()
+    if is_solved():
+        return answers[0].value, Info("ganak", "done", _since(start), 1, seed)
+    why = answers[0].message if answers else ""
+    return result, info._replace(message=info.message or why)
+
+
+def _left(timeout: float | None, start: float) -> float | None:
+    return None if timeout is None else max(0.0, timeout - _since(start))
 
 
 def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:

@@ -19,6 +19,7 @@ from tyro.conf import Positional, arg
 from experiments.harness import registry
 
 T = TypeVar("T")
+MAX_JOBS = 1024
 SEEDS = 2**32  # without 64-bit integers JAX makes one key of s and s + 2**32
 Limit = Annotated[float | None, arg(metavar="SECONDS")]
 Megabytes = Annotated[int | None, arg(metavar="MB")]
@@ -48,7 +49,13 @@ class Count:
     timeout: Limit = None
     """Stop then, and print the best valid answer so far."""
     memory: Megabytes = None
-    """Memory limit of solver processes."""
+    """Memory limit of each solver process."""
+    jobs: int = 1
+    """Processes that hash; the answer does not depend on it."""
+    checkpoint: Annotated[str | None, arg(metavar="FILE")] = None
+    """Keep the finished rounds of hashing there, and go on from them where it exists."""
+    write_support: Annotated[str | None, arg(metavar="FILE")] = None
+    """Write `c ind` lines of an independent support, whose count is the same."""
     ignore_weights: bool = False
     """Count the models of a weighted formula."""
     json: bool = False
@@ -63,6 +70,8 @@ class Count:
             raise UsageError(f"--epsilon: expected a number above 0, given {self.epsilon}")
         if not 0.0 < self.delta < 1.0:
             raise UsageError(f"--delta: expected a number between 0 and 1, given {self.delta}")
+        if not 1 <= self.jobs <= MAX_JOBS:
+            raise UsageError(f"--jobs: expected 1 to {MAX_JOBS} processes, given {self.jobs}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 from experiments import solve
 from experiments.harness import arguments, output, registry, store
-from inference.problems import dimacs, factor_graph, uai
+from inference.problems import cnf, dimacs, factor_graph, uai
 
 SHIPPED = "domino_tilings_8x8.cnf"  # counted when no file is given
 TRACEBACK = "TALLY_TRACEBACK"  # set in the environment, errors show where they come from
@@ -68,6 +68,9 @@ def count(words: Sequence[str]) -> None:
             epsilon=options.epsilon,
             delta=options.delta,
             timeout=options.timeout,
+            jobs=options.jobs,
+            checkpoint=options.checkpoint,
+            reduction=_write_support(formula, options.write_support),
             progress=progress,
             **_shared(options),
         )
@@ -215,6 +218,20 @@ def _parse(
 def _read_graph(options: arguments.Marginals) -> factor_graph.FactorGraph:
     evidence = None if options.evidence is None else Path(options.evidence)
     return uai.read(Path(options.file), evidence)
+
+
+def _write_support(formula: cnf.CNF, path: str | None) -> Any:
+    """Writes `c ind` lines and returns the reduction they come from, if there is a path."""
+    if path is None:
+        return None
+    from hashing.counting import support
+
+    reduction = support.reduce(formula)
+    variables = sorted([*reduction.support.tolist(), *reduction.free.tolist()])
+    lines = [variables[i : i + 20] for i in range(0, len(variables), 20)] or [[]]
+    text = "".join(f"c ind {' '.join(map(str, line))} 0\n" for line in lines)
+    Path(path).write_text(text.replace("  ", " "))
+    return reduction
 
 
 def _shared(options: arguments.Count | arguments.Marginals) -> dict[str, Any]:

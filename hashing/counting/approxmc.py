@@ -8,8 +8,8 @@
 The formula is reduced first (``support``). Then a round draws one sequence of parities over what is
 left of the sampling set. Its cell(m) holds the models that satisfy the first m of them, so the
 cells are nested; the round finds the m where the cell becomes small, counts it and scales by 2^m.
-The answer is the median of the rounds. Counts whose residual formula has no more models than the
-threshold are exact. Claim: PROBABLE, failure_lower + failure_upper <= delta.
+The answer is the median of the rounds. Where the residual formula has so few models that listing
+them takes no longer, the count is exact. Claim: PROBABLE, failure_lower + failure_upper <= delta.
 
 Chakraborty, Meel and Vardi (CP 2013, IJCAI 2016); Yang and Meel, Rounding Meets Approximate Model
 Counting (CAV 2023), whose constants these are; for epsilon >= 5 the rule of version 7, which needs
@@ -24,10 +24,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from hashing.counting import anytime, rounds, support, witness
 from inference import estimate, randomness
 from inference.oracles import sat
 from inference.problems import cnf
+
+NONE = np.zeros(0, dtype=np.int32)  # no variables
 
 
 class Plan(NamedTuple):
@@ -108,7 +112,7 @@ def count(
       progress: called with a line that says where the count is.
 
     Returns:
-      CERTAIN with ``count`` up to the threshold, PROBABLE otherwise; the witness is a
+      CERTAIN with ``count`` where all models were listed, PROBABLE otherwise; the witness is a
       ``witness.Witness``.
 
     Raises:
@@ -121,14 +125,19 @@ def count(
     given = _checked(assumptions, formula.num_variables)
     deadline = start + (math.inf if timeout is None else timeout)
     seed = randomness.seed_words(key)
-    progress("preprocessing")
-    reduction = reduce(formula, keep=[abs(x) for x in given], deadline=deadline)
-    found = witness.Witness(
-        formula.digest(), given, seed, epsilon, delta, reduction.support, reduction.free, {}
-    )
+    found = witness.Witness(formula.digest(), given, seed, epsilon, delta, NONE, NONE, {})
     if checkpoint is not None and os.path.exists(checkpoint):
         found = _resumed(found, checkpoint)
-    search = _Search(reduction, found, steps, checkpoint)
+    progress("preprocessing")
+    status = "done"
+    try:
+        known = np.union1d(found.support, found.free) if found.rounds else None
+        reduction = reduce(formula, keep=[abs(x) for x in given], support=known, deadline=deadline)
+    except KeyboardInterrupt:
+        reduction, found = support.unreduced(formula), found._replace(rounds={})
+        status, deadline = "interrupted", start
+    found = found._replace(support=reduction.support, free=reduction.free)
+    search = _Search(reduction, found, steps, checkpoint, status)
     try:
         search.run(deadline, executor, open_session, stop, progress)
     except KeyboardInterrupt:
@@ -217,8 +226,9 @@ class _Search:
         found: witness.Witness,
         steps: Plan,
         checkpoint: str | os.PathLike | None,
+        status: str,
     ) -> None:
-        self.found, self.status, self.message, self.calls = found, "done", "", 0
+        self.found, self.status, self.message, self.calls = found, status, "", 0
         self._reduction, self._plan, self._checkpoint = reduction, steps, checkpoint
         self._reached = {i: _reached_by(r) for i, r in found.rounds.items()}
 
@@ -252,13 +262,17 @@ class _Search:
     def _tasks(self, deadline: float, open_session: Callable) -> list[rounds.Task]:
         number = {int(v): i + 1 for i, v in enumerate(self._reduction.variables)}
         assumed = tuple(number[abs(x)] * (1 if x > 0 else -1) for x in self.found.assumptions)
-        common = (self._plan.threshold, assumed, deadline + time.time() - time.monotonic())
+        threshold, number_of_rounds = self._plan.threshold, self._plan.rounds
+        # Listing so many models takes no longer than hashing.
+        common = (threshold, number_of_rounds * (threshold + 1), assumed)
+        wall_deadline = deadline + time.time() - time.monotonic()
         return [
             rounds.Task(
                 index,
                 self._reduction.formula,
                 witness.draw_key(self.found.seed, self.found.digest, index),
                 *common,
+                wall_deadline,
                 open_session,
             )
             for index in range(self._plan.rounds)
@@ -267,9 +281,10 @@ class _Search:
 
     def _take(self, outcome: rounds.Outcome) -> None:
         self.calls += outcome.calls
-        self._reached[outcome.number] = outcome.reached
         if outcome.message:
             self.status, self.message = "failed", outcome.message
+        else:
+            self._reached[outcome.number] = outcome.reached
         if outcome.interrupted:
             self.status = "interrupted"
         if outcome.finished is None:
@@ -343,8 +358,7 @@ def _checked(assumptions: Sequence[int], num_variables: int) -> tuple[int, ...]:
 def _resumed(asked: witness.Witness, path: str | os.PathLike) -> witness.Witness:
     """The witness in the file, if it answers the same question."""
     stored = witness.load(path)
-    for name in asked._fields[:-1]:
-        expected, given = getattr(asked, name), getattr(stored, name)
-        if list(expected) != list(given) if name in ("support", "free") else expected != given:
+    for name in ("digest", "assumptions", "seed", "epsilon", "delta"):
+        if getattr(asked, name) != getattr(stored, name):
             raise ValueError(f"{path}: expected a checkpoint of this count, given another {name}")
     return stored

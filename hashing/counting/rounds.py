@@ -7,6 +7,7 @@ does not depend on where the search starts. A count is therefore the same whoeve
 in any order.
 """
 
+import collections
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -16,26 +17,30 @@ import numpy as np
 
 from hashing.counting import anytime, cells
 from hashing.counting.witness import Round
+from inference.oracles import dispatch
 from inference.problems import cnf
 
 Stop = Callable[[], bool]
 Progress = Callable[[str], None]
 
+# Up to this start there may be few enough models to list them all instead of hashing.
+WORTH_LISTING = 3
 # How long a stopped worker may take to report what it has, and how often its parent looks.
-GRACE_SECONDS, POLL_SECONDS = 2.0, 0.05
+GRACE_SECONDS, POLL_SECONDS = 2.0, 0.01
 
 
 class Task(NamedTuple):
     """One round; with an importable ``open_session`` it can travel.
 
     ``deadline`` is a reading of ``time.time()``, which machines share, ``start`` a level to search
-    from, None where nothing is known.
+    from, None where nothing is known; up to ``exact_limit`` models are worth listing.
     """
 
     number: int
     formula: cnf.CNF
     draw_key: int
     threshold: int
+    exact_limit: int
     assumptions: tuple[int, ...]
     deadline: float
     open_session: Callable[[cnf.CNF], Any]
@@ -77,7 +82,7 @@ def run_over(
     progress("looking for the level")
     first = _nested(tasks[0], stop)
     try:
-        start = locate(first, tasks[0].threshold, _monotonic(tasks[0].deadline))
+        start = locate(first, tasks[0], _monotonic(tasks[0].deadline))
         yield from _collect([t._replace(start=start) for t in tasks], executor, stop, progress)
     except cells.OutOfTime:
         yield Outcome(tasks[0].number, None, first.reached, first.calls)
@@ -94,14 +99,15 @@ def run_round(
 
     def is_small(level: int) -> bool:
         progress(f"{level} hashes")
-        return nested.fill(level, limit, deadline) < limit
+        few = nested.fill(level, limit, deadline) < limit
+        return few or nested.reached.small_level == 0  # then all models are known
 
     finished, interrupted = None, False
     try:
         start = task.start
         if start is None:
             progress("looking for the level")
-            start = locate(nested, task.threshold, deadline)
+            start = locate(nested, task, deadline)
         finished = _finish(nested, first_level(is_small, start), limit)
     except cells.OutOfTime:
         pass
@@ -112,14 +118,18 @@ def run_round(
     return Outcome(task.number, finished, nested.reached, nested.calls, interrupted)
 
 
-def locate(nested: cells.NestedCells, threshold: int, deadline: float) -> int:
-    """Near the first small level: the deepest cell with a model has about one."""
+def locate(nested: cells.NestedCells, task: Task, deadline: float) -> int:
+    """Near the first small level; 0 where all models are listed."""
     if nested.fill(0, 1, deadline) == 0:
         return 0
+    # Down from the top, where parities leave little to search, to the first empty cell. The cell
+    # before it has about one model.
     top = nested.num_columns + 1
-    # Down from the top, where parities leave little to search.
     empty = first_level(lambda level: nested.fill(level, 1, deadline) == 0, top)
-    return max(0, empty - max(threshold, 1).bit_length() + 1)
+    start = max(0, empty + 1 - max(task.threshold, 1).bit_length())
+    if start <= WORTH_LISTING and nested.fill(0, task.exact_limit, deadline) < task.exact_limit:
+        return 0
+    return start
 
 
 def first_level(is_small: Callable[[int], bool], start: int) -> int:
@@ -161,13 +171,20 @@ def _sorted(models: np.ndarray) -> np.ndarray:
 def _collect(
     tasks: Sequence[Task], executor: futures.Executor, stop: Stop, progress: Progress
 ) -> Iterator[Outcome]:
-    pending = {executor.submit(run_round, task) for task in tasks}
-    last = tasks[0].deadline + GRACE_SECONDS
+    done: collections.deque[futures.Future] = collections.deque()
+    pending = [executor.submit(run_round, task, dispatch.is_stopped) for task in tasks]
+    for future in pending:
+        # Not futures.wait: Ctrl-C inside one of its locks could leave it locked.
+        future.add_done_callback(done.append)
+    last, number = tasks[0].deadline + GRACE_SECONDS, 0
     try:
-        while pending and not stop() and time.time() < last:
-            progress(f"{len(tasks) - len(pending)} of {len(tasks)} rounds")
-            done, pending = futures.wait(pending, POLL_SECONDS, futures.FIRST_COMPLETED)
-            yield from map(_outcome, done)
+        while number < len(tasks) and not stop() and time.time() < last:
+            progress(f"{number} of {len(tasks)} rounds")
+            if not done:
+                time.sleep(POLL_SECONDS)
+                continue
+            yield _outcome(done.popleft())
+            number += 1
     finally:
         for future in pending:
             future.cancel()
@@ -176,7 +193,7 @@ def _collect(
 def _outcome(future: futures.Future) -> Outcome:
     try:
         return future.result()
-    except futures.BrokenExecutor as error:  # a worker died, of its memory limit perhaps
+    except (futures.BrokenExecutor, MemoryError) as error:  # its memory limit, perhaps
         return Outcome(-1, None, anytime.Reached(), 0, message=f"a worker died: {error}")
 
 

@@ -19,7 +19,7 @@ queries, so a formula has the same support on every machine.
 import math
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pysolvers
@@ -54,25 +54,31 @@ class Reduction(NamedTuple):
         return self.variables[self.formula.sampling_set - 1]
 
 
-def reduce(formula: cnf.CNF, *, keep: Sequence[int] = (), deadline: float = math.inf) -> Reduction:
+def reduce(
+    formula: cnf.CNF,
+    *,
+    keep: Sequence[int] = (),
+    support: np.ndarray | None = None,
+    deadline: float = math.inf,
+) -> Reduction:
     """Preprocesses, drops defined variables, eliminates what is not hashed, sets free ones apart.
 
     Args:
       formula: without weights.
       keep: variables that stay in the residual formula, so that they can be assumed.
+      support: an independent support, where one is known.
       deadline: a reading of ``time.monotonic()``; from then on every variable counts as undefined.
     """
     kept = np.array(sorted(set(keep)), dtype=np.int32)
     sampled = formula.sampling_set
     simpler = preprocess.simplify(formula, np.union1d(sampled, kept))
-    support = independent_support(simpler, deadline=deadline)
+    if support is None:
+        support = independent_support(simpler, deadline=deadline)
     simpler = preprocess.simplify(simpler, np.union1d(support, kept), rounds=2)
     return _renumber(simpler, support, kept)
 
 
-def unreduced(
-    formula: cnf.CNF, *, keep: Sequence[int] = (), deadline: float = math.inf
-) -> Reduction:
+def unreduced(formula: cnf.CNF, **_: Any) -> Reduction:
     """The formula as it is, all of its sampling set hashed."""
     everything = np.arange(1, formula.num_variables + 1, dtype=np.int32)
     return Reduction(formula, everything, np.zeros(0, dtype=np.int32))

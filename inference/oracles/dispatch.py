@@ -7,13 +7,18 @@ An oracle is a function from one task to an ``Answer``. For a pool of processes 
 importable by name, and the pool should be spawn-started.
 """
 
+import contextlib
 import math
+import multiprocessing
+import os
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import Any
 
 from inference import answer
+from inference.oracles import process
 
 
 def solve_many(
@@ -41,6 +46,44 @@ def solve_many(
     finally:
         for future in pending:
             future.cancel()
+
+
+@contextlib.contextmanager
+def open_pool(workers: int, *, memory: int | None = None) -> Iterator[futures.Executor]:
+    """A spawn-started pool of processes that leaves Ctrl-C to its parent and ends with it.
+
+    A task can ask ``is_stopped`` whether the pool is closing. As always with spawned processes, a
+    script that opens a pool needs the guard ``if __name__ == "__main__"``.
+
+    Args:
+      workers: number of processes.
+      memory: bytes of address space each may use; one that needs more dies, and breaks the pool.
+    """
+    context = multiprocessing.get_context("spawn")
+    stopped = context.Event()
+    pool = futures.ProcessPoolExecutor(workers, context, _start_worker, (stopped, memory))
+    try:
+        yield pool
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def is_stopped() -> bool:
+    """In a worker of ``open_pool``: whether the pool is closing. Elsewhere it never is."""
+    return _stopped is not None and _stopped.is_set()
+
+
+_stopped: Any = None
+
+
+def _start_worker(stopped: Any, memory: int | None) -> None:
+    global _stopped
+    _stopped = stopped
+    # Solvers take Ctrl-C for themselves; blocked, it cannot reach them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.environ["JAX_PLATFORMS"] = "cpu"  # a worker touches no device
+    process.limit(memory)
 
 
 def _solve_here(oracle: Callable, index: int, task: Any, deadline: float) -> answer.Answer:

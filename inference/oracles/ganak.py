@@ -14,6 +14,8 @@ Soos and Meel, GANAK: A Scalable Probabilistic Exact Model Counter (IJCAI 2019).
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +33,12 @@ _TOP_LOG2, _BOTTOM_LOG2 = 1000, -1000
 
 
 def count(
-    formula: cnf.CNF, *, timeout: float | None = None, memory: int | None = None, seed: int = 0
+    formula: cnf.CNF,
+    *,
+    timeout: float | None = None,
+    memory: int | None = None,
+    seed: int = 0,
+    stop: Callable[[], bool] = lambda: False,
 ) -> answer.Answer:
     """The (weighted, projected) model count.
 
@@ -40,21 +47,21 @@ def count(
       timeout: seconds; None for no limit.
       memory: bytes; None for no limit.
       seed: Ganak's own, below 2^31.
+      stop: as for ``process.call``.
 
     Returns:
       OPTIMAL with an ``Estimate`` as ``value``: PROBABLE, failure 1e-6 on each side, ``count`` set
-      unless weighted. UNKNOWN at the time limit, FAILED at the memory limit or a crash.
+      unless weighted. UNKNOWN at the time limit or a stop, FAILED at the memory limit or a crash.
 
     Raises:
       ValueError: two literals of a variable have weights further apart than doubles reach.
     """
+    limits: dict[str, Any] = {"timeout": timeout, "memory": memory, "stop": stop}
     if formula.log_weights is None:
-        solved = process.call(_count_models, formula, seed, timeout=timeout, memory=memory)
+        solved = process.call(_count_models, formula, seed, **limits)
     else:
         weights = _scaled_weights(formula.log_weights)
-        solved = process.call(
-            _count_weighted, formula, *weights, seed, timeout=timeout, memory=memory
-        )
+        solved = process.call(_count_weighted, formula, *weights, seed, **limits)
     if solved.status is not answer.Status.OPTIMAL:
         return solved
     if formula.log_weights is None:

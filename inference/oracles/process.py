@@ -8,17 +8,20 @@ module of the function, so it starts in a tenth of a second and needs no guard i
 script. It is in a session of its own, so Ctrl-C reaches only the parent, and it dies with it.
 """
 
+import math
 import os
 import pathlib
 import pickle
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 from inference import answer
 
+POLL_SECONDS = 0.05  # between two looks at ``stop``
 _PARENT_DIED_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 
 
@@ -27,6 +30,7 @@ def call(
     *arguments: Any,
     timeout: float | None = None,
     memory: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> answer.Answer:
     """Runs ``function(*arguments)`` in a child process and waits for it.
 
@@ -35,10 +39,11 @@ def call(
       arguments: picklable, as is the result.
       timeout: seconds before the child is killed; None for no limit.
       memory: bytes of address space the child may use; None for no limit.
+      stop: asked every few hundredths of a second; once it is true the child is killed.
 
     Returns:
-      OPTIMAL with the result as ``value``, UNKNOWN at the time limit, or FAILED with a message:
-      an exception, the memory limit, a crash.
+      OPTIMAL with the result as ``value``, UNKNOWN at the time limit or a stop, or FAILED with a
+      message: an exception, the memory limit, a crash.
 
     Raises:
       ValueError: the function cannot be imported by name.
@@ -46,25 +51,52 @@ def call(
     if function.__module__ == "__main__" or "<" in function.__qualname__:
         raise ValueError(f"expected a function importable by name, given {function.__qualname__}")
     start = time.monotonic()
-    with _start_child() as child:
+    with tempfile.TemporaryFile() as request:
+        pickle.dump((os.getpid(), memory), request)
+        pickle.dump((function, arguments), request)
+        request.seek(0)
+        child = _start_child(request)
+    with child:
         try:
-            request = pickle.dumps((os.getpid(), memory)) + pickle.dumps((function, arguments))
-            reply, errors = child.communicate(request, timeout)
-        except subprocess.TimeoutExpired:
-            return answer.Answer(answer.Status.UNKNOWN, seconds=time.monotonic() - start)
+            told = _communicate(child, start, timeout, stop)
         finally:
             child.kill()
             child.wait()
-    return _read_reply(reply, errors, child.returncode, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    if told is None:
+        return answer.Answer(answer.Status.UNKNOWN, seconds=seconds)
+    return _read_reply(*told, child.returncode, seconds)
 
 
-def _start_child() -> subprocess.Popen:
+def limit(memory: int | None) -> None:
+    """Limits this process, a worker: the bytes it may use, and its life to that of its parent."""
+    _die_with(os.getppid())
+    if memory is not None:
+        _limit_memory(memory)
+
+
+def _communicate(
+    child: subprocess.Popen, start: float, timeout: float | None, stop: Callable[[], bool]
+) -> tuple[bytes, bytes] | None:
+    """What the child wrote, None where the time limit or the stop came first."""
+    while not stop():
+        left = math.inf if timeout is None else start + timeout - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            return child.communicate(timeout=min(left, POLL_SECONDS))
+        except subprocess.TimeoutExpired:
+            continue
+    return None
+
+
+def _start_child(request: BinaryIO) -> subprocess.Popen:
     # The child must find this very package, wherever the parent found it.
     root = str(pathlib.Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "inference.oracles.process"],
-        stdin=subprocess.PIPE,
+        stdin=request,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},

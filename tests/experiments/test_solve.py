@@ -1,16 +1,18 @@
 import math
 import signal
+import time
 
 import numpy as np
 import pytest
 
 import reference
 from experiments import solve
-from inference import answer
+from inference import answer, estimate
 from inference.estimate import Claim
 from inference.oracles import ganak, process
 from inference.problems import cnf, factor_graph, generators
 
+CHAIN, HARD = generators.chain(60), generators.random_ksat(5, 120, 120)
 EASY = cnf.from_clauses([[3, 4]], num_variables=7)
 LATIN = generators.latin_square(8)  # no exact counter finishes this in a second
 
@@ -20,12 +22,63 @@ def test_auto_counts_exactly_where_it_can():
     assert (result.count, info.method, info.status) == (96, "ganak", "done")
 
 
-def test_auto_turns_to_hashing_after_its_share(monkeypatch):
-    monkeypatch.setattr(solve, "EXACT_SECONDS", 0.01)
-    formula = generators.chain(60)
-    result, info = solve.count(formula, seed=3)
-    assert (info.method, info.status) == ("approxmc", "done")
-    assert "ganak did not finish" in info.message
+def slow_ganak(seconds, value=None):
+    """A counter that answers, or gives up, after some time, and sees when it is told to stop."""
+    told = []
+
+    def count(formula, *, stop, **_):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not stop():
+            time.sleep(0.01)
+        told.append(stop())
+        status = answer.Status.UNKNOWN if value is None or stop() else answer.Status.OPTIMAL
+        return answer.Answer(status, value)
+
+    return count, told
+
+
+def test_in_a_race_hashing_may_win(monkeypatch):
+    count, told = slow_ganak(60.0)
+    monkeypatch.setattr(ganak, "count", count)
+    result, info = solve.count(CHAIN, seed=3)
+    assert (info.method, info.status, told) == ("approxmc", "done", [True])
+    assert result.log_lower <= math.log(generators.chain_count(60)) <= result.log_upper
+
+
+def test_in_a_race_ganak_may_win(monkeypatch):
+    exact = estimate.exact_count(generators.chain_count(60), failure=1e-6)
+    monkeypatch.setattr(solve, "HEAD_START", 0.01)
+    monkeypatch.setattr(ganak, "count", slow_ganak(0.5, exact)[0])
+    start = time.monotonic()
+    result, info = solve.count(HARD, seed=3, epsilon=0.01)
+    assert (info.method, info.status, result.count) == ("ganak", "done", exact.count)
+    assert time.monotonic() - start < 10
+
+
+def test_a_race_without_a_winner_ends_in_time(monkeypatch):
+    monkeypatch.setattr(ganak, "count", slow_ganak(60.0)[0])
+    start = time.monotonic()
+    result, info = solve.count(HARD, seed=3, epsilon=0.01, timeout=1.5)
+    assert (info.method, info.status) == ("approxmc", "timeout")
+    assert -math.inf < result.log_lower < result.log_upper < math.inf
+    assert time.monotonic() - start < 8
+
+
+@pytest.mark.parametrize("memory", [None, 2**34])
+def test_the_number_of_jobs_changes_no_answer(memory):
+    one, _ = solve.count(CHAIN, method="approxmc", delta=0.05, seed=4)
+    two, info = solve.count(CHAIN, method="approxmc", delta=0.05, seed=4, jobs=2, memory=memory)
+    assert (one.log_value, one.log_lower, one.log_upper) == (
+        two.log_value,
+        two.log_lower,
+        two.log_upper,
+    )
+    assert info.status == "done"
+
+
+def test_a_memory_limit_ends_hashing_with_a_valid_claim():
+    result, info = solve.count(CHAIN, method="approxmc", memory=2**24)
+    assert info.status == "failed" and "worker died" in info.message
     assert result.log_lower <= math.log(generators.chain_count(60)) <= result.log_upper
 
 
