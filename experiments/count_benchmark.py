@@ -2,8 +2,8 @@
 
 On every formula of a folder each counter runs in a process of its own, one after the other in an
 order that changes from formula to formula; weights are ignored, so that all answer one question.
-Times are those of the whole process less the median of the same command's on a formula of one
-clause, which runs before each of them.
+Times are those of the whole process less the same command's on one clause, which runs before each
+of them: the median of those on five neighbouring formulas, since a machine's load changes.
 
     tally run count_benchmark --folder DIR --timeout 40
 
@@ -85,11 +85,9 @@ def run(config: Config, key: Any) -> registry.Result:
         files = _formulas(config, Path(scratch))
         bar = enumerate(tqdm.tqdm(files, "formulas", leave=False, disable=None))
         runs = [one for turn, file in bar for one in _run_all(config, key, turn, file)]
-    starts = {tool: _start(runs, tool) for tool in config.tools}
-    rows = [row for file in files for row in _rows(config, file, runs, starts)]
+    rows = [row for turn in range(len(files)) for row in _rows(config, files, turn, runs)]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     scalars = {"formulas": len(files), "timeout": config.timeout}
-    scalars |= {f"seconds_start_{tool}": seconds for tool, seconds in starts.items()}
     return registry.Result(columns, scalars | _summary(columns) | {"table": _table(columns)})
 
 
@@ -136,7 +134,7 @@ def _draw_ratios(axes: Axes, columns: Mapping[str, Any]) -> None:
     axes.axvline(1, color="black", linewidth=0.8, marker="")
     axes.set_xscale("log")
     axes.set_yticks(range(len(families)), list(families), fontsize="small")
-    axes.invert_yaxis()
+    axes.set_ylim(len(families) - 0.5, -0.5)
 
 
 def _formulas(config: Config, scratch: Path) -> list[Path]:
@@ -179,24 +177,19 @@ def _run_one(config: Config, tool: str, file: Path, clause: str, seed: int) -> R
     return Run(file, tool, start, *commands.call(_words(config, tool, file, seed), limit))
 
 
-def _rows(
-    config: Config, file: Path, runs: list[Run], starts: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """One row per counter from all runs on one formula."""
-    rows = []
+def _rows(config: Config, files: list[Path], turn: int, runs: list[Run]) -> list[dict[str, Any]]:
+    """One row per counter from all runs on formula ``turn``."""
+    rows, near = [], files[max(turn - 2, 0) : turn + 3]
     for tool in config.tools:
-        mine = [one for one in runs if (one.file, one.tool) == (file, tool)]
-        repeats = [_row(config, one, starts[tool]) for one in mine]
+        mine = [one for one in runs if one.tool == tool]
+        start = float(np.median([one.seconds_start for one in mine if one.file in near]))
+        repeats = [_row(config, one, start) for one in mine if one.file == files[turn]]
         repeats.sort(key=operator.itemgetter("seconds_par2"))
         rows.append(repeats[len(repeats) // 2])
     exact = [row["log2_value"] for row in rows if row["tool"] == "ganak" and row["solved"]]
     for row in rows:
         row["contradicts"] = bool(exact) and not _holds(row, exact[0])
     return rows
-
-
-def _start(runs: list[Run], tool: str) -> float:
-    return float(np.median([one.seconds_start for one in runs if one.tool == tool]))
 
 
 def _row(config: Config, one: Run, start: float) -> dict[str, Any]:
@@ -209,7 +202,7 @@ def _row(config: Config, one: Run, start: float) -> dict[str, Any]:
         "tool": one.tool,
         "seconds_net": net,
         "seconds_wall": one.seconds,
-        "seconds_start": one.seconds_start,
+        "seconds_start": start,
         "seconds_par2": net if solved else 2 * config.timeout,
         "status": answer["status"],
         "solved": solved,
@@ -275,7 +268,7 @@ def _ratios(columns: Mapping[str, Any], mine: Any = True) -> dict[str, float]:
 
 
 def _summary(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Over all formulas: solved and mean PAR-2 of each counter, ratios, contradictions."""
+    """Over all formulas: solved, mean PAR-2 seconds, ratios, contradictions, seconds of starts."""
     scores, solved = _scores(columns)
     scalars: dict[str, Any] = {f"solved_{tool}": int(solved[tool].sum()) for tool in scores}
     scalars |= {f"par2_{tool}": float(scores[tool].mean()) for tool in scores}
@@ -285,6 +278,8 @@ def _summary(columns: Mapping[str, Any]) -> dict[str, Any]:
         scalars["ratio_par2_auto_best_peer"] = scalars["par2_auto"] / scalars["par2_best_peer"]
     for tool, wrong in _by_tool(columns, "contradicts").items():
         scalars[f"contradictions_{tool}"] = int(wrong.sum())
+    for tool, seconds in _by_tool(columns, "seconds_start").items():
+        scalars[f"seconds_start_{tool}"] = float(np.median(seconds))
     return scalars
 
 

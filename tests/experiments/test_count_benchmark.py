@@ -91,8 +91,11 @@ def test_a_time_limit_in_earnest(tmp_path, monkeypatch):
 
 @pytest.fixture
 def scripted(tmp_path, monkeypatch):
-    """Replaces processes: {(file, tool): [seconds, log2 count or status]}; starts take 0.1 s."""
-    script, calls = {}, []
+    """Replaces processes: {(file, tool): [(seconds, log2 count or status), ...]}.
+
+    Runs on one clause take 0.1 s, or what ``starts`` lists.
+    """
+    script, calls, starts = {}, [], []
 
     def call(words, limit):
         ours = "--method" in words
@@ -100,7 +103,7 @@ def scripted(tmp_path, monkeypatch):
         tool = "hashing" if ours and tool == "approxmc" else tool
         file = pathlib.Path(words[2] if ours or "peers" in words[0] else words[1]).name
         if not (tmp_path / file).exists():
-            return 0.1, {"status": "done"}
+            return starts.pop(0) if starts else 0.1, {"status": "done"}
         calls.append((file, tool))
         seconds, found = script[file, tool].pop(0)
         if isinstance(found, str):
@@ -110,6 +113,7 @@ def scripted(tmp_path, monkeypatch):
         return seconds, {"status": "done", "method": tool, "log2_value": found, **bounds}
 
     def start(more, **fields):
+        starts.extend(fields.pop("starts", []))
         script.update({key: list(answers) for key, answers in more.items()})
         for file, _ in more:
             (tmp_path / file).touch()
@@ -154,6 +158,14 @@ def test_the_median_of_repeats(scripted):
     assert result.columns["seconds_net"].tolist() == pytest.approx([4.0])
     assert "ratio_hashing_approxmc" not in result.scalars
     assert len(count_benchmark.plot(result).axes) == 3
+
+
+def test_starts_are_those_nearby(scripted):
+    script = {(f"{i}.cnf", "ganak"): [(5.0, 10.0)] for i in range(6)}
+    result, _ = scripted(script, tools=("ganak",), starts=[1.0, 3.0, 1.0, 1.0, 2.0, 2.5])
+    expected = [1.0, 1.0, 1.0, 2.0, 1.5, 2.0]
+    assert result.columns["seconds_start"].tolist() == expected
+    assert result.columns["seconds_net"].tolist() == [5.0 - start for start in expected]
 
 
 WRONG = [(9.1, True), (9.3, False), (10.7, False), (10.9, True), (-math.inf, True)]
