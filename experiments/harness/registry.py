@@ -230,6 +230,8 @@ def _check_config(config: Any) -> None:
 
 
 def _column(name: str, values: Any) -> np.ndarray:
+    if name == "file":
+        raise ValueError("expected another column name than 'file', which numpy.savez reserves")
     array = np.array(values)
     if array.ndim == 0 or array.dtype.kind not in "biufU":
         raise ValueError(f"expected numbers, strings or booleans in {name!r}, given {values!r}")

@@ -8,6 +8,7 @@ in any order.
 """
 
 import collections
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -97,10 +98,10 @@ def run_round(
     nested = _nested(task, stop)
     limit, deadline = task.threshold + 1, _monotonic(task.deadline)
 
-    def is_small(level: int) -> bool:
+    def size(level: int) -> int:
         progress(f"{level} hashes")
-        few = nested.fill(level, limit, deadline) < limit
-        return few or nested.reached.small_level == 0  # then all models are known
+        found = nested.fill(level, limit, deadline)
+        return 0 if nested.reached.small_level == 0 else found  # then all models are known
 
     finished, interrupted = None, False
     try:
@@ -108,7 +109,7 @@ def run_round(
         if start is None:
             progress("looking for the level")
             start = locate(nested, task, deadline)
-        finished = _finish(nested, first_level(is_small, start), limit)
+        finished = _finish(nested, first_small(size, start, limit), limit)
     except cells.OutOfTime:
         pass
     except KeyboardInterrupt:
@@ -126,10 +127,27 @@ def locate(nested: cells.NestedCells, task: Task, deadline: float) -> int:
     # before it has about one model.
     top = nested.num_columns + 1
     empty = first_level(lambda level: nested.fill(level, 1, deadline) == 0, top)
-    start = max(0, empty + 1 - max(task.threshold, 1).bit_length())
+    start = max(0, empty - max(task.threshold, 1).bit_length())
     if start <= WORTH_LISTING and nested.fill(0, task.exact_limit, deadline) < task.exact_limit:
         return 0
     return start
+
+
+def first_small(size: Callable[[int], int], start: int, limit: int) -> int:
+    """The least m >= 0 with ``size(m) < limit``, where sizes about halve from level to level.
+
+    A small cell tells how far back the first one is; from a full one it gallops on.
+    """
+    level, low, high, step = max(start, 0), -1, math.inf, 1
+    while high - low > 1:
+        found = size(level)
+        if found >= limit and high == math.inf:
+            low, level, step = level, level + step, 2 * step
+            continue
+        low, high = (level, high) if found >= limit else (low, level)
+        halvings = round(math.log2(limit / found)) if 0 < found < limit else (high - low) // 2
+        level = int(min(max(high - max(halvings, 1), low + 1), high - 1))
+    return int(high)
 
 
 def first_level(is_small: Callable[[int], bool], start: int) -> int:

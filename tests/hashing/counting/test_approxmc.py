@@ -181,6 +181,19 @@ def test_delta_out_of_range(delta):
         approxmc.plan(0.8, delta)
 
 
+@pytest.mark.parametrize("level", [0, 1, 2, 5, 9, 64, 1000])
+@pytest.mark.parametrize("start", [0, 1, 2, 8, 9, 100])
+def test_first_small_level_from_any_start(level, start):
+    asked = []
+
+    def size(m):
+        asked.append(m)
+        return min(73, 50 * 2 ** max(level - m, -6) // 1) if m < level else 50 >> min(m - level, 9)
+
+    assert rounds.first_small(size, start, 73) == level
+    assert len(asked) == len(set(asked)) <= 2 * math.log2(2 + abs(level - start)) + 3
+
+
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 7, 8, 9, 64, 1000])
 @pytest.mark.parametrize("start", [0, 1, 2, 8, 9, 100])
 def test_first_level_from_any_start(level, start):
