@@ -16,6 +16,7 @@ import io
 import json
 import math
 import os
+import sys
 import zlib
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +56,8 @@ class Verify:
     formula: Annotated[str | None, arg(metavar="FILE")] = None
     """The formula, by default from where it was counted."""
     solver: Annotated[str | None, arg(metavar="NAME")] = None
-    """A PySAT solver, as cadical153; or ganak, which counts again."""
+    """A PySAT solver: cadical153 took no part in counting, cryptominisat5 did, but is quicker where
+    parities are long. For exact counts ganak, which counts again."""
     timeout: arguments.Limit = None
     """Stop the solver then; what it did not finish is not checked."""
     json: bool = False
@@ -92,6 +94,7 @@ def verify(words: list[str]) -> None:
         report = verification.check(formula, fields, found, assignments, **limits)
     _print(options, report)
     if not report.holds:
+        sys.stdout.flush()  # what closed pipes raise is for the caller
         raise SystemExit(1)
 
 
