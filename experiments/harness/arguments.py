@@ -54,6 +54,8 @@ class Count:
     """Processes that hash; the answer does not depend on it."""
     checkpoint: Annotated[str | None, arg(metavar="FILE")] = None
     """Keep the finished rounds of hashing there, and go on from them where it exists."""
+    save: Annotated[str | None, arg(metavar="RESULT.json")] = None
+    """Write the answer there, with what `tally verify` checks."""
     write_support: Annotated[str | None, arg(metavar="FILE")] = None
     """Write `c ind` lines of an independent support, whose count is the same."""
     ignore_weights: bool = False

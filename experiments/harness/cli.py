@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import solve
-from experiments.harness import arguments, output, registry, store
+from experiments.harness import arguments, output, registry, results, store
 from inference.problems import cnf, dimacs, factor_graph, uai
 
 SHIPPED = "domino_tilings_8x8.cnf"  # counted when no file is given
@@ -74,7 +74,10 @@ def count(words: Sequence[str]) -> None:
             progress=progress,
             **_shared(options),
         )
-    output.print_count(options.file or SHIPPED, formula, estimate, info, clock(), options.json)
+    problem, seconds = options.file or SHIPPED, clock()
+    output.print_count(problem, formula, estimate, info, seconds, options.json)
+    if options.save is not None:
+        results.save(options.save, problem, formula, estimate, info, seconds)
 
 
 def partition(words: Sequence[str]) -> None:
@@ -159,6 +162,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], None], type]] = {
     "partition": (partition, arguments.Partition),
     "marginals": (marginals, arguments.Marginals),
     "map": (maximize, arguments.Map),
+    "verify": (results.verify, results.Verify),
     "list": (list_experiments, arguments.List),
     "show": (show, arguments.Show),
     "run": (run, arguments.Run),

@@ -102,21 +102,27 @@ def print_result(result: registry.Result) -> None:
 
 def print_json(problem: str, estimate: Estimate, info: Any, seconds: float) -> None:
     """Prints one JSON object about an estimate on one line."""
-    print_object(
-        problem=problem,
-        method=info.method,
-        claim=estimate.claim.value,
-        log2_value=estimate.log_value / LN2,
-        log2_lower=estimate.log_lower / LN2,
-        log2_upper=estimate.log_upper / LN2,
-        failure_lower=estimate.failure_lower,
-        failure_upper=estimate.failure_upper,
-        count=None if estimate.count is None else str(estimate.count),
-        seconds=seconds,
-        oracle_calls=info.oracle_calls,
-        seed=info.seed,
-        status=status(estimate, info),
-    )
+    print_object(**fields_of(problem, estimate, info, seconds))
+
+
+def fields_of(problem: str, estimate: Estimate, info: Any, seconds: float) -> dict[str, Any]:
+    """What a JSON object says about an estimate; infinities are the strings "inf" and "-inf"."""
+    fields = {
+        "problem": problem,
+        "method": info.method,
+        "claim": estimate.claim.value,
+        "log2_value": estimate.log_value / LN2,
+        "log2_lower": estimate.log_lower / LN2,
+        "log2_upper": estimate.log_upper / LN2,
+        "failure_lower": estimate.failure_lower,
+        "failure_upper": estimate.failure_upper,
+        "count": None if estimate.count is None else str(estimate.count),
+        "seconds": seconds,
+        "oracle_calls": info.oracle_calls,
+        "seed": info.seed,
+        "status": status(estimate, info),
+    }
+    return {name: _plain(value) for name, value in fields.items()}
 
 
 def print_object(**fields: Any) -> None:

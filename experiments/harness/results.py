@@ -9,10 +9,8 @@ A stored count is the object that ``--json`` prints, with a ``witness``: None, o
 """
 
 import base64
-import contextlib
 import dataclasses
 import importlib.resources
-import io
 import json
 import math
 import os
@@ -112,10 +110,7 @@ def save(
       RuntimeError: a model is none of the original formula, so the count is wrong.
       ValueError: the assignments would take more than 256 MB.
     """
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        output.print_json(problem, estimate, info, seconds)
-    fields = json.loads(printed.getvalue()) | {"witness": None}
+    fields = output.fields_of(problem, estimate, info, seconds) | {"witness": None}
     if isinstance(estimate.witness, witness.Witness):
         fields["witness"] = _witness(formula, estimate.witness)
     path = Path(path)
