@@ -33,6 +33,8 @@ from inference.problems import cnf
 ROWS_PER_SESSION = 1000
 # Rows adapt from this number of models on, as in the authors' program.
 FEWEST_MODELS = 10
+# A trial may take this part of the time left, as a level passes after a dozen that come out high.
+TRIAL_PART = 1 / 12
 # Above this part of ones in a column, rows are dense, as in the authors' program.
 LARGEST_DENSITY = 0.4
 
@@ -221,7 +223,7 @@ class _Search:
         self._log_needed = math.log(num_tests(self._num_columns) / delta)
         self._session = RenewedSession(formula, open_session)
         self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
-        self._num_cells = self._num_models = 0
+        self._num_models = 0
         self._ones = np.zeros(self._num_columns)
         self._log_early = -math.inf  # log max_t 2^m (mean cell of trial t) / (t (t + 1))
         self._log_mean = -math.inf  # mean cell at the level that passed, in logs
@@ -234,8 +236,6 @@ class _Search:
     def run(self, seconds: float) -> None:
         """Counts all models if they are few, else finds and tests levels."""
         self._deadline = time.monotonic() + seconds
-        # A level passes after this many full trials; half of the time should do for them.
-        self._trial_seconds = seconds / (2 * math.ceil(self._log_needed / math.log(2)))
         limit = self._cutoff * self._repetitions + 1
         self._progress("all models, no parities")
         self._all_models = self._session.enumerate(limit, deadline=self._deadline)
@@ -248,60 +248,78 @@ class _Search:
             level, step = level - step, 2 * step
 
     def _seems_too_high(self, level: int) -> bool:
-        top = self._num_columns
-        return level > 0 and (level >= top or 2 * self._trial(level) < self._cutoff)
+        if not 0 < level < self._num_columns:
+            return level > 0
+        return 2 * self._trial(level, self._cutoff) < self._cutoff
 
     def _passes(self, level: int) -> bool:
         """Whether the trials of a level prove |S| >= s 2^(m-2)."""
-        # Half of the time that is left, so that lower levels get their turn.
-        deadline = time.monotonic() + (self._deadline - time.monotonic()) / 2
+        now = time.monotonic()
+        half_time = now + (self._deadline - now) / 2
         trials, log_wealth, total = num_trials(self._num_columns, self._delta), 0.0, 0.0
         for trial in range(1, trials + 1):
-            average = self._trial(level, deadline)
+            average = self._trial(level, self._cutoff * self._repetitions)
             log_wealth += log_bet(average / self._cutoff)
             total += average
             if log_wealth >= self._log_needed:
                 self.passed, self._log_mean = level, math.log(total / trial)
                 return True
             out_of_reach = log_wealth + (trials - trial) * log_bet(1.0) < self._log_needed
-            if out_of_reach or time.monotonic() >= deadline:
+            # Lower levels should get their turn, unless this one is more than half way there.
+            too_slow = time.monotonic() >= half_time and 2 * log_wealth < self._log_needed
+            if out_of_reach or too_slow:
                 return False
         return False
 
-    def _trial(self, level: int, deadline: float = math.inf) -> float:
-        """The mean number of models found in fresh cells, at most the cutoff."""
+    def _trial(self, level: int, at_first: int) -> float:
+        """The mean number of models found in fresh cells, at most the cutoff.
+
+        Each cell is searched for ``at_first`` models, then full ones for more. Few at first give
+        models from many cells to learn from, many at first need fewer cells.
+        """
         now = time.monotonic()
         if now >= self._deadline:
             raise cells.OutOfTime
-        deadline = min(deadline, self._deadline, now + self._trial_seconds)
+        deadline = now + (self._deadline - now) * TRIAL_PART
         self._progress(f"trial {self.trials + 1}, {level} parities")
         # Clipped after averaging: one large cell may make up for empty ones.
-        found, limit = 0, self._cutoff * self._repetitions
-        for _ in range(self._repetitions):
-            found += self._fill_cell(level, limit - found, deadline)
-            if found == limit:
+        missing, full = self._cutoff * self._repetitions, []
+        for index in range(self._repetitions):
+            rows, rhs = self._draw_cell(level, index)
+            found = self._models(rows, rhs, min(at_first, missing), deadline)
+            self._ones += found.sum(axis=0)
+            self._num_models += len(found)
+            missing -= len(found)
+            if not missing:
                 break
+            if len(found) == at_first:
+                full.append((rows, rhs))
+        for rows, rhs in full:
+            if missing:
+                found = self._models(rows, rhs, at_first + missing, deadline)
+                missing -= max(0, len(found) - at_first)
         self.trials += 1
-        average = found / self._repetitions
-        if found:
+        average = self._cutoff - missing / self._repetitions
+        if average:
             # E[average] 2^m <= |S|, and the weights 1 / (t (t + 1)) add up to 1.
             spent = math.log(self.trials) + math.log(self.trials + 1)
             early = math.log(average) + level * math.log(2) - spent
             self._log_early = max(self._log_early, early)
         return average
 
-    def _fill_cell(self, level: int, limit: int, deadline: float) -> int:
-        generator = randomness.generator(self._seed, "adaptive", self._digest, self._num_cells)
+    def _draw_cell(self, level: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = ("adaptive", self._digest, self.trials, index)
+        generator = randomness.generator(self._seed, *labels)
         rows = self._draw_rows(generator, level, self._frequencies())
-        rhs = generator.integers(2, size=level).astype(bool)
+        return rows, generator.integers(2, size=level).astype(bool)
+
+    def _models(self, rows: np.ndarray, rhs: np.ndarray, limit: int, deadline: float) -> np.ndarray:
+        """Up to ``limit`` models in a cell: bool [N, k]."""
         self._session.renew()
         switches = self._session.add_parities(rows, rhs)
         found = self._session.enumerate(limit, assumptions=switches, deadline=deadline)
         assert found.assignments is not None  # an enumeration always lists what it found
-        self._ones += found.assignments.sum(axis=0)
-        self._num_models += found.value
-        self._num_cells += 1
-        return found.value
+        return found.assignments
 
     def _frequencies(self) -> np.ndarray:
         if self._num_models < FEWEST_MODELS:
