@@ -119,3 +119,85 @@ def test_derive_separates_seeds_and_labels():
 def test_rows_come_without_jax():
     code = "import sys; from hashing.parity import rows; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ------------------------------------------------------------------------------------------------
+# Reduced row echelon form.
+
+
+def slowly_reduced(bits, rhs):
+    """The reduced system as lists of 0 and 1, the last column the right side, and the pivots."""
+    system = [[*map(int, row), int(side)] for row, side in zip(bits, rhs)]
+    done, pivots = [], []
+    for column in range(bits.shape[1]):
+        source = next((row for row in system if row[column]), None)
+        if source is None:
+            continue
+        system.remove(source)
+
+        def cleared(row):
+            return [a ^ b for a, b in zip(row, source)] if row[column] else row
+
+        system, done = [cleared(row) for row in system], [cleared(row) for row in done]
+        done.append(source)
+        pivots.append(column)
+    return [*done, *system], pivots
+
+
+def systems():
+    """Bits and sides: every shape, full rank and not, contradictions, zero rows, equal rows."""
+    rng = np.random.default_rng(3)
+    for num_columns in SIZES:
+        for m in (0, 1, 2, 7, 33, 70):
+            bits = rng.integers(0, 2, size=(m, num_columns)).astype(bool)
+            rhs = rng.integers(0, 2, size=m).astype(bool)
+            yield bits, rhs
+            yield bits & (rng.random(bits.shape) < 0.1), rhs
+            chosen = rng.integers(0, max(m // 3, 1), size=m) if m else []
+            yield bits[chosen], rhs[chosen]
+            yield bits[chosen], rhs
+
+
+def test_row_reduce_is_the_one_reduced_form():
+    for bits, rhs in systems():
+        expected, expected_pivots = slowly_reduced(bits, rhs)
+        rows, sides, pivots = parity_rows.row_reduce(parity_rows.pack(bits), rhs)
+        assert rows.shape == (len(bits), -(-bits.shape[1] // 32))
+        assert (rows.dtype, sides.dtype, pivots.tolist()) == (np.uint32, bool, expected_pivots)
+        rank, given = len(pivots), parity_rows.unpack(rows, bits.shape[1]).astype(int)
+        assert given.tolist() == [row[:-1] for row in expected]
+        # Where the system contradicts itself its right sides are not unique.
+        contradiction = any(row[-1] for row in expected[rank:])
+        assert sides[rank:].any() == contradiction
+        assert contradiction or sides.tolist() == [row[-1] for row in expected]
+
+
+def test_row_reduce_leaves_its_arguments_alone():
+    rows, rhs = parity_rows.draw_dense(1, 20, 40)
+    before = rows.copy(), rhs.copy()
+    parity_rows.row_reduce(rows, rhs)
+    assert np.array_equal(rows, before[0]) and np.array_equal(rhs, before[1])
+
+
+def test_reduced_rows_have_the_same_solutions_and_are_short():
+    rows, rhs = parity_rows.draw_dense(2, 7, 10)
+    every = parity_rows.pack((np.arange(1 << 10)[:, None] >> np.arange(10) & 1).astype(bool))
+    reduced, sides, pivots = parity_rows.row_reduce(rows, rhs)
+    before = parity_rows.satisfied(rows, rhs, every).all(axis=1)
+    assert np.array_equal(before, parity_rows.satisfied(reduced, sides, every).all(axis=1))
+    assert np.bitwise_count(reduced).sum(axis=1).max() <= 10 - len(pivots) + 1
+
+
+@pytest.mark.parametrize("m, num_columns", [(12, 40), (40, 12), (33, 70)])
+def test_the_kernel_and_the_host_reduce_alike(m, num_columns):
+    from hashing.parity import gf2
+
+    for key in range(5):
+        rows, rhs = parity_rows.draw_dense(key, m, num_columns)
+        here, sides, pivots = parity_rows.row_reduce(rows, rhs)
+        there = gf2.row_reduce(rows, rhs)
+        assert int(there.rank) == len(pivots)
+        assert np.array_equal(there.pivots[: len(pivots)], pivots)
+        assert np.array_equal(there.rows, here)
+        assert bool(there.consistent) == (not sides[len(pivots) :].any())
+        assert np.array_equal(there.rhs, sides) or not there.consistent

@@ -150,3 +150,126 @@ def test_a_solver_at_its_limit_is_not_taken_for_ctrl_c():
         for seconds in (0.05, 0.2, 0.7):
             found = session.solve(deadline=time.monotonic() + seconds)
             assert found.status is answer.Status.UNKNOWN
+
+
+# ------------------------------------------------------------------------------------------------
+# Parities for good, switched ones over them, and the end of a session.
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_required_parities_hold_for_good(solver):
+    formula = cnf.from_clauses(CLAUSES, num_variables=8, xors=XORS)
+    rows = np.array([[1, 1, 1, 1, 1, 1, 0, 1], [0, 0, 1, 0, 0, 0, 0, 1]], dtype=bool)
+    expected = set(reference.models(8, CLAUSES, XORS))
+    first = {x for x in expected if sum(np.array(x)[rows[0]]) % 2 == 1}
+    both = {x for x in first if sum(np.array(x)[rows[1]]) % 2 == 0}
+    with sat.SatSession(formula, solver) as session:
+        session.require(np.zeros((0, 8), dtype=bool), np.zeros(0, dtype=bool))
+        assert all_models(session) == expected
+        session.require(rows[:1], np.array([True]))
+        switches = session.add_parities(rows[1:], np.array([False]))
+        assert all_models(session, assumptions=switches) == both
+        assert all_models(session) == first
+        session.require(rows[1:], np.array([False]))
+        assert all_models(session) == both
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_required_parities_are_over_the_sampling_set(solver):
+    formula = cnf.from_clauses(CLAUSES, num_variables=6, projection=[2, 5, 6])
+    with sat.SatSession(formula, solver) as session:
+        session.require(np.array([[1, 0, 1]]), [True])
+        found = session.enumerate(100)
+    expected = reference.count_models(6, CLAUSES, projection=[2, 5, 6], parities=[([2, 6], True)])
+    assert found.value == expected > 0
+    assert all(x[0] != x[2] for x in found.assignments)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("side", [False, True])
+def test_rows_of_zeros(solver, side):
+    none, formula = np.zeros((1, 2), dtype=bool), cnf.from_clauses([[1, 2]])
+    with sat.SatSession(formula, solver) as session:
+        (switch,) = session.add_parities(none, [side])
+        assert session.enumerate(9, assumptions=[switch]).value == (0 if side else 3)
+        assert session.enumerate(9).value == 3
+        session.require(none, [side])
+        assert session.enumerate(9).value == (0 if side else 3)
+        assert session.solve().status is (
+            answer.Status.INFEASIBLE if side else answer.Status.OPTIMAL
+        )
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_rows_without_columns(solver):
+    none, formula = np.zeros((2, 0), dtype=bool), cnf.from_clauses([[1, 2]], projection=[])
+    with sat.SatSession(formula, solver) as session:
+        switches = session.add_parities(none, [False, True])
+        assert session.enumerate(9, assumptions=switches[:1]).value == 1
+        assert session.enumerate(9, assumptions=switches).value == 0
+        session.require(none[:1], [False])
+        assert session.enumerate(9).value == 1
+        session.require(none[:1], [True])
+        assert session.enumerate(9).value == 0
+
+
+def test_required_rows_of_the_wrong_width_are_refused():
+    with sat.SatSession(cnf.from_clauses([[1, 2]])) as session:
+        with pytest.raises(ValueError, match="expected rows of 2 columns, given .1, 3."):
+            session.require(np.ones((1, 3), dtype=bool), np.ones(1, dtype=bool))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_long_parities_among_random_clauses(solver):
+    formula = generators.random_ksat(3, 12, 20)
+    rng = np.random.default_rng(1)
+    rows, rhs = rng.integers(0, 2, size=(4, 12)).astype(bool), rng.integers(0, 2, 4).astype(bool)
+    parities = [(1 + np.flatnonzero(row), side) for row, side in zip(rows, rhs)]
+    clauses = formula.clauses.tolist()
+    with sat.SatSession(formula, solver) as session:
+        session.require(rows[:2], rhs[:2])
+        switches = session.add_parities(rows[2:], rhs[2:])
+        for m, number in ((2, 0), (3, 1), (4, 2)):
+            expected = reference.count_models(12, clauses, parities=parities[:m])
+            assert session.enumerate(999, assumptions=switches[:number]).value == expected > 0
+
+
+@pytest.mark.parametrize("solver", ["cryptominisat5", "cadical153", "glucose4"])
+def test_a_session_ends_and_another_begins(solver):
+    formula = cnf.from_clauses(CLAUSES)
+    for _ in range(3):
+        session = sat.SatSession(formula, solver)
+        assert session.enumerate(3).value == 3
+        session.close()
+        session.close()
+
+
+@pytest.mark.parametrize("solver", ["cryptominisat5", "cadical153", "glucose4"])
+def test_a_stop_asks_nothing(solver):
+    with sat.SatSession(cnf.from_clauses(CLAUSES), solver) as session:
+        session.stop = lambda: True
+        assert session.solve().status is answer.Status.UNKNOWN
+        found = session.enumerate(9)
+        assert (found.status, found.value) == (answer.Status.UNKNOWN, 0)
+        session.stop = lambda: False
+        assert session.enumerate(9).value == 9
+
+
+@pytest.mark.parametrize("solver", ["cryptominisat5", "glucose4"])
+def test_a_stop_ends_a_hard_query(solver):
+    start = time.monotonic()
+    with sat.SatSession(generators.random_ksat(1, 400, 1700), solver) as session:
+        session.stop = lambda: time.monotonic() > start + 0.3
+        assert session.enumerate(10**6).status is answer.Status.UNKNOWN
+    assert time.monotonic() - start < 5
+
+
+def test_a_stop_keeps_the_models_that_were_found():
+    formula = cnf.from_clauses([], num_variables=6)
+    with sat.SatSession(formula) as session:
+        session.stop = lambda: session.calls > 5
+        group = session.open_group()
+        first = session.enumerate(100, group=group)
+        assert (first.status, first.value) == (answer.Status.UNKNOWN, 5)
+        session.stop = lambda: False
+        assert session.enumerate(100, group=group).value == 64 - 5
