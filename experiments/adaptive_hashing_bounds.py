@@ -1,0 +1,189 @@
+"""Lower bounds on counts: plain hashing, averaged cells, adaptive rows.
+
+Three counters with the same guarantee: parities with one variable in one row each (the baseline),
+the mean of ten cells in place of one, and rows that deal the variables which vary out evenly.
+
+    tally run adaptive_hashing_bounds
+    tally run adaptive_hashing_bounds --folder FORMULAS --timeout 10 --easy-seconds 2
+
+Expected: no bound above a known count, and both steps raise the median bound; the paper reports
+2^11 and 2^3 on 1198 formulas with 5000 s each. The default takes a minute.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tqdm
+from matplotlib.figure import Figure
+
+from experiments.harness import plots, registry
+from hashing.counting import adaptive
+from inference import estimate, randomness
+from inference.oracles import ganak
+from inference.problems import cnf, dimacs, generators
+
+METHODS = ("baseline", "averaged", "adaptive")
+PAIRS = (("averaged", "baseline"), ("adaptive", "averaged"), ("adaptive", "baseline"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Generated formulas of about ``variables`` variables, or the DIMACS files of ``folder``.
+
+    Ganak gets ``exact_timeout`` seconds for the true count; formulas it solves within
+    ``easy_seconds`` are marked and left out. Each counter gets ``timeout`` seconds, 0 for no limit,
+    counts cells up to ``cutoff`` and has ``degree`` ones per column. Weights are ignored.
+    """
+
+    folder: str = ""
+    variables: tuple[int, ...] = (40, 60, 100)
+    timeout: float = 0.0
+    exact_timeout: float = 5.0
+    easy_seconds: float = 0.0
+    cutoff: int = 4
+    repetitions: int = 10
+    degree: float = 1.0
+    delta: float = 0.05
+
+
+@registry.experiment(
+    presets={
+        "smoke": Config(variables=(16,), repetitions=3, delta=0.2),
+        "default": Config(),
+        "paper": Config(
+            variables=(100, 200, 400, 800), timeout=5000.0, exact_timeout=5000.0, easy_seconds=2.0
+        ),
+    },
+    paper="Kuck et al., Adaptive Hashing for Model Counting, UAI 2019",
+)
+def run(config: Config, key: Any) -> registry.Result:
+    """One row per formula; bounds and counts are log2, of formulas left out NaN."""
+    formulas = list(_read(config.folder) if config.folder else _generate(config, key))
+    rows = [
+        _bound_formula(config, key, name, formula)
+        for name, formula in tqdm.tqdm(formulas, "formulas", leave=False, disable=None)
+    ]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    known = ~np.isnan(columns["exact_log2"]) & ~columns["easy"]
+    scalars: dict[str, Any] = {
+        "formulas": len(rows),
+        "compared": int((~columns["easy"]).sum()),
+        "known": int(known.sum()),
+        "violations": sum(int(columns[f"violated_{method}"].sum()) for method in METHODS),
+    }
+    for better, worse in PAIRS:
+        gains = _gains(columns, better, worse)
+        median = float(np.median(gains)) if gains.size else math.nan
+        scalars[f"median_gain_log2_{better}_over_{worse}"] = median
+    return registry.Result(columns, scalars)
+
+
+def plot(result: registry.Result) -> Figure:
+    """Bounds beside the count, how much each method gains, time."""
+    columns = result.columns
+    figure, [bounds, gains, times] = plots.new_figure(
+        ["formula, by size of the bound", "part of the formulas", "formulas"],
+        ["log2", "bound over the baseline's [log2]", "time per formula up to [s]"],
+        panels=3,
+        title="Lower bounds on model counts from parities with few ones",
+    )
+    compared = np.flatnonzero(~columns["easy"])
+    order = compared[np.argsort(columns["lower_adaptive"][compared], kind="stable")]
+    exact = columns["exact_log2"][order]
+    bounds.plot(exact, color="black", marker="_", linestyle="none", markersize=9, label="count")
+    for number, method in enumerate(METHODS):
+        style: dict[str, Any] = {"color": plots.COLOURS[number], "marker": plots.MARKERS[number]}
+        style |= {"label": method, "markersize": 4}
+        bounds.plot(columns[f"lower_{method}"][order], linestyle="none", alpha=0.8, **style)
+        seconds = np.sort(columns[f"seconds_{method}"][order])
+        times.plot(1 + np.arange(len(seconds)), seconds, **style)
+        if method != "baseline":
+            gain = np.sort(_gains(columns, method, "baseline"))
+            gains.plot((0.5 + np.arange(len(gain))) / max(len(gain), 1), gain, **style)
+    gains.axhline(0, color="grey", linewidth=0.8, marker="")
+    bounds.set_yscale("symlog", linthresh=8)
+    gains.set_yscale("symlog", linthresh=8)
+    times.set_yscale("log")
+    return plots.finish(figure)
+
+
+def _bound_formula(config: Config, key: Any, name: str, formula: cnf.CNF) -> dict[str, Any]:
+    solved = ganak.count(formula, timeout=config.exact_timeout)
+    easy = solved.value is not None and solved.seconds <= config.easy_seconds
+    row = {
+        "formula": name,
+        "variables": len(formula.sampling_set),
+        "exact_log2": _log2(solved.value.log_value) if solved.value is not None else math.nan,
+        "seconds_exact": solved.seconds,
+        "easy": easy,
+    }
+    for method in METHODS:
+        row |= _bound_once(config, key, formula, method, solved.value, easy)
+    return row
+
+
+def _bound_once(
+    config: Config,
+    key: Any,
+    formula: cnf.CNF,
+    method: str,
+    exact: estimate.Estimate | None,
+    easy: bool,
+) -> dict[str, Any]:
+    lower, done, seconds = math.nan, False, math.nan
+    if not easy:
+        law = adaptive.adaptive_rows if method == "adaptive" else adaptive.biregular_rows
+        result, info = adaptive.count(
+            key,
+            formula,
+            cutoff=config.cutoff,
+            repetitions=1 if method == "baseline" else config.repetitions,
+            draw_rows=functools.partial(law, degree=config.degree),
+            delta=config.delta,
+            timeout=config.timeout or None,
+        )
+        lower, done, seconds = result.log_lower, info.status == "done", info.seconds
+    return {
+        f"lower_{method}": _log2(lower),
+        f"violated_{method}": exact is not None and lower > exact.log_upper,
+        f"done_{method}": done,
+        f"seconds_{method}": seconds,
+    }
+
+
+def _gains(columns: Any, better: str, worse: str) -> np.ndarray:
+    """By how much one bound exceeds another, in log2, over the formulas that were compared."""
+    compared = ~columns["easy"]
+    high, low = (columns[f"lower_{method}"][compared] for method in (better, worse))
+    same = high == low  # both -inf among them
+    return np.where(same, 0.0, np.where(same, 0.0, high) - np.where(same, 0.0, low))
+
+
+def _read(folder: str) -> Iterator[tuple[str, cnf.CNF]]:
+    files = sorted(path for path in Path(folder).iterdir() if ".cnf" in path.suffixes)
+    if not files:
+        raise ValueError(f"expected files named *.cnf or *.cnf.gz in {folder}, given none")
+    for path in files:
+        yield path.name, dimacs.read(path, ignore_weights=True).unweighted()
+
+
+def _generate(config: Config, key: Any) -> Iterator[tuple[str, cnf.CNF]]:
+    words = randomness.seed_words(key)
+    for n in config.variables:
+        side = round(1 / 2 + math.sqrt(1 / 4 + n / 2))  # 2 side (side - 1) edges
+        yield f"3-CNF {n}, 1 per variable", generators.random_ksat(words, n, n)
+        yield f"3-CNF {n}, 3 per variable", generators.random_ksat(words, n, 3 * n)
+        yield f"chain {n}", generators.chain(n)
+        yield f"parity chain {n}", generators.parity_chain(words, n // 2, n - n // 2)
+        yield f"reachability {side} x {side}", generators.grid_reachability(side, side)
+        zeros = [[-i] for i in range(n // 2 + 1, n + 1)]
+        yield f"half frozen {n}", cnf.from_clauses([[1, 2], *zeros], num_variables=n)
+
+
+def _log2(log_value: float) -> float:
+    return log_value / math.log(2)
