@@ -138,12 +138,12 @@ def log_largest_size(num_columns: int, level: int, probability: float, density: 
     if probability >= 1.0:
         return num_columns * math.log(2)
     bias = (1 - 2 * density) ** np.arange(num_columns + 1)
-    log_r = level * (np.log1p(bias) - math.log(2))
+    log_r = level * np.log1p(bias)  # r and D times 2^m
     with np.errstate(divide="ignore"):  # f = 1/2: all distances are alike
         steps = np.log(-np.expm1(level * np.log1p(-2 * density * bias[:-1] / (1 + bias[:-1]))))
         log_d = np.logaddexp.accumulate(_log_ball_sizes(num_columns) + log_r[:-1] + steps)
-        log_p = math.log(probability) + level * math.log(2)
-        room = np.where(log_p + log_r[1:] < 0, log_p + log_r[1:], 0.0)
+        log_p = math.log(probability)
+        room = np.minimum(log_p + log_r[1:], 0.0)
         sizes = log_p + log_d - np.log(-np.expm1(room))
     return min(float(sizes.min(initial=math.inf)), num_columns * math.log(2))
 
