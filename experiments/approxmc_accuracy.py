@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.harness import plots, registry
-from hashing.counting import approxmc
+from hashing.counting import approxmc, guarantee
 from inference import randomness
 from inference.oracles import ganak
 from inference.problems import cnf, generators
@@ -100,7 +100,7 @@ def plot(result: registry.Result) -> Figure:
 
 def _draw_misses(axes: Axes, at: int, mine: np.ndarray, columns: Any) -> None:
     """Bars for what was seen below and above, a line over each for what the theory allows."""
-    plan = approxmc.plan(float(columns["epsilon"][mine][0]), 0.5)
+    plan = guarantee.plan(float(columns["epsilon"][mine][0]), 0.5)
     rounds = max(int(columns["rounds"][mine].sum()), 1)
     sides = (("under", plan.failure_under, -0.2), ("over", plan.failure_over, 0.2))
     for number, (name, allowed, shift) in enumerate(sides):

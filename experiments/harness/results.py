@@ -16,6 +16,7 @@ import math
 import os
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,7 +75,7 @@ class Verify:
             )
 
 
-def verify(words: list[str]) -> None:
+def verify(words: Sequence[str]) -> None:
     """`tally verify RESULT.json`"""
     options = arguments.parse(Verify, "verify", words)
     fields, found, texts = load(options.file)

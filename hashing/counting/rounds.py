@@ -59,6 +59,20 @@ class Outcome(NamedTuple):
     message: str = ""
 
 
+def run(
+    tasks: Sequence[Task],
+    executor: futures.Executor | None = None,
+    stop: Stop = lambda: False,
+    progress: Progress = lambda _: None,
+) -> Iterator[Outcome]:
+    """Outcomes of the rounds, over an executor or, where there is none, here."""
+    if not tasks:
+        return iter(())
+    if executor is None:
+        return run_here(tasks, stop, progress)
+    return run_over(tasks, executor, stop, progress)
+
+
 def run_here(
     tasks: Sequence[Task], stop: Stop = lambda: False, progress: Progress = lambda _: None
 ) -> Iterator[Outcome]:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import approxmc, witness
+from hashing.counting import guarantee, witness
 from hashing.parity import rows as parity_rows
 from inference import answer, estimate, randomness
 from inference.oracles import sat
@@ -204,7 +204,7 @@ def _check_formula(formula: cnf.CNF, found: witness.Witness) -> str:
 
 
 def _check_question(claimed: Mapping[str, Any], found: witness.Witness) -> str:
-    steps = approxmc.plan(found.epsilon, found.delta)
+    steps = guarantee.plan(found.epsilon, found.delta)
     if found.seed != randomness.seed_words(claimed["seed"]):
         raise ValueError(f"the witness has another seed than {claimed['seed']}")
     asked = f"epsilon {found.epsilon:g}, delta {found.delta:g}, seed {claimed['seed']}"
@@ -222,7 +222,7 @@ def _check_reduction(formula: cnf.CNF, found: witness.Witness) -> str:
 
 
 def _check_rounds(status: str, found: witness.Witness) -> str:
-    planned = approxmc.plan(found.epsilon, found.delta).rounds
+    planned = guarantee.plan(found.epsilon, found.delta).rounds
     if not all(0 <= index < planned for index in found.rounds):
         raise ValueError(f"expected rounds 0..{planned - 1}, given {sorted(found.rounds)}")
     exact = any(one.num_hashes == 0 for one in found.rounds.values())
@@ -241,7 +241,7 @@ def _check_rounds(status: str, found: witness.Witness) -> str:
 
 
 def _check_cells(found: witness.Witness) -> str:
-    steps, columns = approxmc.plan(found.epsilon, found.delta), len(found.support)
+    steps, columns = guarantee.plan(found.epsilon, found.delta), len(found.support)
     for index, one in found.rounds.items():
         number, before = len(one.models), len(one.before)
         if not 0 <= one.num_hashes <= columns + SPARE_LEVELS:
@@ -300,8 +300,8 @@ def _check_free(formula: cnf.CNF, found: witness.Witness) -> str:
 
 
 def _check_estimate(claimed: Mapping[str, Any], found: witness.Witness) -> str:
-    steps = approxmc.plan(found.epsilon, found.delta)
-    expected = approxmc.estimate_of(found, steps)
+    steps = guarantee.plan(found.epsilon, found.delta)
+    expected = guarantee.estimate_of(found, steps)
     try:
         compare(claimed, expected)
     except ValueError as error:
@@ -312,7 +312,7 @@ def _check_estimate(claimed: Mapping[str, Any], found: witness.Witness) -> str:
     return f"{expected.claim.value}, log2 within [{low:.6g}, {high:.6g}]{_slack(found, steps)}"
 
 
-def _slack(found: witness.Witness, steps: approxmc.Plan) -> str:
+def _slack(found: witness.Witness, steps: guarantee.Plan) -> str:
     """By how much more models than are listed could lower the value of a round."""
     # Its first small cell would then be a later one, of value 2 scale(0) 2^m at least.
     largest = max(

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 import reference
-from hashing.counting import approxmc, cells, rounds, support, witness
+from hashing.counting import approxmc, cells, guarantee, rounds, support, witness
 from hashing.parity import rows as parity_rows
 from inference import answer, randomness
 from inference.estimate import Claim, majority_tail
@@ -78,7 +78,7 @@ def value(one, info):
 
 def check_claim(results, size, epsilon, delta=0.2):
     """The stated failures follow from the plan, and the misses do not refute them."""
-    plan = approxmc.plan(epsilon, delta)
+    plan = guarantee.plan(epsilon, delta)
     below = sum(math.log(size) < e.log_lower for e, _ in results)
     above = sum(math.log(size) > e.log_upper for e, _ in results)
     for result, info in results:
@@ -93,7 +93,7 @@ def check_claim(results, size, epsilon, delta=0.2):
 
 def check_rounds(results, size, epsilon):
     """Single rounds miss at most as often as the theory's p_L and p_U say."""
-    plan, width = approxmc.plan(epsilon, 0.2), math.log1p(epsilon)
+    plan, width = guarantee.plan(epsilon, 0.2), math.log1p(epsilon)
     values = [
         plan.log_value(r) + len(info.reduction.free) * math.log(2)
         for _, info in results
@@ -120,7 +120,7 @@ def check_independent(results):
 def check_replay(results, name, epsilon):
     """The cells of the witness are those of the rows that derive from seed, digest and round."""
     reduction, models = reduced(name)
-    models, threshold = parity_rows.pack(models), approxmc.plan(epsilon, 0.2).threshold
+    models, threshold = parity_rows.pack(models), guarantee.plan(epsilon, 0.2).threshold
     for result, _ in results:
         found = result.witness
         assert found.digest == FORMULAS[name].digest()
@@ -157,28 +157,28 @@ def _check_rate(misses, trials, failure):
     + [(15, 0.05, 3)],
 )
 def test_number_of_rounds(epsilon, delta, rounds):
-    assert approxmc.plan(epsilon, delta).rounds == rounds
+    assert guarantee.plan(epsilon, delta).rounds == rounds
 
 
 def test_threshold_and_rounding_constants():
-    plan = approxmc.plan(0.8, 0.2)
+    plan = guarantee.plan(0.8, 0.2)
     assert (plan.threshold, plan.failure_under, plan.failure_over) == (72, 0.157, 0.169)
     assert plan.scale(0) == pytest.approx(49.815 / math.sqrt(2))
     assert plan.scale(60) == 60
-    assert approxmc.plan(5.0, 0.2).scale(0) == pytest.approx(1.257 / 2, abs=1e-3)
-    assert approxmc.plan(5.0, 0.2).failure_over == pytest.approx(1 / 4.772, abs=1e-4)
+    assert guarantee.plan(5.0, 0.2).scale(0) == pytest.approx(1.257 / 2, abs=1e-3)
+    assert guarantee.plan(5.0, 0.2).failure_over == pytest.approx(1 / 4.772, abs=1e-4)
 
 
 @pytest.mark.parametrize("epsilon", [0, -1, math.inf, math.nan, 1e-200, 1e154, 1e200])
 def test_epsilon_out_of_range(epsilon):
     with pytest.raises(ValueError, match="expected epsilon > 0"):
-        approxmc.plan(epsilon, 0.2)
+        guarantee.plan(epsilon, 0.2)
 
 
 @pytest.mark.parametrize("delta", [0, 1, -0.1, math.nan])
 def test_delta_out_of_range(delta):
     with pytest.raises(ValueError, match="expected delta in"):
-        approxmc.plan(0.8, delta)
+        guarantee.plan(0.8, delta)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 5, 9, 64, 1000])
@@ -241,7 +241,7 @@ def test_the_solver_and_the_list_of_models_give_the_same_answer(name):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_coverage_with_the_solver(name, epsilon, capsys):
     results = count_many(name, epsilon, range(500), solver=True)
-    size, plan = size_of(name), approxmc.plan(epsilon, 0.2)
+    size, plan = size_of(name), guarantee.plan(epsilon, 0.2)
     free = len(results[0][1].reduction.free) * math.log(2)
     logs = np.array([[plan.log_value(r) + free for r in i.rounds] for _, i in results])
     raw = np.array([[value(r, i) for r in i.rounds] for _, i in results])
@@ -444,8 +444,8 @@ def caught(check, *arguments):
 
 
 def test_mutant_single_round_is_caught(monkeypatch):
-    honest = approxmc.plan
-    monkeypatch.setattr(approxmc, "plan", lambda *a: honest(*a)._replace(rounds=1))
+    honest = guarantee.plan
+    monkeypatch.setattr(guarantee, "plan", lambda *a: honest(*a)._replace(rounds=1))
     results = count_many("dense", 0.3, SEEDS)
     monkeypatch.undo()
     caught(check_claim, results, size_of("dense"), 0.3)

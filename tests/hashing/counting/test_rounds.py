@@ -15,7 +15,7 @@ from concurrent import futures
 import numpy as np
 import pytest
 
-from hashing.counting import approxmc, rounds, support, witness
+from hashing.counting import approxmc, guarantee, rounds, support, witness
 from inference.estimate import Claim
 from inference.oracles import dispatch, sat
 from inference.problems import cnf, generators
@@ -124,7 +124,7 @@ def alone(question, seed=7):
 def task_of(question, number=0, **changes):
     """A round of a question as ``count`` would hand it out."""
     formula, options = QUESTIONS[question]
-    steps, reduction = approxmc.plan(options.get("epsilon", 0.8), 0.2), support.reduce(formula)
+    steps, reduction = guarantee.plan(options.get("epsilon", 0.8), 0.2), support.reduce(formula)
     key = witness.draw_key(b"i\7", formula.digest(), number)
     task = rounds.Task(
         number, reduction.formula, key, steps.threshold, 0, (), math.inf, sat.SatSession

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from hashing.counting import approxmc, support, verify, witness
+from hashing.counting import approxmc, guarantee, support, verify, witness
 from inference import estimate
 from inference.problems import cnf, generators
 
@@ -110,11 +110,11 @@ def test_the_lower_side_of_the_models_alone():
     one = witness.Round(5, np.zeros((72, 1)), np.zeros((73, 1)))
     found = witness.Witness("", (), b"i", 0.8, 0.2, np.zeros(9), np.zeros(0), {0: one})
     assert (
-        verify._slack(found, approxmc.plan(0.8, 0.2))
+        verify._slack(found, guarantee.plan(0.8, 0.2))
         == "; from the models alone up to 0.031 bits less"
     )
     fewer = found._replace(rounds={0: one._replace(models=np.zeros((70, 1)))})
-    assert verify._slack(fewer, approxmc.plan(0.8, 0.2)) == ""
+    assert verify._slack(fewer, guarantee.plan(0.8, 0.2)) == ""
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0])
@@ -315,7 +315,7 @@ def test_another_formula_is_refused(gates):
 
 
 def claim_again(found):
-    result = approxmc.estimate_of(found, approxmc.plan(found.epsilon, found.delta))
+    result = guarantee.estimate_of(found, guarantee.plan(found.epsilon, found.delta))
     return claim(result, "done"), found, verify.extend(FORMULA, found)
 
 
@@ -336,7 +336,7 @@ def test_models_left_out_of_an_exact_count_need_a_solver():
     formula = cnf.from_clauses(SMALL)
     _, found, _ = counted(formula)
     found = in_round(found, 0, models=found.rounds[0].models[:-1])
-    lie = claim(approxmc.estimate_of(found, approxmc.plan(0.8, 0.2)), "done")
+    lie = claim(guarantee.estimate_of(found, guarantee.plan(0.8, 0.2)), "done")
     stored = lie, found, verify.extend(formula, found)
     assert verify.check(formula, *stored).holds
     assert refused(*stored, formula, solver="cadical153")[0] == "complete cells"
