@@ -30,7 +30,7 @@ from inference.problems import cnf, xor_clauses
 
 # Conflicts for one query and for all of an order, the second order having less to gain. A query
 # that hits its limit keeps its variable.
-QUERY_CONFLICTS, FIRST_CONFLICTS, SECOND_CONFLICTS = 100, 100_000, 2_000
+QUERY_CONFLICTS, FIRST_CONFLICTS, SECOND_CONFLICTS = 500, 100_000, 2_000
 # Assumptions over all queries: they grow with the square of the sampling set.
 ALL_ASSUMPTIONS = 30_000_000
 
@@ -109,7 +109,8 @@ def _minimize(
 
     None where that is not fewer than ``below``.
     """
-    with solvers.Solver(name="glucose4") as solver:
+    # MiniSat keeps to a limit of conflicts; Glucose looks at it between rare restarts only.
+    with solvers.Solver(name="minisat22") as solver:
         kept: list[int] = []
         differ, selectors = _pair(solver, clauses, order.tolist())
         assumptions = 0
