@@ -1,15 +1,18 @@
 """Reduced formulas against enumeration of what was reduced."""
 
+import functools
 import itertools
+import math
 import random
 import time
 
 import numpy as np
 import pytest
 from pysat import solvers
+from scipy import stats
 
 import reference
-from hashing.counting import support
+from hashing.counting import approxmc, support
 from inference.oracles import preprocess
 from inference.problems import cnf, generators
 
@@ -244,9 +247,139 @@ def test_ctrl_c_inside_a_query(monkeypatch):
         support.independent_support(cnf.from_clauses(GATES))
 
 
+def test_a_query_keeps_to_its_limit(monkeypatch):
+    """On parities, which take resolution long."""
+    honest, spent = support._has_no_model, []
+
+    def watched(solver, assumptions):
+        before = solver.accum_stats()["conflicts"]
+        found = honest(solver, assumptions)
+        spent.append(solver.accum_stats()["conflicts"] - before)
+        return found
+
+    monkeypatch.setattr(support, "_has_no_model", watched)
+    support.independent_support(linear()[0])
+    assert support.QUERY_CONFLICTS < max(spent) < 1.1 * support.QUERY_CONFLICTS
+    assert sum(spent) < support.FIRST_CONFLICTS + support.SECOND_CONFLICTS + 2 * max(spent)
+
+
 def test_a_deadline_between_queries():
     formula = generators.latin_square(12)
     start = time.monotonic()
     reduction = support.reduce(formula, deadline=start + 0.5)
     assert time.monotonic() - start < 3
     assert len(reduction.support) > 0
+
+
+# ------------------------------------------------------------------------------------------------
+# Counts after the reduction, with the solver, of formulas whose counts are known.
+
+
+def enumerated_count(formula):
+    from inference.oracles import exhaustive
+
+    return exhaustive.count(formula).count
+
+
+def of_random_clauses(formula):
+    return formula, enumerated_count(formula)
+
+
+def projected():
+    clauses = generators.random_ksat(3, 20, 40).clauses
+    return of_random_clauses(cnf.from_clauses(clauses, projection=range(1, 14)))
+
+
+def gates():
+    """And-gates over and-gates, the inputs the last variables."""
+    rng, clauses = random.Random(1), generators.random_ksat(4, 12, 6).clauses.tolist()
+    for gate in range(13, 22):
+        a, b = (rng.choice([-1, 1]) * v for v in rng.sample(range(1, gate), 2))
+        clauses += [[-gate, a], [-gate, b], [gate, -a, -b]]
+    clauses.append([19, 20, -21])
+    return of_random_clauses(
+        cnf.from_clauses([[(22 - abs(x)) * (1, -1)[x < 0] for x in c] for c in clauses])
+    )
+
+
+def xors():
+    clauses = generators.random_ksat(2, 19, 20).clauses
+    sides = [([1, 4, 9, 16], True), ([2, 3, 5, 7, 11], False)]
+    return of_random_clauses(cnf.from_clauses(clauses, xors=sides, num_variables=19))
+
+
+def linear():
+    """A linear subspace: its cells are empty, or large, as often as can be."""
+    rng = np.random.default_rng(1)
+    sides = [(1 + np.flatnonzero(rng.integers(2, size=30)), True) for _ in range(18)]
+    return cnf.from_clauses([], num_variables=30, xors=sides), 2**12
+
+
+def pairs():
+    """Nine pairs that are not both false, each with a copy and a complement."""
+    clauses = []
+    for x in range(1, 37, 4):
+        clauses += [[x, x + 1], [x, -x - 2], [-x, x + 2], [x + 1, x + 3], [-x - 1, -x - 3]]
+    return cnf.from_clauses(clauses, num_variables=39), 8 * 3**9
+
+
+def functions():
+    """Functions from seven things to four."""
+    rows = np.arange(1, 29).reshape(7, 4).tolist()
+    clauses = [pair for row in rows for pair in itertools.combinations([-x for x in row], 2)]
+    return cnf.from_clauses([*rows, *clauses]), 4**7
+
+
+KNOWN = {
+    "sparse": lambda: of_random_clauses(generators.random_ksat(1, 16, 14)),
+    "dense": lambda: of_random_clauses(generators.random_ksat(1, 20, 40)),
+    "projected": projected,
+    "gates": gates,
+    "xors": xors,
+    "linear": linear,
+    "pairs": pairs,
+    "functions": functions,
+    "chain": lambda: (generators.chain(20), generators.chain_count(20)),
+    "parity chain": lambda: (generators.parity_chain(1, 16, 12), generators.chain_count(16)),
+    "dominoes": lambda: (generators.domino_tilings(6, 6), generators.domino_tilings_count(6, 6)),
+    "latin squares": lambda: (generators.latin_square(4), generators.LATIN_SQUARES[4]),
+    "queens": lambda: (generators.n_queens(10), generators.QUEENS[10]),
+}
+
+
+@functools.cache
+def known(name):
+    return KNOWN[name]()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN)
+def test_coverage_over_known_counts(name, capsys):
+    (formula, size), seeds, start = known(name), 300, time.monotonic()
+    results = [approxmc.count(seed, formula) for seed in range(seeds)]
+    truth, width, plan = math.log(size), math.log(1.8), results[0][1].plan
+    free = len(results[0][1].reduction.free) * math.log(2)
+    values = np.array([plan.log_value(r) + free for _, info in results for r in info.rounds])
+    assert len(values) == seeds * plan.rounds
+    misses = {
+        "final below": (
+            sum(truth > e.log_upper for e, _ in results),
+            seeds,
+            results[0][0].failure_upper,
+        ),
+        "above": (sum(truth < e.log_lower for e, _ in results), seeds, results[0][0].failure_lower),
+        "rounds under": ((values < truth - width).sum(), len(values), plan.failure_under),
+        "over": ((values > truth + width).sum(), len(values), plan.failure_over),
+    }
+    with capsys.disabled():
+        found = results[0][1].reduction
+        print(
+            f"\n{name}: |S| {size}, {len(formula.sampling_set)} sampled, "
+            f"{len(found.support)} hashed, {len(found.free)} free, "
+            + ", ".join(
+                f"{k} {m} of {n} ({m / n:.3f}, claimed {f:.3f})" for k, (m, n, f) in misses.items()
+            )
+            + f", {time.monotonic() - start:.1f} s"
+        )
+    for number, trials, failure in misses.values():
+        assert stats.binom.sf(number - 1, trials, failure) > 1e-3
