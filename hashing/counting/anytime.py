@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 from inference import estimate
 
+LOG_SMALLEST = -690.0  # of a chance; 2 / chance is in the range of doubles, too
+
 
 class Reached(NamedTuple):
     """How far one round got.
@@ -46,18 +48,23 @@ def bounds(rounds: Sequence[Reached], threshold: int, delta: float) -> tuple[flo
     products = sorted((r.log_product for r in rounds), reverse=True)
     levels = sorted(r.small_level for r in rounds)
     ranks = sorted({1, (len(rounds) + 3) // 4, (len(rounds) + 1) // 2})
-    chances = [_chance(len(rounds), k, delta / 2 / len(ranks)) for k in ranks]
-    lower = max(products[k - 1] + math.log(p) for k, p in zip(ranks, chances))
-    upper = min(
-        levels[k - 1] * math.log(2) + math.log(_mean_of_failure(threshold, p))
-        for k, p in zip(ranks, chances)
-    )
+    lower, upper = -math.inf, math.inf
+    for k in ranks:
+        chance = _chance(len(rounds), k, delta / 2 / len(ranks))
+        if chance > 0.0:
+            mean = _mean_of_failure(threshold, chance)
+            lower = max(lower, products[k - 1] + math.log(chance))
+            upper = min(upper, levels[k - 1] * math.log(2) + math.log(mean))
     return lower, upper
 
 
 def _chance(trials: int, at_least: int, failure: float) -> float:
-    """The largest p with Pr[Bin(trials, p) >= at_least] <= failure, from below."""
-    return _bisect(lambda p: estimate.binomial_tail(trials, at_least, p) <= failure, 0.0, 1.0)
+    """The largest p with Pr[Bin(trials, p) >= at_least] <= failure, from below; 0 if too small."""
+
+    def holds(log_chance: float) -> bool:
+        return estimate.binomial_tail(trials, at_least, math.exp(log_chance)) <= failure
+
+    return math.exp(_bisect(holds, LOG_SMALLEST, 0.0)) if holds(LOG_SMALLEST) else 0.0
 
 
 def _mean_of_failure(threshold: int, failure: float) -> float:
@@ -65,7 +72,7 @@ def _mean_of_failure(threshold: int, failure: float) -> float:
     high = 2.0 * threshold + 2.0 / failure
 
     def is_below(u: float) -> bool:
-        return u / (u + (u - threshold) ** 2) > failure
+        return u / (u + (u - threshold) * (u - threshold)) > failure
 
     return math.nextafter(_bisect(is_below, float(threshold), high), math.inf)
 

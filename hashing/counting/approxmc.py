@@ -106,8 +106,9 @@ def count(
     try:
         progress("preprocessing")
         search.prepare(formula, reduce, checkpoint)
-        tasks = search.tasks(open_session)
-        search.take(rounds.run(tasks, executor, stop, progress), checkpoint)
+        tasks, level = search.tasks(open_session), search.level()
+        outcomes = rounds.run(tasks, level, executor, stop, progress) if tasks else ()
+        search.take(outcomes, checkpoint)
     except KeyboardInterrupt:
         search.status = "interrupted"
     return search.claim(), search.info(time.monotonic() - start)
@@ -163,6 +164,10 @@ class _Search:
             common._replace(number=i, draw_key=witness.draw_key(found.seed, found.digest, i))
             for i in sorted(left if guarantee.listed(found) is None else ())
         ]
+
+    def level(self) -> int | None:
+        """Where the search starts, if a round is known."""
+        return next((r.num_hashes for r in self._found.rounds.values()), None)
 
     def take(
         self, outcomes: Iterable[rounds.Outcome], checkpoint: str | os.PathLike | None

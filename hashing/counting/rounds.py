@@ -18,9 +18,9 @@ import numpy as np
 
 from hashing.counting import anytime, cells
 from hashing.counting.witness import Round
-from inference.oracles import dispatch
 from inference.problems import cnf
 
+DEATHS = (futures.BrokenExecutor, MemoryError)
 Stop = Callable[[], bool]
 Progress = Callable[[str], None]
 
@@ -34,7 +34,7 @@ class Task(NamedTuple):
     """One round; with an importable ``open_session`` it can travel.
 
     ``deadline`` is a reading of ``time.time()``, which machines share, ``start`` a level to search
-    from, None where nothing is known; up to ``exact_limit`` models are worth listing.
+    from; up to ``exact_limit`` models are worth listing.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Task(NamedTuple):
     assumptions: tuple[int, ...]
     deadline: float
     open_session: Callable[[cnf.CNF], Any]
-    start: int | None = None
+    start: int = 0
 
 
 class Outcome(NamedTuple):
@@ -61,80 +61,61 @@ class Outcome(NamedTuple):
 
 def run(
     tasks: Sequence[Task],
+    start: int | None = None,
     executor: futures.Executor | None = None,
     stop: Stop = lambda: False,
     progress: Progress = lambda _: None,
 ) -> Iterator[Outcome]:
-    """Outcomes of the rounds, over an executor or, where there is none, here."""
-    if not tasks:
-        return iter(())
-    if executor is None:
-        return run_here(tasks, stop, progress)
-    return run_over(tasks, executor, stop, progress)
+    """Outcomes of the rounds, over an executor or, where there is none, here.
 
-
-def run_here(
-    tasks: Sequence[Task], stop: Stop = lambda: False, progress: Progress = lambda _: None
-) -> Iterator[Outcome]:
-    """Outcomes in order, up to the first that is unfinished; each starts from the last level."""
-    start = None
-    for task in tasks:
-        prefix = f"round {task.number + 1} of {tasks[-1].number + 1}, "
-        outcome = run_round(task._replace(start=start), stop, _prefixed(progress, prefix))
-        yield outcome
-        if outcome.finished is None:
-            return
-        start = outcome.finished.num_hashes
-
-
-def run_over(
-    tasks: Sequence[Task],
-    executor: futures.Executor,
-    stop: Stop = lambda: False,
-    progress: Progress = lambda _: None,
-) -> Iterator[Outcome]:
-    """Outcomes as they come, over an executor; all of them start from one level, found here."""
-    progress("looking for the level")
+    Args:
+      tasks: the rounds, at least one.
+      start: a level to search from. Where none is known the cells of the first round show one, and
+        whether all models are few enough to list, which ends the count.
+    """
     first = _nested(tasks[0], stop)
     try:
-        start = locate(first, tasks[0], _monotonic(tasks[0].deadline))
-        yield from _collect([t._replace(start=start) for t in tasks], executor, stop, progress)
-    except cells.OutOfTime:
-        yield Outcome(tasks[0].number, None, first.reached, first.calls)
+        if start is None:
+            progress("looking for the level")
+            start, interrupted = _attempt(lambda: locate(first, tasks[0]))
+            listed = start is not None and first.reached.small_level == 0
+            finished = Round(0, _sorted(first.models(0)), first.models(0)[:0]) if listed else None
+            if start is None or listed or executor is not None:
+                yield Outcome(tasks[0].number, finished, first.reached, first.calls, interrupted)
+            if start is None or listed:
+                return
+        tasks = [task._replace(start=start) for task in tasks]
+        if executor is None:
+            yield from _run_here(tasks, first, stop, progress)
+        else:
+            yield from _run_over(tasks, executor, stop, progress)
     finally:
         first.close()
 
 
 def run_round(
-    task: Task, stop: Stop = lambda: False, progress: Progress = lambda _: None
+    task: Task,
+    stop: Stop = lambda: False,
+    progress: Progress = lambda _: None,
+    nested: cells.NestedCells | None = None,
 ) -> Outcome:
-    """One round from its first query to its first small cell."""
-    nested = _nested(task, stop)
+    """One round up to its first small cell, in cells that may know models already."""
+    nested = _nested(task, stop) if nested is None else nested
     limit, deadline = task.threshold + 1, _monotonic(task.deadline)
 
     def size(level: int) -> int:
         progress(f"{level} hashes")
-        found = nested.fill(level, limit, deadline)
-        return 0 if nested.reached.small_level == 0 else found  # then all models are known
+        return nested.fill(level, limit, deadline)
 
-    finished, interrupted = None, False
-    try:
-        start = task.start
-        if start is None:
-            progress("looking for the level")
-            start = locate(nested, task, deadline)
-        finished = _finish(nested, first_small(size, start, limit), limit)
-    except cells.OutOfTime:
-        pass
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        nested.close()
+    level, interrupted = _attempt(lambda: first_small(size, task.start, limit))
+    nested.close()
+    finished = None if level is None else _finish(nested, level, limit)
     return Outcome(task.number, finished, nested.reached, nested.calls, interrupted)
 
 
-def locate(nested: cells.NestedCells, task: Task, deadline: float) -> int:
-    """Near the first small level; 0 where all models are listed."""
+def locate(nested: cells.NestedCells, task: Task) -> int:
+    """Near the first small level; all models are listed where that is early."""
+    deadline = _monotonic(task.deadline)
     if nested.fill(0, 1, deadline) == 0:
         return 0
     # Down from the top, where parities leave little to search, to the first empty cell. The cell
@@ -142,8 +123,8 @@ def locate(nested: cells.NestedCells, task: Task, deadline: float) -> int:
     top = nested.num_columns + 1
     empty = first_level(lambda level: nested.fill(level, 1, deadline) == 0, top)
     start = max(0, empty - max(task.threshold, 1).bit_length())
-    if start <= WORTH_LISTING and nested.fill(0, task.exact_limit, deadline) < task.exact_limit:
-        return 0
+    if start <= WORTH_LISTING:
+        nested.fill(0, task.exact_limit, deadline)
     return start
 
 
@@ -200,11 +181,42 @@ def _sorted(models: np.ndarray) -> np.ndarray:
     return models[np.lexsort(models.T[::-1])] if models.size else models
 
 
-def _collect(
+def _attempt(search: Callable[[], int]) -> tuple[int | None, bool]:
+    """What the search finds, None where it was stopped; and whether by Ctrl-C."""
+    try:
+        return search(), False
+    except cells.OutOfTime:
+        return None, False
+    except KeyboardInterrupt:
+        return None, True
+
+
+def _run_here(
+    tasks: Sequence[Task], first: cells.NestedCells, stop: Stop, progress: Progress
+) -> Iterator[Outcome]:
+    """In order, up to the first that is unfinished; each starts from the level before."""
+    start = tasks[0].start
+    nested: cells.NestedCells | None = first
+    for task in tasks:
+        prefix = f"round {task.number + 1} of {tasks[-1].number + 1}, "
+        task = task._replace(start=start)
+        outcome = run_round(task, stop, _prefixed(progress, prefix), nested)
+        yield outcome
+        if outcome.finished is None:
+            return
+        start, nested = outcome.finished.num_hashes, None
+
+
+def _run_over(
     tasks: Sequence[Task], executor: futures.Executor, stop: Stop, progress: Progress
 ) -> Iterator[Outcome]:
+    """As they come."""
     done: collections.deque[futures.Future] = collections.deque()
-    pending = [executor.submit(run_round, task, dispatch.is_stopped) for task in tasks]
+    try:
+        pending = [executor.submit(run_round, task) for task in tasks]
+    except futures.BrokenExecutor as error:
+        yield _died(error)
+        return
     for future in pending:
         # Not futures.wait: Ctrl-C inside one of its locks could leave it locked.
         future.add_done_callback(done.append)
@@ -225,8 +237,16 @@ def _collect(
 def _outcome(future: futures.Future) -> Outcome:
     try:
         return future.result()
-    except (futures.BrokenExecutor, MemoryError) as error:  # its memory limit, perhaps
-        return Outcome(-1, None, anytime.Reached(), 0, message=f"a worker died: {error}")
+    except Exception as error:
+        # Of its memory limit, perhaps. Dask has an exception of its own.
+        if isinstance(error, DEATHS) or type(error).__name__ == "KilledWorker":
+            return _died(error)
+        raise
+
+
+def _died(error: Exception) -> Outcome:
+    text = " ".join(str(error).split())
+    return Outcome(-1, None, anytime.Reached(), 0, message=f"a worker died: {text}")
 
 
 def _prefixed(progress: Progress, prefix: str) -> Progress:

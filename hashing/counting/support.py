@@ -31,8 +31,9 @@ from inference.problems import cnf, xor_clauses
 # Conflicts for one query and for all of an order, the second order having less to gain. A query
 # that hits its limit keeps its variable.
 QUERY_CONFLICTS, FIRST_CONFLICTS, SECOND_CONFLICTS = 500, 100_000, 2_000
-# Assumptions over all queries: they grow with the square of the sampling set.
-ALL_ASSUMPTIONS = 30_000_000
+# Assumptions over all queries: they grow with the square of the sampling set. So many take about
+# three seconds.
+ALL_ASSUMPTIONS = 5_000_000
 
 
 class Reduction(NamedTuple):

@@ -19,6 +19,11 @@ import numpy as np
 from hashing.parity import rows as parity_rows
 
 FORMAT = "tally approxmc 1"
+# What reading a file of any content may raise.
+MALFORMED = (
+    *(ValueError, KeyError, TypeError, AttributeError, IndexError),
+    *(OverflowError, RecursionError, MemoryError),
+)
 
 
 class Round(NamedTuple):
@@ -83,8 +88,11 @@ def load(path: str | os.PathLike) -> Witness:
     """
     try:
         return from_plain(json.loads(Path(path).read_text()))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: expected a witness in the format {FORMAT!r}: {error}") from error
+    except MALFORMED as error:
+        reason = " ".join(f"{error}".split())[:200]
+        raise ValueError(
+            f"{path}: expected a witness in the format {FORMAT!r}: {reason}"
+        ) from error
 
 
 def to_plain(witness: Witness) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def from_plain(fields: dict[str, Any]) -> Witness:
         )
         for r in fields["rounds"]
     }
-    return Witness(
+    found = Witness(
         str(fields["digest"]),
         tuple(int(x) for x in fields["assumptions"]),
         bytes.fromhex(fields["seed"]),
@@ -128,6 +136,13 @@ def from_plain(fields: dict[str, Any]) -> Witness:
         np.array(fields["free"], dtype=np.int32),
         rounds,
     )
+    for index, one in rounds.items():
+        if index < 0 or one.num_hashes < 0 or bool(one.num_hashes) != bool(len(one.before)):
+            raise ValueError(f"given an impossible round {index}")
+    # What reads leniently must not hide anything: rounds that occur twice, say.
+    if to_plain(found) != {**fields, "assumptions": tuple(fields["assumptions"])}:
+        raise ValueError("given another form than is written")
+    return found
 
 
 def _text(models: np.ndarray, width: int) -> dict[str, Any]:

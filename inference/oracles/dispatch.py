@@ -50,36 +50,27 @@ def solve_many(
 
 @contextlib.contextmanager
 def open_pool(workers: int, *, memory: int | None = None) -> Iterator[futures.Executor]:
-    """A spawn-started pool of processes that leaves Ctrl-C to its parent and ends with it.
+    """A spawn-started pool of processes that leaves Ctrl-C to its parent and ends with the block.
 
-    A task can ask ``is_stopped`` whether the pool is closing. As always with spawned processes, a
-    script that opens a pool needs the guard ``if __name__ == "__main__"``.
+    Tasks that still run then are killed. As always with spawned processes, a script that opens a
+    pool needs the guard ``if __name__ == "__main__"``.
 
     Args:
       workers: number of processes.
       memory: bytes of address space each may use; one that needs more dies, and breaks the pool.
     """
     context = multiprocessing.get_context("spawn")
-    stopped = context.Event()
-    pool = futures.ProcessPoolExecutor(workers, context, _start_worker, (stopped, memory))
+    pool = futures.ProcessPoolExecutor(workers, context, _start_worker, (memory,))
     try:
         yield pool
     finally:
-        stopped.set()
+        # From Python 3.14 on this is kill_workers.
+        for worker in list((pool._processes or {}).values()):
+            worker.kill()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def is_stopped() -> bool:
-    """In a worker of ``open_pool``: whether the pool is closing. Elsewhere it never is."""
-    return _stopped is not None and _stopped.is_set()
-
-
-_stopped: Any = None
-
-
-def _start_worker(stopped: Any, memory: int | None) -> None:
-    global _stopped
-    _stopped = stopped
+def _start_worker(memory: int | None) -> None:
     # Solvers take Ctrl-C for themselves; blocked, it cannot reach them.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.environ["JAX_PLATFORMS"] = "cpu"  # a worker touches no device
