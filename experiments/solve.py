@@ -29,6 +29,8 @@ COUNT_METHODS = {
     "ganak": "exact by component caching; plain, projected, weighted",
     "exhaustive": "exact by enumeration, certain; up to 26 variables",
     "approxmc": "within (1 + epsilon) with probability 1 - delta, by random parities; no weights",
+    "adaptive": "a lower bound with probability 1 - delta, by parities that adapt; no weights",
+    "short_xor": "both sides with probability 1 - delta, by sparse parities; no weights",
 }
 
 PARTITION_METHODS = {
@@ -89,6 +91,8 @@ def count(
       ValueError: unknown method, or one that cannot answer this question.
     """
     _check_method(method, COUNT_METHODS)
+    if checkpoint is not None and method not in ("auto", "approxmc"):
+        raise ValueError(f"expected approxmc or auto for a checkpoint, given {method}")
     start = time.monotonic()
     if method == "exhaustive":
         from inference.oracles import exhaustive
@@ -100,6 +104,8 @@ def count(
         return _count_exactly(formula, seed, **limits)
     hashing: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "jobs": jobs}
     hashing |= {"checkpoint": checkpoint, "reduction": reduction, "progress": progress}
+    if method in ("adaptive", "short_xor"):
+        return _bound(method, formula, seed, delta, timeout, reduction, progress)
     if method == "approxmc":
         return _hash(formula, seed, **limits, **hashing)
     return _race(formula, seed, limits, hashing)
@@ -268,6 +274,33 @@ def _hash(
         result, how = approxmc.count(seed, formula, **options)
     info = Info("approxmc", how.status, how.seconds, how.oracle_calls, seed, how.message)
     return result, info
+
+
+def _bound(
+    method: str,
+    formula: cnf.CNF,
+    seed: int,
+    delta: float,
+    timeout: float | None,
+    reduction: Any,
+    progress: Callable[[str], None],
+) -> tuple[estimate.Estimate, Info]:
+    """What the modules of that name say about the reduced formula."""
+    if formula.log_weights is not None:
+        raise ValueError(f"{method} counts models: expected no weights, given some")
+    from hashing.counting import adaptive, short_xor, support
+
+    start = time.monotonic()
+    progress("preprocessing")
+    if reduction is None:
+        deadline = start + (math.inf if timeout is None else timeout)
+        reduction = support.reduce(formula, deadline=deadline)
+    options: dict[str, Any] = {"delta": delta, "timeout": _left(timeout, start)}
+    options |= {"progress": progress}
+    count_residual = {"adaptive": adaptive.count, "short_xor": short_xor.count}[method]
+    result, how = count_residual(seed, reduction.formula, **options)
+    info = Info(method, how.status, _since(start), how.oracle_calls, seed)
+    return estimate.doubled(result, len(reduction.free)), info
 
 
 def _race(

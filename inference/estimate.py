@@ -143,6 +143,18 @@ def intersect(estimates: Sequence[Estimate]) -> Estimate:
     return bounded(value, lower, upper, failure_lower, failure_upper)
 
 
+def doubled(one: Estimate, times: int) -> Estimate:
+    """The estimate of 2^times Z from one of Z; its witness stays that of Z."""
+    if one.count is not None:
+        failure = max(one.failure_lower, one.failure_upper)
+        return exact_count(one.count << times, failure=failure, witness=one.witness)
+    shift = times * math.log(2)
+    value, lower, upper = (x + shift for x in (one.log_value, one.log_lower, one.log_upper))
+    if times:  # the product and the sum are rounded
+        lower, upper = lower - 4 * math.ulp(lower), upper + 4 * math.ulp(upper)
+    return dataclasses.replace(one, log_value=value, log_lower=lower, log_upper=upper)
+
+
 def choose(estimates: Sequence[Estimate], badness: Callable[[Estimate], float]) -> Estimate:
     """The estimate of least ``badness``, paid for: each side's failure is the sum over all.
 

@@ -12,7 +12,7 @@ import pytest
 
 import reference
 from experiments import solve
-from hashing.counting import approxmc
+from hashing.counting import adaptive, approxmc, short_xor
 from hashing.parity import affine, families, gf2
 from inference.estimate import Claim, Estimate
 from inference.exact import elimination
@@ -27,6 +27,8 @@ COUNTERS = {
     "approxmc": lambda seed, formula: approxmc.count(seed, formula)[0],
     "approxmc, epsilon 0.3": lambda seed, formula: approxmc.count(seed, formula, epsilon=0.3)[0],
     "approxmc, epsilon 6": lambda seed, formula: approxmc.count(seed, formula, epsilon=6.0)[0],
+    "adaptive": lambda seed, formula: adaptive.count(seed, formula)[0],
+    "short_xor": lambda seed, formula: short_xor.count(seed, formula)[0],
     "solve.count": lambda seed, formula: solve.count(formula, seed=seed)[0],
 }
 WEIGHTED = ("exhaustive", "ganak", "solve.count")

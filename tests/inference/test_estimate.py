@@ -274,3 +274,18 @@ def test_bounded_makes_the_strongest_claim(given, expected):
     assert (result.log_lower, result.log_upper) == (lower, upper)
     assert (result.failure_lower, result.failure_upper) == (failure_lower, failure_upper)
     assert result.claim is claim
+
+
+def test_doubling():
+    exact = estimate.doubled(estimate.exact_count(5), 70)
+    assert (exact.count, exact.claim) == (5 << 70, Claim.CERTAIN)
+    probable = estimate.doubled(estimate.exact_count(5, failure=0.1), 3)
+    assert (probable.count, probable.failure_lower) == (40, 0.1)
+    bounds = estimate.bounded(1.0, 0.5, 2.0, 0.1, 0.2)
+    assert estimate.doubled(bounds, 0) == bounds
+    shifted = estimate.doubled(bounds, 10)
+    assert shifted.log_value == pytest.approx(1.0 + 10 * math.log(2))
+    assert shifted.log_lower < 0.5 + 10 * math.log(2) < shifted.log_upper - 1.4
+    assert (shifted.failure_lower, shifted.failure_upper) == (0.1, 0.2)
+    nothing = estimate.doubled(estimate.Estimate(-math.inf), 10)
+    assert (nothing.log_lower, nothing.log_upper) == (-math.inf, math.inf)
