@@ -297,8 +297,8 @@ def _bound(
         reduction = support.reduce(formula, deadline=deadline)
     options: dict[str, Any] = {"delta": delta, "timeout": _left(timeout, start)}
     options |= {"progress": progress}
-    count_residual = {"adaptive": adaptive.count, "short_xor": short_xor.count}[method]
-    result, how = count_residual(seed, reduction.formula, **options)
+    entries: dict[str, Callable] = {"adaptive": adaptive.count, "short_xor": short_xor.count}
+    result, how = entries[method](seed, reduction.formula, **options)
     info = Info(method, how.status, _since(start), how.oracle_calls, seed)
     return estimate.doubled(result, len(reduction.free)), info
 

@@ -1,12 +1,12 @@
 """Inference over exponentially large discrete spaces: problems, oracles and algorithms.
 
-==================  ==========================================================================
+==================  ============================================================================
 ``estimate``        what a number guarantees: ``Estimate``, ``Claim`` and the combine rules
 ``answer``          what an oracle returns: ``Answer``, ``Status``
 ``problems``        ``cnf``, ``dimacs``, ``factor_graph``, ``uai``, ``convert``, ``generators``
-``oracles``         ``sat``, ``ganak``, ``exhaustive``, ``process``, ``dispatch``
+``oracles``         ``sat``, ``preprocess``, ``ganak``, ``exhaustive``, ``process``, ``dispatch``
 ``exact``           ``elimination``: log Z, marginals and MAP by variable elimination
-==================  ==========================================================================
+==================  ============================================================================
 
 Importing this package imports nothing else, so it stays light.
 """

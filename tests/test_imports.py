@@ -14,9 +14,13 @@ NO_JAX = """
 inference inference.estimate inference.answer inference.randomness inference.problems.cnf
 inference.problems.dimacs inference.problems.factor_graph inference.problems.uai
 inference.oracles.sat inference.oracles.ganak inference.oracles.process inference.oracles.dispatch
-hashing hashing.parity.rows hashing.counting.approxmc
+inference.oracles.preprocess
+hashing hashing.parity.rows hashing.counting.approxmc hashing.counting.support
+hashing.counting.rounds hashing.counting.witness hashing.counting.verify hashing.counting.adaptive
+hashing.counting.short_xor
 experiments.__main__ experiments.solve experiments.harness.cli experiments.harness.output
 experiments.harness.arguments experiments.harness.registry experiments.harness.store
+experiments.harness.results experiments.harness.peers experiments.harness.commands
 """.split()
 
 

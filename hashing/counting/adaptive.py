@@ -243,7 +243,9 @@ class _Search:
             raise cells.OutOfTime
         if self._all_models.status is answer.Status.OPTIMAL:
             return
-        level, step = rounds.first_level(self._seems_too_high, 1) - 1, 1
+        too_high, step = rounds.first_level(self._seems_too_high, 1), 1
+        # Again from there: single trials fail by chance, and rows are better than on the way up.
+        level = rounds.first_level(self._seems_too_high, too_high) - 1
         while level > 0 and not self._passes(level):
             level, step = level - step, 2 * step
 
