@@ -294,7 +294,10 @@ def _bound(
     progress("preprocessing")
     if reduction is None:
         deadline = start + (math.inf if timeout is None else timeout)
-        reduction = support.reduce(formula, deadline=deadline)
+        try:
+            reduction = support.reduce(formula, deadline=deadline)
+        except KeyboardInterrupt:
+            return _trivial_count(formula), Info(method, "interrupted", _since(start), 0, seed)
     options: dict[str, Any] = {"delta": delta, "timeout": _left(timeout, start)}
     options |= {"progress": progress}
     entries: dict[str, Callable] = {"adaptive": adaptive.count, "short_xor": short_xor.count}

@@ -29,12 +29,13 @@ from inference import answer, estimate, randomness
 from inference.oracles import sat
 from inference.problems import cnf
 
-# Parities that are switched off still cost the solver time; it is opened anew after so many.
-ROWS_PER_SESSION = 1000
+# Parities that are switched off still cost the solver time; it is opened anew after so many, and
+# later where the formula is large, because loading it costs time as well.
+ROWS_PER_SESSION, CLAUSES_PER_ROW = 500, 10
 # Rows adapt from this number of models on, as in the authors' program.
 FEWEST_MODELS = 10
-# A trial may take this part of the time left, as a level passes after a dozen that come out high.
-TRIAL_PART = 1 / 12
+# A trial may take this part of the time left, as a level passes after about eight full trials.
+TRIAL_PART = 1 / 8
 # Above this part of ones in a column, rows are dense, as in the authors' program.
 LARGEST_DENSITY = 0.4
 
@@ -180,6 +181,7 @@ class RenewedSession:
 
     def __init__(self, formula: cnf.CNF, open_session: Callable[[cnf.CNF], Any]) -> None:
         self._formula, self._open_session = formula, open_session
+        self._most_rows = max(ROWS_PER_SESSION, formula.num_clauses // CLAUSES_PER_ROW)
         self._session, self._num_rows, self._earlier_calls = open_session(formula), 0, 0
 
     @property
@@ -188,7 +190,7 @@ class RenewedSession:
 
     def renew(self) -> None:
         """Opens the session anew if it holds many parities; earlier switches are lost."""
-        if self._num_rows >= ROWS_PER_SESSION:
+        if self._num_rows >= self._most_rows:
             self._earlier_calls += self._session.calls
             self._session, self._num_rows = self._open_session(self._formula), 0
 

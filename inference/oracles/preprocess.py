@@ -14,6 +14,7 @@ frozen variables: Een and Sorensson, Temporal Induction by Incremental SAT Solvi
 import dataclasses
 
 import numpy as np
+import pysolvers
 from pysat import process
 
 from inference.problems import cnf
@@ -40,5 +41,7 @@ def simplify(formula: cnf.CNF, keep: np.ndarray, *, rounds: int = 1) -> cnf.CNF:
             rounds=rounds, block=False, cover=False, condition=False, freeze=frozen.tolist()
         )
         return dataclasses.replace(formula, clauses=cnf.ragged(simplified.clauses))
+    except pysolvers.error as error:  # how PySAT's own solvers report Ctrl-C
+        raise KeyboardInterrupt from error
     finally:
         processor.delete()
