@@ -106,8 +106,8 @@ def plot(result: registry.Result) -> Figure:
             gain = np.sort(_gains(columns, method, "baseline"))
             gains.plot((0.5 + np.arange(len(gain))) / max(len(gain), 1), gain, **style)
     gains.axhline(0, color="grey", linewidth=0.8, marker="")
-    bounds.set_yscale("symlog", linthresh=8)
-    gains.set_yscale("symlog", linthresh=8)
+    bounds.set_yscale("symlog", linthresh=1)
+    gains.set_yscale("symlog", linthresh=1)
     times.set_yscale("log")
     return plots.finish(figure)
 
