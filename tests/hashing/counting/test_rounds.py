@@ -154,7 +154,7 @@ def test_the_answer_is_the_same_over_any_executor(name, question, request):
 @pytest.mark.parametrize("length", range(10, 15))
 def test_whether_models_are_listed_depends_on_no_executor(length, two_threads):
     formula = generators.chain(length)
-    for seed in range(5):
+    for seed in range(3):
         here, _ = approxmc.count(seed, formula, delta=0.05)
         over, _ = approxmc.count(seed, formula, delta=0.05, executor=two_threads)
         assert told(here) == told(over)
@@ -193,7 +193,7 @@ def test_a_deadline_over_an_executor(name, request):
     executor = request.getfixturevalue(name)
     executor.submit(abs, 1).result()  # it has started
     start = time.monotonic()
-    result, info = approxmc.count(1, SLOW, epsilon=SLOW_EPSILON, timeout=1.5, executor=executor)
+    result, info = approxmc.count(1, SLOW, epsilon=SLOW_EPSILON, timeout=0.8, executor=executor)
     assert time.monotonic() - start < 6
     check_early(result, info, "timeout")
     assert 0 < result.log_lower < result.log_upper < math.inf
@@ -201,7 +201,8 @@ def test_a_deadline_over_an_executor(name, request):
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.6])
-def test_workers_that_never_start(timeout):
+def test_workers_that_never_start(timeout, monkeypatch):
+    monkeypatch.setattr(rounds, "GRACE_SECONDS", 0.3)
     start = time.monotonic()
     result, info = approxmc.count(
         1, SLOW, epsilon=SLOW_EPSILON, timeout=timeout, executor=Stalled()
@@ -284,7 +285,7 @@ def test_ctrl_c_over_a_pool():
         pool.submit(abs, 1).result()
         # An alarm that acts as Ctrl-C; a thread that sends the signal can make CPython miss it.
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 1.5)
+        signal.setitimer(signal.ITIMER_REAL, 0.8)
         try:
             result, info = approxmc.count(1, SLOW, epsilon=SLOW_EPSILON, executor=pool)
         finally:
