@@ -79,7 +79,8 @@ def count(
         reduce it once: ``reduced = support.reduce(formula, keep=variables)``, then
         ``reduce=lambda *_, **__: reduced``.
       timeout: seconds; None for no limit.
-      executor: where rounds run; None for here, one after the other.
+      executor: where rounds run; None for here, one after the other. Only ``dispatch.open_pool``
+        ends rounds that still run at a stop; over others they go on up to the time limit.
       checkpoint: a file that holds the rounds finished so far. Where it exists they are taken from
         it, and the answer is that of an unbroken run.
       reduce: from the formula to what is hashed; ``support.unreduced`` hashes all of it.
@@ -100,7 +101,8 @@ def count(
         raise ValueError("approxmc counts models: expected no weights, given some")
     start, seed = time.monotonic(), randomness.seed_words(key)
     given = _checked(assumptions, formula.num_variables)
-    asked = witness.Witness(formula.digest(), given, seed, epsilon, delta, NONE, NONE, {})
+    limits = float(epsilon), float(delta)
+    asked = witness.Witness(formula.digest(), given, seed, *limits, NONE, NONE, {})
     deadline = start + (math.inf if timeout is None else timeout)
     search = _Search(formula, asked, deadline)
     try:
@@ -137,7 +139,9 @@ class _Search:
             found = _resumed(found, checkpoint)
             known = np.union1d(found.support, found.free)
         keep = [abs(x) for x in found.assumptions]
-        self._reduction = reduce(formula, keep=keep, support=known, deadline=self._deadline)
+        now = time.monotonic()
+        half = now + (self._deadline - now) / 2  # the rest is for hashing
+        self._reduction = reduce(formula, keep=keep, support=known, deadline=half)
         hashed, free = self._reduction.support, self._reduction.free
         if found.rounds and not np.array_equal(hashed, found.support):
             raise ValueError(f"{checkpoint}: expected the support that the formula has now")
@@ -201,7 +205,11 @@ class _Search:
         if outcome.message:
             self.status, self._message = "failed", outcome.message
             return
-        self._reached[outcome.number] = outcome.reached
+        before = self._reached.get(outcome.number, anytime.Reached())
+        self._reached[outcome.number] = anytime.Reached(
+            max(before.log_product, outcome.reached.log_product),
+            min(before.small_level, outcome.reached.small_level),
+        )
         if outcome.finished is not None:
             kept = {} if outcome.finished.num_hashes == 0 else self._found.rounds
             self._found = self._found._replace(rounds={**kept, outcome.number: outcome.finished})
@@ -222,4 +230,9 @@ def _resumed(asked: witness.Witness, path: str | os.PathLike) -> witness.Witness
     for name in ("digest", "assumptions", "seed", "epsilon", "delta"):
         if getattr(asked, name) != getattr(stored, name):
             raise ValueError(f"{path}: expected a checkpoint of this count, given another {name}")
+    planned = guarantee.plan(asked.epsilon, asked.delta).rounds
+    levels = len(stored.support) + witness.SPARE_LEVELS
+    for index, one in stored.rounds.items():
+        if index >= planned or one.num_hashes > levels:
+            raise ValueError(f"{path}: expected rounds 0..{planned - 1} of up to {levels} hashes")
     return stored

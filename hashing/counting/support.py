@@ -25,6 +25,7 @@ import numpy as np
 import pysolvers
 from pysat import solvers
 
+from hashing.parity import rows as parity_rows
 from inference.oracles import preprocess
 from inference.problems import cnf, xor_clauses
 
@@ -92,7 +93,9 @@ def independent_support(formula: cnf.CNF, *, deadline: float = math.inf) -> np.n
     number inputs before what is computed from them; frequent variables first.
     """
     compact = _renumber(formula, formula.sampling_set, np.zeros(0, dtype=np.int32))
-    clauses, tested = _as_clauses(compact.formula), compact.formula.sampling_set
+    # Where XORs define, the solver would need as many conflicts as they have assignments.
+    tested = np.setdiff1d(compact.formula.sampling_set, _defined_by_xors(compact.formula))
+    clauses = _as_clauses(compact.formula)
     occurrences = _count_occurrences(compact.formula)
     late, best = tested[::-1], tested
     frequent = tested[np.argsort(-occurrences[tested], kind="stable")]
@@ -150,6 +153,15 @@ def _has_no_model(solver: solvers.Solver, assumptions: list[int]) -> bool:
         return solver.solve_limited(assumptions) is False
     except pysolvers.error as error:  # how PySAT's own solvers report Ctrl-C
         raise KeyboardInterrupt from error
+
+
+def _defined_by_xors(formula: cnf.CNF) -> np.ndarray:
+    """Sampling variables that the XORs among sampling variables define by the others."""
+    inside = [v for v in formula.xors if np.isin(v, formula.sampling_set).all()]
+    columns = np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *inside]))
+    rows = np.array([np.isin(columns, v) for v in inside]).reshape(len(inside), len(columns))
+    _, _, pivots = parity_rows.row_reduce(parity_rows.pack(rows), np.zeros(len(inside), dtype=bool))
+    return columns[pivots]
 
 
 def _as_clauses(formula: cnf.CNF) -> list[list[int]]:

@@ -34,8 +34,6 @@ from inference.problems import cnf
 # One solver counts and another one reduces; this is neither.
 SOLVER = "cadical153"
 TOLERANCE = 1e-9
-# A cell that is not small at so many levels past the number of columns has chance 2^-SPARE_LEVELS.
-SPARE_LEVELS = 128
 # Random extensions of the models of a round, so that few models test free variables as well.
 MIN_EXTENSIONS = 64
 _BLOCK_LITERALS = 1 << 25  # evaluated at once
@@ -244,7 +242,7 @@ def _check_cells(found: witness.Witness) -> str:
     steps, columns = guarantee.plan(found.epsilon, found.delta), len(found.support)
     for index, one in found.rounds.items():
         number, before = len(one.models), len(one.before)
-        if not 0 <= one.num_hashes <= columns + SPARE_LEVELS:
+        if not 0 <= one.num_hashes <= columns + witness.SPARE_LEVELS:
             raise ValueError(f"round {index}: {one.num_hashes} hashes over {columns} variables")
         if one.num_hashes and number > steps.threshold:
             raise ValueError(f"round {index}: the cell is not small, {number} models")

@@ -19,6 +19,8 @@ import numpy as np
 from hashing.parity import rows as parity_rows
 
 FORMAT = "tally approxmc 1"
+# A cell that is not small at so many levels past the number of columns has chance 2^-SPARE_LEVELS.
+SPARE_LEVELS = 128
 # What reading a file of any content may raise.
 MALFORMED = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError),

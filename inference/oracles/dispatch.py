@@ -64,10 +64,10 @@ def open_pool(workers: int, *, memory: int | None = None) -> Iterator[futures.Ex
     try:
         yield pool
     finally:
-        # From Python 3.14 on this is kill_workers.
-        for worker in list((pool._processes or {}).values()):
-            worker.kill()
+        workers = list((pool._processes or {}).values())  # from Python 3.14 on: kill_workers
         pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.kill()
 
 
 def _start_worker(memory: int | None) -> None:

@@ -19,8 +19,8 @@ from pysat import process
 
 from inference.problems import cnf
 
-# The preprocessor cannot be interrupted; up to here even random formulas take only seconds.
-MAX_LITERALS = 1_000_000
+# The preprocessor takes no time limit; up to here even random formulas take only seconds.
+MAX_LITERALS = 400_000
 
 
 def simplify(formula: cnf.CNF, keep: np.ndarray, *, rounds: int = 1) -> cnf.CNF:
@@ -36,7 +36,7 @@ def simplify(formula: cnf.CNF, keep: np.ndarray, *, rounds: int = 1) -> cnf.CNF:
     frozen = np.union1d(keep, formula.xors.values)
     processor = process.Processor(bootstrap_with=formula.clauses.tolist())
     try:
-        # Blocked and covered clause elimination keep satisfiability, not the projected models.
+        # Blocked and covered clauses and autarkies are tied to satisfiability alone: left out.
         simplified = processor.process(
             rounds=rounds, block=False, cover=False, condition=False, freeze=frozen.tolist()
         )

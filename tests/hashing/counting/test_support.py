@@ -377,3 +377,20 @@ def test_coverage_over_known_counts(name, capsys):
             print(f", {side} {sum(missed)} of {len(missed)} (claimed {failure:.3f})", end="")
     for missed, failure in rates.values():
         assert stats.binom.sf(sum(missed) - 1, len(missed), failure) > 1e-3
+
+
+def test_xors_define_without_conflicts():
+    rng = np.random.default_rng(0)
+    xors = [(rng.choice(np.arange(1, 61), 30, replace=False).tolist(), True) for _ in range(40)]
+    formula = cnf.from_clauses([], num_variables=60, xors=xors)
+    assert len(support.independent_support(formula)) == 20
+    result, _ = approxmc.count(1, formula)
+    assert result.log_lower <= 20 * math.log(2) <= result.log_upper
+    # An XOR with a variable that is not sampled defines none of the others.
+    partly = cnf.from_clauses([], xors=[([1, 2, 3], True)], projection=[1, 2])
+    assert support.independent_support(partly).tolist() == [1, 2]
+
+
+def test_contradicting_xors_have_no_model():
+    formula = cnf.from_clauses([], xors=[([1, 2], True), ([2, 3], True), ([1, 3], True)])
+    assert approxmc.count(1, formula)[0].count == 0

@@ -257,7 +257,10 @@ WITNESSES = {
     "support out of order": (lambda w: w._replace(support=w.support[::-1]), "reduction"),
     "support repeated": (lambda w: w._replace(support=np.repeat(w.support, 2)), "reduction"),
     "defined taken for free": (lambda w: w._replace(free=np.union1d(w.free, [15])), "models"),
-    "support taken for free": (lambda w: w._replace(free=np.union1d(w.free, [3])), "reduction"),
+    "support taken for free": (
+        lambda w: w._replace(free=np.union1d(w.free, w.support[:1])),
+        "reduction",
+    ),
     "free taken for defined": (lambda w: w._replace(free=w.free[1:]), "models"),
     "free not sampled": (lambda w: w._replace(free=np.append(w.free, 19)), "reduction"),
 }
