@@ -222,8 +222,8 @@ def _words(config: Config, tool: str, file: Path | str, seed: int) -> list[Any]:
     accuracy = {"--epsilon": config.epsilon, "--delta": config.delta, "--seed": seed}
     if tool in PEERS:
         return ["experiments.harness.peers", tool, file, *accuracy.values()]
-    options = {"--method": OURS[tool], "--timeout": config.timeout, **accuracy}
-    options |= {"--jobs": config.jobs} if config.jobs > 1 else {}
+    options = {"--method": OURS[tool], "--timeout": config.timeout, "--jobs": config.jobs}
+    options |= accuracy
     words = [word for option in options.items() for word in option]
     return ["experiments", "count", file, "--ignore-weights", "--json", "--quiet", *words]
 

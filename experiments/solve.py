@@ -41,6 +41,8 @@ PARTITION_METHODS = {
 
 # Seconds that the exact counter runs alone in auto; most formulas are easy, and need no race.
 HEAD_START = 0.25
+# Seconds of hashing here before the rounds that are left go to other processes.
+PATIENCE = 1.0
 
 
 class Info(NamedTuple):
@@ -82,7 +84,8 @@ def count(
       seed: equal seeds give equal answers.
       timeout: seconds; then the best valid claim so far.
       memory: bytes that each solver process may use.
-      jobs: processes that hash; the answer does not depend on it.
+      jobs: processes that hash where it takes longer than a second; the answer does not depend on
+        it. A script that asks for more than one needs the guard ``if __name__ == "__main__"``.
       checkpoint: a file for ``approxmc.count`` to resume from.
       reduction: of ``support.reduce``, where it is known already.
       progress: called with a line that says where the count is.
@@ -271,6 +274,8 @@ def _hash(
             from inference.oracles import dispatch
 
             options["executor"] = stack.enter_context(dispatch.open_pool(jobs, memory=memory))
+            # Workers take a while to start. A limit of memory holds in workers alone.
+            options["patience"] = PATIENCE if memory is None else 0.0
         result, how = approxmc.count(seed, formula, **options)
     info = Info("approxmc", how.status, how.seconds, how.oracle_calls, seed, how.message)
     return result, info

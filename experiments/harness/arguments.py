@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -50,8 +51,8 @@ class Count:
     """Stop then, and print the best valid answer so far."""
     memory: Megabytes = None
     """Memory limit of each solver process."""
-    jobs: int = 1
-    """Processes that hash; the answer does not depend on it."""
+    jobs: int = dataclasses.field(default_factory=lambda: min(os.cpu_count() or 1, MAX_JOBS))
+    """Processes that hash where it takes seconds, one per core; the answer does not change."""
     checkpoint: Annotated[str | None, arg(metavar="FILE")] = None
     """Keep the finished rounds of hashing there, and go on from them where it exists."""
     save: Annotated[str | None, arg(metavar="RESULT.json")] = None

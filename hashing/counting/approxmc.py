@@ -58,6 +58,7 @@ def count(
     assumptions: Sequence[int] = (),
     timeout: float | None = None,
     executor: futures.Executor | None = None,
+    patience: float = 0.0,
     checkpoint: str | os.PathLike | None = None,
     reduce: Callable[..., support.Reduction] = support.reduce,
     open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
@@ -81,6 +82,7 @@ def count(
       timeout: seconds; None for no limit.
       executor: where rounds run; None for here, one after the other. Only ``dispatch.open_pool``
         ends rounds that still run at a stop; over others they go on up to the time limit.
+      patience: seconds that rounds may take here before the others go to the executor.
       checkpoint: a file that holds the rounds finished so far. Where it exists they are taken from
         it, and the answer is that of an unbroken run.
       reduce: from the formula to what is hashed; ``support.unreduced`` hashes all of it.
@@ -109,7 +111,7 @@ def count(
         progress("preprocessing")
         search.prepare(formula, reduce, checkpoint)
         tasks, level = search.tasks(open_session), search.level()
-        outcomes = rounds.run(tasks, level, executor, stop, progress) if tasks else ()
+        outcomes = rounds.run(tasks, level, executor, stop, progress, patience) if tasks else ()
         search.take(outcomes, checkpoint)
     except KeyboardInterrupt:
         search.status = "interrupted"

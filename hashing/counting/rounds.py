@@ -65,11 +65,13 @@ def run(
     executor: futures.Executor | None = None,
     stop: Stop = lambda: False,
     progress: Progress = lambda _: None,
+    patience: float = 0.0,
 ) -> Iterator[Outcome]:
     """Outcomes of the rounds, over an executor or, where there is none, here.
 
     Args:
       tasks: the rounds, at least one.
+      patience: seconds after which rounds that are left go to the executor; by default all do.
       start: a level to search from. Where none is known the cells of the first round show one, and
         whether all models are few enough to list, which ends the count.
     """
@@ -80,15 +82,23 @@ def run(
             start, interrupted = _attempt(lambda: locate(first, tasks[0]))
             listed = start is not None and first.reached.small_level == 0
             finished = Round(0, _sorted(first.models(0)), first.models(0)[:0]) if listed else None
-            if start is None or listed or executor is not None:
+            over_all = executor is not None and not patience
+            if start is None or listed or over_all:
                 yield Outcome(tasks[0].number, finished, first.reached, first.calls, interrupted)
             if start is None or listed:
                 return
-        tasks = [task._replace(start=start) for task in tasks]
-        if executor is None:
-            yield from _run_here(tasks, first, stop, progress)
-        else:
-            yield from _run_over(tasks, executor, stop, progress)
+        left, began = [task._replace(start=start) for task in tasks], time.monotonic()
+        if executor is None or patience:
+            limit = math.inf if executor is None else began + patience
+            for outcome in _run_here(left, first, stop, progress):
+                yield outcome
+                if outcome.finished is None:
+                    return
+                left = [t._replace(start=outcome.finished.num_hashes) for t in left[1:]]
+                if time.monotonic() >= limit:
+                    break
+        if executor is not None and left:
+            yield from _run_over(left, executor, stop, progress)
     finally:
         first.close()
 

@@ -64,9 +64,9 @@ def open_pool(workers: int, *, memory: int | None = None) -> Iterator[futures.Ex
     try:
         yield pool
     finally:
-        workers = list((pool._processes or {}).values())  # from Python 3.14 on: kill_workers
+        alive = list((pool._processes or {}).values())  # from Python 3.14 on: kill_workers
         pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
+        for worker in alive:
             worker.kill()
 
 

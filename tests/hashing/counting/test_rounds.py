@@ -150,6 +150,14 @@ def test_the_answer_is_the_same_over_any_executor(name, question, request):
         assert executor.order == list(range(len(info.rounds)))[::-1]
 
 
+@pytest.mark.parametrize("patience", [1e-9, 1e9])
+def test_patience_changes_no_answer(patience, two_threads):
+    formula, options = QUESTIONS["large"]
+    result, info = approxmc.count(7, formula, executor=two_threads, patience=patience, **options)
+    assert told(result) == alone("large")
+    assert info.status == "done"
+
+
 # Near the number of models up to which they are listed, either way.
 @pytest.mark.parametrize("length", range(10, 15))
 def test_whether_models_are_listed_depends_on_no_executor(length, two_threads):
