@@ -41,7 +41,7 @@ PARTITION_METHODS = {
 
 # Seconds that the exact counter runs alone in auto; most formulas are easy, and need no race.
 HEAD_START = 0.25
-# Seconds of hashing here before the rounds that are left go to other processes.
+# Rounds of hashing that would take more seconds than this here go to other processes.
 PATIENCE = 1.0
 
 

@@ -82,7 +82,8 @@ def count(
       timeout: seconds; None for no limit.
       executor: where rounds run; None for here, one after the other. Only ``dispatch.open_pool``
         ends rounds that still run at a stop; over others they go on up to the time limit.
-      patience: seconds that rounds may take here before the others go to the executor.
+      patience: the rounds that are left go to the executor once they would take longer than this
+        here, in seconds; by default all go.
       checkpoint: a file that holds the rounds finished so far. Where it exists they are taken from
         it, and the answer is that of an unbroken run.
       reduce: from the formula to what is hashed; ``support.unreduced`` hashes all of it.

@@ -71,7 +71,8 @@ def run(
 
     Args:
       tasks: the rounds, at least one.
-      patience: seconds after which rounds that are left go to the executor; by default all do.
+      patience: rounds that are left go to the executor once they would take longer than this here,
+        in seconds; by default all go.
       start: a level to search from. Where none is known the cells of the first round show one, and
         whether all models are few enough to list, which ends the count.
     """
@@ -89,13 +90,13 @@ def run(
                 return
         left, began = [task._replace(start=start) for task in tasks], time.monotonic()
         if executor is None or patience:
-            limit = math.inf if executor is None else began + patience
-            for outcome in _run_here(left, first, stop, progress):
+            for done, outcome in enumerate(_run_here(left, first, stop, progress), 1):
                 yield outcome
                 if outcome.finished is None:
                     return
                 left = [t._replace(start=outcome.finished.num_hashes) for t in left[1:]]
-                if time.monotonic() >= limit:
+                expected = (time.monotonic() - began) / done * len(left)
+                if executor is not None and expected > patience:
                     break
         if executor is not None and left:
             yield from _run_over(left, executor, stop, progress)
