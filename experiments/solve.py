@@ -105,10 +105,10 @@ def count(
     if method in ("exact", "ganak") or (method == "auto" and formula.log_weights is not None):
         progress("ganak")
         return _count_exactly(formula, seed, **limits)
-    hashing: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "jobs": jobs}
-    hashing |= {"checkpoint": checkpoint, "reduction": reduction, "progress": progress}
     if method in ("adaptive", "short_xor"):
         return _bound(method, formula, seed, delta, timeout, reduction, progress)
+    hashing: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "jobs": jobs}
+    hashing |= {"checkpoint": checkpoint, "reduction": reduction, "progress": progress}
     if method == "approxmc":
         return _hash(formula, seed, **limits, **hashing)
     return _race(formula, seed, limits, hashing)

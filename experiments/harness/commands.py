@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from inference.oracles import process
 
 
 def call(words: Sequence[Any], limit: float) -> tuple[float, dict[str, Any]]:
@@ -23,9 +24,6 @@ def call(words: Sequence[Any], limit: float) -> tuple[float, dict[str, Any]]:
       Its seconds and the last JSON object it printed, on a line of its own; without one,
       ``status`` "timeout", or "failed" with a ``message``.
     """
-    # The child must find this very package, wherever we found it.
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     start = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-P", "-m", *map(str, words)],
@@ -33,7 +31,7 @@ def call(words: Sequence[Any], limit: float) -> tuple[float, dict[str, Any]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env=process.environment(),
         start_new_session=True,
     ) as child:
         try:

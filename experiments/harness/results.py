@@ -111,10 +111,7 @@ def save(
     fields = output.fields_of(problem, estimate, info, seconds) | {"witness": None}
     if isinstance(estimate.witness, witness.Witness):
         fields["witness"] = _witness(formula, estimate.witness)
-    path = Path(path)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(fields, allow_nan=False) + "\n")
-    os.replace(beside, path)
+    witness.write_json(path, fields)
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Any], witness.Witness | None, list[str]]:

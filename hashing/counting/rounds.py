@@ -1,6 +1,6 @@
 """The rounds of a hashing count, one after the other or over any executor.
 
-    >>> for outcome in run_here(tasks): print(outcome.number, outcome.finished)
+    >>> for outcome in run(tasks): print(outcome.number, outcome.finished)
 
 What a round finds is a function of its parities alone: the cells are nested, so the first small one
 does not depend on where the search starts. A count is therefore the same whoever runs its rounds,
@@ -71,10 +71,13 @@ def run(
 
     Args:
       tasks: the rounds, at least one.
-      patience: rounds that are left go to the executor once they would take longer than this here,
-        in seconds; by default all go.
       start: a level to search from. Where none is known the cells of the first round show one, and
         whether all models are few enough to list, which ends the count.
+      executor: where rounds run; None for here.
+      stop: asked between queries; once it is true no more outcomes come.
+      progress: called with a line that says where the count is.
+      patience: rounds that are left go to the executor once they would take longer than this here,
+        in seconds; by default all go.
     """
     first = _nested(tasks[0], stop)
     try:

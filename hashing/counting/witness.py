@@ -76,9 +76,14 @@ def draw_key(seed: bytes, digest: str, index: int) -> int:
 
 def save(path: str | os.PathLike, witness: Witness) -> None:
     """Writes a witness; whoever is stopped in between leaves the old file whole."""
+    write_json(path, to_plain(witness))
+
+
+def write_json(path: str | os.PathLike, plain: dict[str, Any]) -> None:
+    """Writes an object; whoever is stopped in between leaves the old file whole."""
     path = Path(path)
     beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(to_plain(witness)) + "\n")
+    beside.write_text(json.dumps(plain, allow_nan=False) + "\n")
     os.replace(beside, path)
 
 

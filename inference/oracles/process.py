@@ -68,6 +68,13 @@ def call(
     return _read_reply(*told, child.returncode, seconds)
 
 
+def environment() -> dict[str, str]:
+    """That of a child that must find this very package, wherever the parent found it."""
+    root = str(pathlib.Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def limit(memory: int | None) -> None:
     """Limits this process, a worker: the bytes it may use, and its life to that of its parent."""
     _die_with(os.getppid())
@@ -91,15 +98,12 @@ def _communicate(
 
 
 def _start_child(request: BinaryIO) -> subprocess.Popen:
-    # The child must find this very package, wherever the parent found it.
-    root = str(pathlib.Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "inference.oracles.process"],
         stdin=request,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment(),
         start_new_session=True,
     )
 
