@@ -1,0 +1,191 @@
+"""Fitting parameters by gradient descent: checkpoints, resuming, limits, weights on disk.
+
+    >>> parameters, history = fit(lambda p, x: (p - x) ** 2, np.float32(0), lambda step: 3.0, 500,
+    ...                           optimizer=optax.adam(0.1))
+    >>> round(float(parameters), 2), history.status
+    (3.0, 'done')
+
+Parameters are any pytree: arrays in dictionaries, or a flax nnx module. The batch of a step is a
+function of its number alone, so a run that was stopped and resumed gives the same parameters, bit
+for bit, as one that was not. All runs in the precision the caller has set.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tqdm
+
+CHECKPOINT_SECONDS = 30.0
+
+
+class History(NamedTuple):
+    """How a fit went.
+
+    Attributes:
+      loss: float64 [N], before each step taken, those of resumed runs included.
+      validation: float64 [M], one value per ``validate_every`` steps; empty without validation.
+      status: "done", "timeout" or "interrupted".
+      seconds: wall time of this call, compilation included.
+    """
+
+    loss: np.ndarray
+    validation: np.ndarray
+    status: str
+    seconds: float
+
+
+class State(NamedTuple):
+    """What the next step needs; ``best`` are the parameters of least validation loss so far."""
+
+    parameters: Any
+    optimizer: Any
+    best: Any
+    loss: np.ndarray
+    validation: np.ndarray
+
+
+def fit(
+    loss: Callable[[Any, Any], Any],
+    parameters: Any,
+    batches: Callable[[int], Any],
+    steps: int,
+    *,
+    optimizer: optax.GradientTransformation,
+    validate: Callable[[Any], Any] | None = None,
+    validate_every: int = 50,
+    checkpoint: str | Path | None = None,
+    timeout: float | None = None,
+    progress: str = "training",
+) -> tuple[Any, History]:
+    """Minimises ``loss(parameters, batch)`` over ``batches(0), ..., batches(steps - 1)``.
+
+    With ``validate``, what comes back are the parameters of least validation loss among those
+    after every ``validate_every``-th step. At a time limit or Ctrl-C it is the best so far.
+
+    Args:
+      loss: a scalar, differentiable in its first argument; jitted here.
+      batches: the batch of a step, a pytree of arrays (or a key), by the number of the step.
+      checkpoint: a file that holds the state, written now and then and at the end; where it
+        exists, the fit goes on from there.
+      timeout: seconds.
+      progress: label of the bar, which is shown on terminals only.
+
+    Raises:
+      ValueError: the checkpoint is of other parameters, or ``steps`` is negative.
+    """
+    if steps < 0:
+        raise ValueError(f"expected steps >= 0, given {steps}")
+    start = saved = time.perf_counter()
+    state = _resume(checkpoint, _init(parameters, optimizer))
+    step_fn, validate_fn = _jitted(loss, optimizer), jax.jit(validate) if validate else None
+    status = "done"
+    bar = tqdm.tqdm(total=steps, initial=len(state.loss), desc=progress, leave=False, disable=None)
+    try:
+        with bar:
+            while len(state.loss) < steps:
+                if timeout is not None and time.perf_counter() - start >= timeout:
+                    status = "timeout"
+                    break
+                state = _step(step_fn, state, batches(len(state.loss)))
+                if validate_fn is not None and len(state.loss) % validate_every == 0:
+                    state = _validated(state, float(validate_fn(state.parameters)))
+                bar.set_postfix(loss=f"{state.loss[-1]:.4g}", refresh=False)
+                bar.update()
+                if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    save(checkpoint, state)
+                    saved = time.perf_counter()
+    except KeyboardInterrupt:
+        status = "interrupted"
+    if checkpoint is not None:
+        save(checkpoint, state)
+    chosen = state.best if len(state.validation) else state.parameters
+    return chosen, History(state.loss, state.validation, status, time.perf_counter() - start)
+
+
+def save(path: str | Path, tree: Any) -> None:
+    """Writes the arrays of a pytree as one npz file, whole or not at all."""
+    arrays = {_name(where): np.asarray(leaf) for where, leaf in _leaves(tree)}
+    target = Path(path)
+    partial = target.with_name(f".{target.name}-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | Path, like: Any, *, free: tuple[str, ...] = ()) -> Any:
+    """Reads what ``save`` wrote into the structure of ``like``; leaves become numpy arrays.
+
+    Args:
+      free: names of fields of ``like`` whose arrays may have any length.
+
+    Raises:
+      ValueError: the file holds other names, or arrays of other shapes.
+      OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file, np.load(file) as stored:
+        arrays = dict(stored)
+    leaves = _leaves(like)
+    expected = {_name(where): np.shape(leaf) for where, leaf in leaves}
+    if set(arrays) != set(expected):
+        differing = ", ".join(sorted(set(arrays) ^ set(expected)))
+        raise ValueError(f"{path}: expected other arrays than given, differing: {differing}")
+    for name, shape in expected.items():
+        if arrays[name].shape != shape and name.removeprefix("tree.") not in free:
+            raise ValueError(f"{path}: expected {name} of {shape}, given {arrays[name].shape}")
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[_name(at)] for at, _ in leaves])
+
+
+def _init(parameters: Any, optimizer: optax.GradientTransformation) -> State:
+    parameters = jax.tree.map(jnp.asarray, parameters)
+    empty = np.zeros(0)
+    return State(parameters, optimizer.init(parameters), parameters, empty, empty)
+
+
+def _resume(checkpoint: str | Path | None, state: State) -> State:
+    if checkpoint is None or not Path(checkpoint).exists():
+        return state
+    loaded = load(checkpoint, state, free=("loss", "validation"))
+    fields = ("parameters", "optimizer", "best")
+    arrays = {name: jax.tree.map(jnp.asarray, getattr(loaded, name)) for name in fields}
+    return loaded._replace(**arrays)
+
+
+def _jitted(loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+    @jax.jit
+    def step(parameters: Any, optimizer_state: Any, batch: Any) -> tuple[Any, Any, Any]:
+        value, gradient = jax.value_and_grad(loss)(parameters, batch)
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state, parameters)
+        return optax.apply_updates(parameters, updates), optimizer_state, value
+
+    return step
+
+
+def _step(step_fn: Callable, state: State, batch: Any) -> State:
+    parameters, optimizer_state, value = step_fn(state.parameters, state.optimizer, batch)
+    loss = np.append(state.loss, float(value))
+    return State(parameters, optimizer_state, state.best, loss, state.validation)
+
+
+def _validated(state: State, value: float) -> State:
+    better = not value >= state.validation.min(initial=np.inf)
+    best = state.parameters if better and value == value else state.best
+    return state._replace(best=best, validation=np.append(state.validation, value))
+
+
+def _leaves(tree: Any) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_flatten_with_path(tree)[0]
+
+
+def _name(path: Any) -> str:
+    # The prefix names a bare array, and keeps a field "file" apart from numpy's own argument.
+    return "tree" + jax.tree_util.keystr(path)
