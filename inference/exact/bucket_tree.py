@@ -63,6 +63,7 @@ class Model(NamedTuple):
 
 def prepare(graph: factor_graph.FactorGraph, order_fn: orders.Order) -> Model:
     """Drops impossible states, and from each table the variables it does not depend on."""
+    graph = factor_graph.tabulate(graph)
     given = [([v], graph.log_unary[v, :size]) for v, size in enumerate(graph.num_states)]
     for group in graph.groups:
         given.extend(zip(group.variables.tolist(), group.log_potentials, strict=True))

@@ -158,10 +158,13 @@ def compile_log_partition(
 
     Raises:
       TooWide: what a float64 gradient keeps needs more than ``memory_limit`` bytes.
+      ValueError: the graph has clauses or parities; ``factor_graph.tabulate`` it first.
     """
     import jax
     import jax.numpy as jnp
 
+    if not all(isinstance(group, factor_graph.FactorGroup) for group in graph.groups):
+        raise ValueError("expected table factors alone, given clauses or parities")
     sizes = graph.num_states.tolist()
     scopes = [[v] for v in range(graph.num_variables)]
     scopes += [scope for group in graph.groups for scope in group.variables.tolist()]

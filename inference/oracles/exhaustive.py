@@ -90,6 +90,7 @@ def log_partition(
     Raises:
       ValueError: the graph has more than ``max_states`` joint states.
     """
+    graph = factor_graph.tabulate(graph)
     scores = _scores(graph, max_states)
     chunks = np.split(scores, range(CHUNK_SUM, len(scores), CHUNK_SUM))
     tables = [table for group in graph.groups for table in group.log_potentials]
@@ -123,7 +124,7 @@ def maximize(
     wide = np.flatnonzero(rows.any(axis=0) & (domains != 2))
     if wide.size:
         raise ValueError(f"expected rows over 2 states, variable {wide[0]} has {domains[wide[0]]}")
-    scores = _scores(graph, max_states)
+    scores = _scores(factor_graph.tabulate(graph), max_states)
     for row, side in zip(rows, rhs):
         scores[_parities(row, domains) != side] = -math.inf
     index = int(np.argmax(scores))

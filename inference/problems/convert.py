@@ -8,15 +8,14 @@ A formula's variable v is the graph's variable v - 1, and state 1 is true.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import networkx as nx
 import numpy as np
 from pysat import formula as pysat_formula
 
-from inference.problems import cnf, factor_graph, generators
-
-MAX_TABLE_VARIABLES = 20  # a table over them has 2^20 entries, 8 MiB
+from inference.problems import cnf, factor_graph, generators, logical_groups
 
 
 def from_pysat(formula: pysat_formula.CNF) -> cnf.CNF:
@@ -71,12 +70,13 @@ def ising_from_networkx(
 
 
 def interaction_graph(graph: factor_graph.FactorGraph) -> nx.Graph:
-    """Variables as nodes, joined where they share a table."""
+    """Variables as nodes, joined where they share a factor."""
     joined = nx.Graph()
     joined.add_nodes_from(range(graph.num_variables))
     for group in graph.groups:
-        for scope in np.asarray(group.variables).tolist():
-            joined.add_edges_from(itertools.combinations(scope, 2))
+        mask = getattr(group, "mask", np.ones_like(group.variables))
+        for scope, counts in zip(np.asarray(group.variables), np.asarray(mask, dtype=bool)):
+            joined.add_edges_from(itertools.combinations(scope[counts].tolist(), 2))
     return joined
 
 
@@ -84,49 +84,53 @@ def cnf_to_factor_graph(formula: cnf.CNF) -> factor_graph.FactorGraph:
     """The graph whose Z is the (weighted) count: clauses and XORs are tables of 0 and -inf.
 
     Raises:
-      ValueError: a clause or XOR has more than ``MAX_TABLE_VARIABLES`` variables, or the sampling
-        set leaves variables out (a graph sums over all of them).
+      ValueError: a clause or XOR is too long for a table, or the sampling set leaves variables out.
+    """
+    return factor_graph.tabulate(clause_graph(formula))
+
+
+def clause_graph(formula: cnf.CNF) -> factor_graph.FactorGraph:
+    """The graph whose Z is the (weighted) count; clauses and XORs stay what they are.
+
+    Clauses of one length make a group, up to 8 literals, and so do those of up to 16, 32 and so on,
+    so that few long ones do not pad the others. Repeated literals are merged; clauses that always
+    hold are left out.
+
+    Raises:
+      ValueError: the sampling set leaves variables out (a graph sums over all of them).
     """
     n = formula.num_variables
     if len(formula.sampling_set) < n:
         counted = len(formula.sampling_set)
         raise ValueError(f"expected a sampling set of all {n} variables, given {counted}")
-    factors = [*_clause_tables(formula.clauses), *_xor_tables(formula.xors, formula.xor_rhs)]
-    if formula.log_weights is not None:
-        factors += [((v,), formula.log_weights[v]) for v in range(n)]
-    return factor_graph.build(np.full(n, 2), factors)
+    clauses = [sorted(set(clause), key=abs) for clause in formula.clauses.tolist()]
+    clauses = [clause for clause in clauses if len({*map(abs, clause)}) == len(clause)]
+    xors = list(zip(formula.xors.tolist(), formula.xor_rhs.tolist(), strict=True))
+    groups: list = [logical_groups.clause_group(rows) for rows in _by_length(clauses, len)]
+    for rows in _by_length(xors, lambda xor: len(xor[0])):
+        groups.append(logical_groups.parity_group(*zip(*rows, strict=True)))
+    violated = any(not clause for clause in clauses) or any(rhs and not xor for xor, rhs in xors)
+    unary = [] if formula.log_weights is None else enumerate(formula.log_weights)
+    return factor_graph.build(
+        np.full(n, 2),
+        [((v,), log_weights) for v, log_weights in unary],
+        logical=groups,
+        log_constant=-np.inf if violated else 0.0,
+    )
 
 
-Factor = tuple[tuple[int, ...], np.ndarray]
-
-
-def _clause_tables(clauses: cnf.Ragged) -> Iterator[Factor]:
-    for clause in clauses.tolist():
-        literals = sorted(set(clause), key=abs)
-        variables = tuple(abs(literal) - 1 for literal in literals)
-        if len(set(variables)) < len(variables):
-            continue  # a literal and its negation: always true
-        table = np.zeros(_table_shape(variables))
-        table[tuple(int(literal < 0) for literal in literals)] = -np.inf
-        yield variables, table
-
-
-def _xor_tables(xors: cnf.Ragged, sides: np.ndarray) -> Iterator[Factor]:
-    for xor, side in zip(xors.tolist(), sides.tolist(), strict=True):
-        variables = tuple(variable - 1 for variable in xor)
-        parity = np.indices(_table_shape(variables)).sum(axis=0) % 2
-        yield variables, np.where(parity == side, 0.0, -np.inf)
-
-
-def _table_shape(variables: tuple[int, ...]) -> tuple[int, ...]:
-    if len(variables) > MAX_TABLE_VARIABLES:
-        limit = f"at most {MAX_TABLE_VARIABLES} variables in a clause or XOR"
-        raise ValueError(f"expected {limit}, given {len(variables)}")
-    return (2,) * len(variables)
+def _by_length(rows: list, length: Callable[[Any], int]) -> list[list]:
+    """Rows of similar length together, without those of length 0."""
+    kept: dict[int, list] = {}
+    for row in rows:
+        size = length(row)
+        if size:
+            kept.setdefault(size if size <= 8 else 1 << (size - 1).bit_length(), []).append(row)
+    return [kept[size] for size in sorted(kept)]
 
 
 def factor_graph_to_cnf(graph: factor_graph.FactorGraph) -> cnf.CNF:
-    """A weighted formula whose count is Z, log_constant included.
+    """A weighted formula whose count is Z, log_constant included; clauses and XORs as themselves.
 
     A variable of two states is one Boolean, any other has one indicator per state, exactly one of
     them true. Each table entry other than 0 and -inf has a variable equivalent to the conjunction
@@ -141,7 +145,14 @@ def factor_graph_to_cnf(graph: factor_graph.FactorGraph) -> cnf.CNF:
     for size, log_unary in zip(graph.num_states.tolist(), np.asarray(graph.log_unary).tolist()):
         states.append(_state_literals(size, numbers, clauses))
         log_weights.update(zip(states[-1], log_unary))
+    xors: list[tuple[list[int], bool]] = []
     for group in graph.groups:
+        if isinstance(group, logical_groups.ClauseGroup):
+            clauses += _clauses(group, states)
+            continue
+        if isinstance(group, logical_groups.ParityGroup):
+            xors += _xors(group, states)
+            continue
         for scope, table in zip(group.variables.tolist(), np.asarray(group.log_potentials)):
             for entry in np.argwhere(table != 0.0).tolist():
                 literals = [states[v][s] for v, s in zip(scope, entry, strict=True)]
@@ -159,7 +170,19 @@ def factor_graph_to_cnf(graph: factor_graph.FactorGraph) -> cnf.CNF:
     table = np.zeros((next(numbers) - 1, 2))
     for literal, log_weight in log_weights.items():
         table[abs(literal) - 1, int(literal > 0)] = log_weight
-    return cnf.from_clauses(clauses, num_variables=len(table), log_weights=table)
+    return cnf.from_clauses(clauses, xors=xors, num_variables=len(table), log_weights=table)
+
+
+def _clauses(group: logical_groups.ClauseGroup, states: list[list[int]]) -> Iterator[list[int]]:
+    for scope, signs, mask in zip(*map(np.asarray, group)):
+        if mask.any():
+            yield [states[v][int(sign)] for v, sign in zip(scope[mask], signs[mask])]
+
+
+def _xors(group: logical_groups.ParityGroup, states: list) -> Iterator[tuple[list[int], bool]]:
+    for scope, rhs, mask in zip(*map(np.asarray, group)):
+        if mask.any():
+            yield [states[v][1] for v in scope[mask]], bool(rhs)
 
 
 def _state_literals(size: int, numbers: Iterator[int], clauses: list[list[int]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Factor graphs: log p(x) = log_constant + sum of unary and table log-potentials - log Z.
+"""Factor graphs: log p(x) = log_constant + sum of the factors' log-potentials - log Z.
 
     >>> graph = build([2, 2], [((0, 1), [[0.5, 0.0], [0.0, 0.5]])])
     >>> float(log_score(graph, np.array([1, 1])))
@@ -15,6 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from inference.problems import logical_groups
+from inference.problems.logical_groups import ClauseGroup, ParityGroup  # the kinds of a group
 
 
 class FactorGroup(NamedTuple):
@@ -35,7 +38,8 @@ class FactorGraph(NamedTuple):
     Attributes:
       num_states: int32 [V].
       log_unary: float [V, S], padded with -inf past ``num_states``.
-      groups: table factors of two or more variables, one group per table shape.
+      groups: table factors of two or more variables, one ``FactorGroup`` per table shape, and
+        logical factors, ``ClauseGroup`` or ``ParityGroup``; ``tabulate`` turns all into tables.
       log_constant: float scalar, the factors of no variable.
       log_error: float scalar, how far log Z may be off because values were rounded when the graph
         was made; CERTAIN intervals are wider by it.
@@ -43,7 +47,7 @@ class FactorGraph(NamedTuple):
 
     num_states: Any
     log_unary: Any
-    groups: tuple[FactorGroup, ...]
+    groups: tuple[Any, ...]
     log_constant: Any
     log_error: Any = 0.0
 
@@ -59,6 +63,7 @@ def build(
     num_states: Sequence[int] | np.ndarray,
     factors: Iterable[tuple[Sequence[int], Any]],
     *,
+    logical: Iterable[ClauseGroup | ParityGroup] = (),
     log_constant: float = 0.0,
     log_error: float = 0.0,
 ) -> FactorGraph:
@@ -67,6 +72,7 @@ def build(
     Args:
       num_states: number of states of each variable, [V].
       factors: the axes of each table follow its variables; a table of no variable is a number.
+      logical: clauses and parities, over variables of two states.
       log_constant: nats added to every log-score.
       log_error: nats by which the given tables may be off, summed over the factors.
 
@@ -99,7 +105,10 @@ def build(
     for values in (log_unary, graph.log_constant, *(g.log_potentials for g in graph.groups)):
         if np.isnan(values).any() or np.max(values, initial=-np.inf) == np.inf:
             raise ValueError("expected log-potentials below +inf, given NaN or +inf")
-    return graph
+    logical = tuple(logical)
+    for group in logical:
+        _check_logical(group, domains)
+    return graph._replace(groups=graph.groups + logical)
 
 
 def log_score(graph: FactorGraph, assignments: Any) -> Any:
@@ -114,6 +123,9 @@ def log_score(graph: FactorGraph, assignments: Any) -> Any:
     score = xp.asarray(graph.log_unary)[every, states].sum(axis=-1) + graph.log_constant
     for group in graph.groups:
         scoped = xp.take(states, xp.asarray(group.variables), axis=-1)  # [..., F, k]
+        if not isinstance(group, FactorGroup):
+            score = score + logical_groups.log_scores(xp, group, scoped).sum(axis=-1)
+            continue
         index = (np.arange(scoped.shape[-2]), *(scoped[..., j] for j in range(scoped.shape[-1])))
         score = score + xp.asarray(group.log_potentials)[index].sum(axis=-1)
     return score
@@ -141,7 +153,13 @@ def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
     pieces: Pieces = defaultdict(list)
     added = _Sums(graph.num_variables)
     added.add(np.arange(graph.num_variables), log_unary)
+    logical = []
     for group in graph.groups:
+        if not isinstance(group, FactorGroup):
+            left, possible = logical_groups.restrict(group, fixed)
+            logical += [left] if len(left.variables) else []
+            constants += [] if possible else [-np.inf]
+            continue
         for variables, tables in _slice(group, fixed):
             if variables.shape[1] > 1:
                 pieces[tables.shape[1:]].append((variables, tables))
@@ -155,7 +173,28 @@ def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
     log_unary[known] = -np.inf
     log_unary[known, fixed[known]] = 0.0
     error = graph.log_error + rounding + added.rounding()
-    return FactorGraph(graph.num_states, log_unary, _group(pieces), total, np.float64(error))
+    groups = (*_group(pieces), *logical)
+    return FactorGraph(graph.num_states, log_unary, groups, total, np.float64(error))
+
+
+def tabulate(graph: FactorGraph) -> FactorGraph:
+    """The same graph with tables alone; as it is where it has no others. Host only.
+
+    Raises:
+      ValueError: a clause or parity has too many variables for a table.
+    """
+    if all(isinstance(group, FactorGroup) for group in graph.groups):
+        return graph
+    log_unary = np.array(graph.log_unary, dtype=np.float64)
+    pieces: Pieces = defaultdict(list)
+    for group in graph.groups:
+        is_table = isinstance(group, FactorGroup)
+        for variables, tables in [group] if is_table else logical_groups.tables(group):
+            if variables.shape[1] > 1:
+                pieces[tables.shape[1:]].append((variables, tables))
+            else:  # of 0 and -inf: nothing is rounded
+                np.add.at(log_unary[:, :2], variables[:, 0], tables)
+    return graph._replace(log_unary=log_unary, groups=_group(pieces))
 
 
 def magnitude(table: np.ndarray, axis: int | None = None) -> Any:
@@ -195,6 +234,19 @@ def _check_factor(scope: tuple[int, ...], table: np.ndarray, sizes: list[int]) -
     expected = tuple(sizes[variable] for variable in scope)
     if table.shape != expected:
         raise ValueError(f"expected a table of shape {expected} over {scope}, given {table.shape}")
+
+
+def _check_logical(group: ClauseGroup | ParityGroup, domains: np.ndarray) -> None:
+    variables, mask = np.asarray(group.variables), np.asarray(group.mask)
+    last = len(domains) - 1
+    for variable in variables[(variables < 0) | (variables > last)]:
+        raise ValueError(f"expected variables in 0..{last}, given {variable}")
+    named = np.sort(np.where(mask, variables, -1 - np.arange(mask.shape[1])), axis=1)
+    for row in np.flatnonzero((np.diff(named, axis=1) == 0).any(axis=1)):
+        raise ValueError(f"expected variables without repeats, given {variables[row].tolist()}")
+    for variable in variables[mask & (domains[variables] != 2)]:
+        given = f"variable {variable} has {domains[variable]}"
+        raise ValueError(f"expected two states in clauses and parities, {given}")
 
 
 def _group(pieces: Pieces) -> tuple[FactorGroup, ...]:

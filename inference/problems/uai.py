@@ -116,8 +116,10 @@ def write(graph: factor_graph.FactorGraph, path: Path) -> None:
     """Writes a MARKOV file, compressed where the name ends so; what is constant 1 is left out.
 
     Raises:
-      ValueError: a finite log-potential has no positive float64 as its exponential.
+      ValueError: a finite log-potential has no positive float64 as its exponential, or a clause or
+        parity is too long for a table.
     """
+    graph = factor_graph.tabulate(graph)
     factors: list[tuple[list[int], np.ndarray]] = []
     if graph.log_constant:
         factors.append(([], np.asarray(graph.log_constant)))

@@ -8,7 +8,7 @@ import pysat.solvers
 import pytest
 
 import reference
-from inference.problems import cnf, convert, factor_graph, generators
+from inference.problems import cnf, convert, factor_graph, generators, logical_groups
 
 
 def weight_dictionary(formula):
@@ -88,7 +88,7 @@ def test_state_one_is_true():
 
 
 def test_refuses_what_a_graph_cannot_say():
-    wide = list(range(1, convert.MAX_TABLE_VARIABLES + 2))
+    wide = list(range(1, logical_groups.MAX_TABLE_VARIABLES + 2))
     with pytest.raises(ValueError, match="expected at most 20 variables .* given 21"):
         convert.cnf_to_factor_graph(cnf.from_clauses([wide]))
     with pytest.raises(ValueError, match="expected at most 20 variables .* given 21"):
