@@ -142,15 +142,21 @@ def parity_log_partition(rhs: Any, mask: Any, log_ratios: jax.Array) -> jax.Arra
     return jnp.where(jnp.any(mask, axis=-1), holds, 0.0)
 
 
-def exclusive(combine: Callable, values: jax.Array, identity: float) -> jax.Array:
-    """For each entry of the last axis the combination of all others, without any inverse."""
-    size = values.shape[-1]
-    edge = jnp.full_like(values[..., :1], identity)
-    below, above = [edge], [edge]
-    for i in range(size - 1):
-        below.append(combine(below[-1], values[..., i : i + 1]))
-        above.append(combine(above[-1], values[..., size - 1 - i : size - i]))
-    return jnp.concatenate([combine(a, b) for a, b in zip(below, reversed(above))], axis=-1)
+def exclusive(combine: Callable, values: jax.Array, identity: float, axis: int = -1) -> jax.Array:
+    """For each entry along an axis the combination of all others, without any inverse."""
+    values = jnp.moveaxis(values, axis, 0)
+    edge = jnp.full_like(values[:1], identity)
+    if len(values) <= 8:
+        below, above = [edge], [edge]
+        for i in range(len(values) - 1):
+            below.append(combine(below[-1], values[i : i + 1]))
+            above.append(combine(above[-1], values[len(values) - 1 - i : len(values) - i]))
+        others = jnp.concatenate([combine(a, b) for a, b in zip(below, reversed(above))])
+    else:  # logarithmic in the length, where the above would compile for long
+        up = jax.lax.associative_scan(combine, values[:-1])
+        down = jax.lax.associative_scan(combine, values[1:], reverse=True)
+        others = combine(jnp.concatenate([edge, up]), jnp.concatenate([down, edge]))
+    return jnp.moveaxis(others, 0, axis)
 
 
 def log1mexp(values: jax.Array) -> jax.Array:

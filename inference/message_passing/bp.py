@@ -1,0 +1,432 @@
+"""Belief propagation: Bethe log Z, marginals and maximisers of any factor graph.
+
+    >>> graph = generators.ising_grid(3, 3, 0.5, 0.1)
+    >>> estimate, info = log_partition(graph)
+    >>> round(estimate.log_value, 7), info.converged, info.layout
+    (7.9617759, True, 'stencil')
+
+Sum-product at temperature 1, max-product at 0 and what lies between (Pearl, 1988; Kschischang, Frey
+and Loeliger, 2001). Exact on trees; elsewhere the Bethe value is a claim of ``NONE``, though never
+above log Z at the fixed points of attractive binary pairwise graphs (Ruozzi, "The Bethe partition
+function of log-supermodular graphical models", NIPS 2012). What did not converge is flagged.
+
+``log_partition``, ``marginals`` and ``maximize`` do everything; ``prepare``, ``init`` and ``run``
+are their parts, for repeats, batches and timing. The layout is chosen from the graph: ``stencil``
+and ``pairwise`` for binary pairwise graphs without hard zeros, else ``general``.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inference import answer, estimate, randomness
+from inference.message_passing import bp_general, bp_pairwise, bp_stencil, schedules
+from inference.problems import factor_graph
+
+EVERY = 8  # iterations from one look at convergence to the next
+_WORK = 10**8  # messages computed between looks at the clock: a second at most
+
+
+class State(NamedTuple):
+    """Where a run stands.
+
+    Attributes:
+      messages: as the layout has them.
+      iteration: int32, rounds made so far.
+      iterations: int32 [G], the round at which each graph converged, or the last.
+      residuals: [G], how far the next round of flooding would move a message, in nats.
+      converged: bool [G].
+    """
+
+    messages: Any
+    iteration: Any
+    iterations: Any
+    residuals: Any
+    converged: Any
+
+
+class Info(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+      status: ``done``, ``timeout`` or ``interrupted``.
+      converged: every graph has.
+      iterations: the most that a graph took.
+      residual: the largest of a graph, in nats.
+      layout: ``stencil``, ``pairwise`` or ``general``.
+      seconds: wall time, compilation included.
+      messages: float64 [E] or [E, S], for a warm start of a graph of the same factors.
+    """
+
+    status: str
+    converged: bool
+    iterations: int
+    residual: float
+    layout: str
+    seconds: float
+    messages: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A graph ready to run: ``model`` in float64 for what is read off, ``layout`` to iterate."""
+
+    model: bp_general.Model
+    layout: Any
+    temperature: float
+    dtype: Any
+
+    @property
+    def layout_name(self) -> str:
+        return type(self.layout).__name__.lower()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class General:
+    """The layout that takes every graph: the messages of ``bp_general`` themselves."""
+
+    model: bp_general.Model
+    edge_graphs: Any  # int32 [E]
+
+    def enter(self, messages: Any) -> jax.Array:
+        return jnp.asarray(messages, self.model.log_unary.dtype)
+
+    def leave(self, messages: jax.Array) -> jax.Array:
+        return messages
+
+    def update(self, messages: jax.Array) -> jax.Array:
+        return bp_general.update(self.model, messages)
+
+    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
+        far = jnp.where(self.model.edge_mask, schedules.change(old, new), 0.0)
+        return bp_pairwise.largest_by_graph(far, self.edge_graphs, num_graphs)
+
+    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+        stays = frozen[self.edge_graphs]
+        return jnp.where(stays.reshape(stays.shape + (1,) * (old.ndim - 1)), old, new)
+
+
+def prepare(
+    graph: factor_graph.FactorGraph,
+    *,
+    graph_ids: np.ndarray | None = None,
+    log_constants: np.ndarray | None = None,
+    temperature: float = 1.0,
+    dtype: Any = np.float64,
+    fast: bool = True,
+) -> Prepared:
+    """The work on the host, once per graph.
+
+    Args:
+      graph_ids, log_constants: of a batch, see ``batch``.
+      temperature: 1 for sums, 0 for maxima; above 0 it divides the potentials.
+      dtype: of the messages; what is read off them is float64 always.
+      fast: whether a fast layout may be taken.
+    """
+    batched: dict[str, Any] = {
+        "graph_ids": graph_ids,
+        "log_constants": log_constants,
+        "temperature": temperature,
+    }
+    model = bp_general.prepare(graph, **batched)
+    small = bp_general.prepare(graph, dtype=dtype, **batched)
+    layout: Any = (bp_stencil.prepare(small) or bp_pairwise.prepare(small)) if fast else None
+    if layout is None:
+        layout = General(small, model.graph_ids[model.edge_variables])
+    with jax.enable_x64(True):
+        layout = jax.tree.map(jnp.asarray, layout)
+    return Prepared(model, layout, temperature, dtype)
+
+
+def batch(
+    graphs: Sequence[factor_graph.FactorGraph],
+) -> tuple[factor_graph.FactorGraph, np.ndarray, np.ndarray]:
+    """Graphs of any shapes as one disconnected graph, with ``graph_ids`` and ``log_constants``."""
+    states = max((graph.log_unary.shape[1] for graph in graphs), default=1)
+    starts = np.cumsum([0, *(graph.num_variables for graph in graphs)])
+    unary = [np.zeros((0, states))]
+    groups: dict[Any, list[Any]] = {}
+    for graph, start in zip(graphs, starts.tolist()):
+        width = ((0, 0), (0, states - graph.log_unary.shape[1]))
+        unary.append(np.pad(graph.log_unary, width, constant_values=-np.inf))
+        for group in graph.groups:
+            moved = group._replace(variables=np.asarray(group.variables) + np.int32(start))
+            groups.setdefault((type(group), *(a.shape[1:] for a in group)), []).append(moved)
+    merged = [type(g[0])(*(np.concatenate(arrays) for arrays in zip(*g))) for g in groups.values()]
+    sizes = [np.zeros(0, np.int32), *(graph.num_states for graph in graphs)]
+    joined = factor_graph.FactorGraph(
+        np.concatenate(sizes), np.concatenate(unary), tuple(merged), np.float64(0.0)
+    )
+    ids = np.repeat(np.arange(len(graphs), dtype=np.int32), np.diff(starts))
+    return joined, ids, np.array([float(graph.log_constant) for graph in graphs])
+
+
+def init(
+    prepared: Prepared,
+    start: schedules.Start = schedules.uniform,
+    *,
+    seed: int = 0,
+    messages: np.ndarray | None = None,
+) -> State:
+    """The state before the first round; given ``messages`` start warm and come first."""
+    layout, number = prepared.layout, prepared.model.num_graphs
+    with jax.enable_x64(True):
+        given = start(jax.random.key(seed), prepared.model) if messages is None else messages
+        entered = _enter(layout, given)
+    return State(
+        entered,
+        np.int32(0),
+        np.zeros(number, np.int32),
+        np.full(number, np.inf, prepared.dtype),
+        np.zeros(number, bool),
+    )
+
+
+def run(
+    prepared: Prepared,
+    state: State,
+    *,
+    schedule: schedules.Schedule = schedules.damped(0.5),
+    tolerance: float | None = None,
+    iterations: int = 1000,
+    seed: int = 0,
+    timeout: float | None = None,
+) -> tuple[State, str]:
+    """Rounds until every graph has converged, or so many more have been made; with the status.
+
+    Args:
+      schedule: which messages move, and how far; all but ``damped`` need ``fast=False``.
+      tolerance: nats that a round of flooding may still move a message by where it has converged;
+        1e-8 in float64 and 1e-5 in float32 by default, 0 never converges.
+      timeout: seconds, checked a few times a second.
+    """
+    is_fast = not isinstance(prepared.layout, General)
+    if is_fast and not isinstance(schedule, schedules.damped):
+        raise ValueError(f"expected a damped schedule in a fast layout, given {schedule}")
+    if tolerance is None:
+        tolerance = 1e-8 if np.dtype(prepared.dtype).itemsize > 4 else 1e-5
+    begun, status, end = time.monotonic(), "done", int(state.iteration) + iterations
+    rounds = max(EVERY, _WORK // max(len(prepared.model.edge_variables), 1))
+    with jax.enable_x64(True):
+        drawn = (None, None) if is_fast else _drawn(prepared, schedule, seed)
+        try:
+            for limit in range(int(state.iteration) + rounds, end + rounds, rounds):
+                limits = (tolerance, min(limit, end))
+                state = _advance(prepared.layout, state, drawn, limits, schedule)
+                if bool(state.converged.all()):
+                    break
+                if timeout is not None and time.monotonic() - begun > timeout and limit < end:
+                    status = "timeout"
+                    break
+        except KeyboardInterrupt:
+            status = "interrupted"
+    # All but the messages is numpy: float64 arrays of jax warn outside this context.
+    return State(state.messages, *(np.asarray(part) for part in state[1:])), status
+
+
+def messages(prepared: Prepared, state: State) -> np.ndarray:
+    """Messages from factors to variables as ``bp_general`` has them, float64 [E] or [E, S]."""
+    with jax.enable_x64(True):
+        return np.asarray(_leave(prepared.layout, state.messages), np.float64)
+
+
+def bethe(prepared: Prepared, state: State) -> np.ndarray:
+    """Bethe log Z of each graph, float64 [G], times the temperature where it is above 0."""
+    with jax.enable_x64(True):
+        values = _bethe(prepared.model, messages(prepared, state))
+    return np.asarray(values) * (prepared.temperature or 1.0)
+
+
+def beliefs(prepared: Prepared, state: State) -> np.ndarray:
+    """Marginals, or max-marginals, float64 [V, S]."""
+    with jax.enable_x64(True):
+        return np.asarray(_beliefs(prepared.model, messages(prepared, state)))
+
+
+def best_of(
+    prepared: Prepared, starts: Sequence[schedules.Start], *, seed: int = 0, **options: Any
+) -> tuple[State, str]:
+    """Runs from each start; every graph keeps its converged run of largest Bethe value.
+
+    Without a converged run it keeps the first. ``options`` are those of ``run``; a time limit holds
+    for all runs together.
+    """
+    end = time.monotonic() + (options.pop("timeout", None) or math.inf)
+    best, status, values = None, "done", np.full(prepared.model.num_graphs, -np.inf)
+    for start in starts:
+        left = max(0.0, end - time.monotonic())
+        limit = None if left == math.inf else left
+        state = init(prepared, start, seed=seed)
+        state, status = run(prepared, state, seed=seed, timeout=limit, **options)
+        if len(starts) == 1:
+            return state, status
+        value = np.where(state.converged, bethe(prepared, state), -np.inf)
+        if best is None:
+            best, values = state, value
+        else:
+            keeps = value <= values
+            best = _choose(prepared.layout, keeps, best, state)
+            values = np.maximum(value, values)
+        if status != "done":
+            break
+    if best is None:
+        raise ValueError("expected at least one start, given none")
+    return best, status
+
+
+def log_partition(
+    graph: factor_graph.FactorGraph,
+    *,
+    schedule: schedules.Schedule = schedules.damped(0.5),
+    starts: Sequence[schedules.Start] = (schedules.uniform,),
+    temperature: float = 1.0,
+    dtype: Any = np.float64,
+    seed: int = 0,
+    **options: Any,
+) -> tuple[estimate.Estimate, Info]:
+    """Bethe log Z at a fixed point, a claim of NONE; -inf proves nothing but is right where Z = 0.
+
+    Args:
+      schedule: which messages move, and how far.
+      starts: the converged run of largest value is kept; ``schedules.ordered`` for ferromagnets.
+      temperature: t, for the approximation of t log sum exp(score / t).
+      options: ``tolerance``, ``iterations`` and ``timeout`` as in ``run``.
+    """
+    begun = time.monotonic()
+    prepared = _prepare_for(schedule, graph, temperature, dtype)
+    state, status = best_of(prepared, starts, schedule=schedule, seed=seed, **options)
+    value = float(bethe(prepared, state)[0])
+    return estimate.Estimate(value), _info(prepared, state, status, begun)
+
+
+def marginals(
+    graph: factor_graph.FactorGraph,
+    *,
+    schedule: schedules.Schedule = schedules.damped(0.5),
+    starts: Sequence[schedules.Start] = (schedules.uniform,),
+    temperature: float = 1.0,
+    dtype: Any = np.float64,
+    seed: int = 0,
+    **options: Any,
+) -> tuple[np.ndarray, Info]:
+    """Beliefs of the variables, float64 [V, S]; arguments as for ``log_partition``."""
+    begun = time.monotonic()
+    prepared = _prepare_for(schedule, graph, temperature, dtype)
+    state, status = best_of(prepared, starts, schedule=schedule, seed=seed, **options)
+    return beliefs(prepared, state), _info(prepared, state, status, begun)
+
+
+def maximize(
+    graph: factor_graph.FactorGraph,
+    *,
+    schedule: schedules.Schedule = schedules.damped(0.5),
+    start: schedules.Start = schedules.uniform,
+    dtype: Any = np.float64,
+    seed: int = 0,
+    **options: Any,
+) -> answer.Answer:
+    """The state of largest max-marginal of every variable, by max-product; no bound is proven.
+
+    Noise of a millionth of a nat on the unaries decides between ties, so on trees the answer is a
+    maximiser to within that. FEASIBLE with its log-score, or UNKNOWN where that is -inf.
+    """
+    begun = time.monotonic()
+    rng = randomness.generator(seed, "bp")
+    log_unary = np.asarray(graph.log_unary, np.float64)
+    noisy = graph._replace(log_unary=log_unary + 1e-6 * rng.uniform(size=log_unary.shape))
+    prepared = _prepare_for(schedule, noisy, 0.0, dtype)
+    state, _ = best_of(prepared, (start,), schedule=schedule, seed=seed, **options)
+    shares = beliefs(prepared, state)
+    assignment = np.argmax(np.where(log_unary > -np.inf, shares, -1.0), axis=1)[None]
+    value = float(factor_graph.log_score(graph, assignment)[0])
+    status = answer.Status.FEASIBLE if value > -np.inf else answer.Status.UNKNOWN
+    found = assignment if value > -np.inf else None
+    return answer.Answer(status, value, np.inf, found, time.monotonic() - begun)
+
+
+@functools.partial(jax.jit, static_argnames=("schedule",))
+def _advance(layout: Any, state: State, drawn: tuple, limits: tuple, schedule: Any) -> State:
+    tolerance, limit = limits
+    number = len(state.converged)
+
+    def mix(old: Any, new: Any, iteration: Any) -> Any:
+        if isinstance(layout, General):
+            return schedule(drawn[0], iteration, old, new, drawn[1])
+        return layout.ports.mix(old, new, schedule.weight)
+
+    def trip(state: State) -> State:
+        count = jnp.minimum(EVERY, limit - state.iteration)
+        start = state.iteration
+
+        def one(i: Any, old: Any) -> Any:
+            return mix(old, layout.update(old), start + i)
+
+        before = jax.lax.fori_loop(0, count - 1, one, state.messages)
+        fresh = layout.update(before)
+        residuals = layout.change(before, fresh, number)
+        after = mix(before, fresh, start + count - 1)
+        if number > 1:  # graphs that converged before stay where they were
+            after = layout.keep(state.converged, state.messages, after)
+            residuals = jnp.where(state.converged, state.residuals, residuals)
+        return State(
+            after,
+            start + count,
+            jnp.where(state.converged, state.iterations, start + count),
+            residuals,
+            residuals < tolerance,
+        )
+
+    def goes_on(state: State) -> jax.Array:
+        return (state.iteration < limit) & ~jnp.all(state.converged)
+
+    return jax.lax.while_loop(goes_on, trip, state)
+
+
+_enter = jax.jit(lambda layout, messages: layout.enter(messages))
+_leave = jax.jit(lambda layout, messages: layout.leave(messages))
+_bethe = jax.jit(bp_general.bethe)
+_beliefs = jax.jit(bp_general.beliefs)
+
+
+@jax.jit
+def _choose(layout: Any, keeps: jax.Array, old: State, new: State) -> State:
+    """Old states of the graphs that keep them, bool [G], else new ones."""
+    return State(
+        layout.keep(keeps, old.messages, new.messages),
+        jnp.maximum(old.iteration, new.iteration),
+        *(jnp.where(keeps, a, b) for a, b in zip(old[2:], new[2:])),
+    )
+
+
+def _prepare_for(
+    schedule: schedules.Schedule, graph: factor_graph.FactorGraph, temperature: float, dtype: Any
+) -> Prepared:
+    is_damped = isinstance(schedule, schedules.damped)
+    return prepare(graph, temperature=temperature, dtype=dtype, fast=is_damped)
+
+
+def _drawn(prepared: Prepared, schedule: schedules.Schedule, seed: int) -> tuple[Any, Any]:
+    """The key and the colours that a schedule in the general layout may ask for."""
+    if isinstance(schedule, schedules.damped):
+        return None, None
+    return jax.random.key(seed), jnp.asarray(schedules.colours(prepared.model))
+
+
+def _info(prepared: Prepared, state: State, status: str, begun: float) -> Info:
+    return Info(
+        status,
+        bool(state.converged.all()),
+        int(state.iterations.max(initial=0)),
+        float(state.residuals.max(initial=0.0)),
+        prepared.layout_name,
+        time.monotonic() - begun,
+        messages(prepared, state),
+    )

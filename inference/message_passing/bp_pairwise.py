@@ -1,0 +1,260 @@
+"""Fast belief propagation on binary pairwise graphs without hard zeros.
+
+    >>> graph = factor_graph.build([2, 2], [((0, 1), [[0.5, 0.0], [0.0, 0.5]])])
+    >>> layout = prepare(bp_general.prepare(graph))
+    >>> round(float(layout.leave(layout.update(layout.enter(np.zeros(2))))[0]), 6)
+    0.0
+
+Every positive table over two binary variables is exp(c + g s + h t + J s t) for spins s, t = -1, 1.
+With g and h moved to the variables a message depends on J and the cavity alone, and as the ratio
+m(1) / m(0) it is (a r + 1) / (r + a), a = exp(2 J), without any exponential or logarithm. Ratios
+are taken where no product of them can leave the range of the dtype; elsewhere, for couplings of
+some tens of nats, log ratios are. Messages in and out are those of ``bp_general``, and so are the
+iterates: damping by one half of the logarithm is a square root of ratios.
+
+Messages stand by the variable they go to, [d, W] for W variables of d neighbours, so that one
+gather per iteration brings every cavity to the other end of its edge.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inference.message_passing import bp_general
+from inference.problems import factor_graph
+
+_static = {"static": True}
+
+
+class Arithmetic(NamedTuple):
+    """How messages are represented and combined.
+
+    Attributes:
+      identity: the message that says nothing.
+      combine, leave_out: of two values; of a combination and one part of it.
+      transfer: what a factor makes of its strength and a cavity.
+      mix: of the old message, the new one and the weight of the old one.
+      from_log, to_log: log ratios to this representation and back.
+    """
+
+    identity: float
+    combine: Callable
+    leave_out: Callable
+    transfer: Callable
+    mix: Callable
+    from_log: Callable
+    to_log: Callable
+
+
+def _transfer_ratio(strength: Any, cavity: Any) -> Any:
+    return (strength * cavity + 1) / (cavity + strength)
+
+
+def _mix_ratios(old: Any, new: Any, weight: float) -> Any:
+    if weight == 0.5:
+        return jnp.sqrt(old * new)
+    return new if weight == 0 else jnp.exp(_mix_logs(jnp.log(old), jnp.log(new), weight))
+
+
+def _transfer_log_ratio(strength: Any, cavity: Any) -> Any:
+    """logaddexp(2 J + x, 0) - logaddexp(2 J, x), as a clipped cavity and what rounds its corner."""
+    apart, together = jnp.abs(cavity - strength), jnp.abs(cavity + strength)
+    corner = jnp.log((1 + jnp.exp(-together)) / (1 + jnp.exp(-apart)))
+    return _clip_cavity(strength, cavity) + corner
+
+
+def _clip_cavity(strength: Any, cavity: Any) -> Any:
+    most = jnp.abs(strength)
+    return jnp.sign(strength) * jnp.clip(cavity, -most, most)
+
+
+def _mix_logs(old: Any, new: Any, weight: float) -> Any:
+    return new if weight == 0 else weight * old + (1 - weight) * new
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+RATIOS = Arithmetic(1.0, jnp.multiply, jnp.divide, _transfer_ratio, _mix_ratios, jnp.exp, jnp.log)
+LOGS = Arithmetic(0.0, jnp.add, jnp.subtract, _transfer_log_ratio, _mix_logs, _same, _same)
+MAXIMA = LOGS._replace(transfer=_clip_cavity)  # the limit of temperature 0
+
+
+class Ising(NamedTuple):
+    """A binary pairwise graph as couplings and fields, on the host.
+
+    Attributes:
+      pairs: int [F, 2], in the order of the graph's factors.
+      couplings: 2 J, [F].
+      shifts: [F, 2], what is added to a message to get that of the graph's own table.
+      fields: log ratios [V]; 0 for variables without neighbours.
+      most: the largest absolute start message that cannot overflow ``arithmetic``.
+    """
+
+    pairs: np.ndarray
+    couplings: np.ndarray
+    shifts: np.ndarray
+    fields: np.ndarray
+    arithmetic: Arithmetic
+    most: float
+
+
+def ising(model: bp_general.Model) -> Ising | None:
+    """The couplings and fields of a model; None where it is not pairwise, binary and positive."""
+    if not (model.is_binary and model.groups):
+        return None
+    for group in model.groups:
+        if not isinstance(group, factor_graph.FactorGroup) or group.variables.shape[1] != 2:
+            return None
+    pairs = np.concatenate([group.variables for group in model.groups])
+    tables = np.concatenate([group.log_potentials for group in model.groups]).astype(np.float64)
+    size = len(model.log_unary)
+    degrees = np.bincount(pairs.ravel(), minlength=size)
+    joined = degrees > 0
+    if not (np.isfinite(tables).all() and np.isfinite(model.log_unary[joined]).all()):
+        return None
+    couplings = (tables[:, 0, 0] + tables[:, 1, 1] - tables[:, 0, 1] - tables[:, 1, 0]) / 2
+    first = (tables[:, 1, 0] + tables[:, 1, 1] - tables[:, 0, 0] - tables[:, 0, 1]) / 2
+    second = (tables[:, 0, 1] + tables[:, 1, 1] - tables[:, 0, 0] - tables[:, 1, 0]) / 2
+    shifts = np.stack([first, second], axis=1)
+    fields = np.zeros(size)
+    fields[joined] = model.log_unary[joined, 1] - model.log_unary[joined, 0]
+    fields += np.bincount(pairs.ravel(), shifts.ravel(), size)
+    strongest = np.abs(fields) + np.bincount(pairs.ravel(), np.repeat(np.abs(couplings), 2), size)
+    limit = 80.0 if model.log_unary.dtype.itemsize <= 4 else 700.0
+    most = min(limit / 2, (limit - np.abs(fields).max()) / max(degrees.max(), 1))
+    arithmetic = MAXIMA if model.temperature == 0 else LOGS
+    # The square root of damping takes the product of two messages over one edge.
+    if arithmetic is LOGS and max(strongest.max(), 2 * np.abs(couplings).max()) < 0.75 * limit:
+        arithmetic = RATIOS
+    return Ising(pairs, couplings, shifts, fields, arithmetic, most)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Ports:
+    """How messages of ``bp_general`` pass into a layout and out of it.
+
+    Attributes:
+      places: int32 [E], where each message stands in the layout's, end to end.
+      shifts: [E], what is added to its log ratio there to get that of the graph's own table.
+      most: the largest absolute log ratio that is let in.
+    """
+
+    places: Any
+    shifts: Any
+    arithmetic: Arithmetic = dataclasses.field(metadata=_static)
+    most: float = dataclasses.field(metadata=_static)
+
+    def enter(self, messages: Any, size: int) -> jax.Array:
+        """Log ratios [E] as ``size`` messages of the layout."""
+        bare = jnp.asarray(messages, self.shifts.dtype) - self.shifts
+        inside = self.arithmetic.from_log(jnp.clip(bare, -self.most, self.most))
+        return jnp.full(size, self.arithmetic.identity, bare.dtype).at[self.places].set(inside)
+
+    def leave(self, messages: jax.Array) -> jax.Array:
+        """Messages of the layout, end to end, as log ratios [E]."""
+        return self.arithmetic.to_log(messages[self.places]) + self.shifts
+
+    def mix(self, old: Any, new: Any, weight: float) -> Any:
+        """Damping of the logarithms."""
+        return jax.tree.map(lambda a, b: self.arithmetic.mix(a, b, weight), old, new)
+
+    def change(self, old: jax.Array, new: jax.Array) -> jax.Array:
+        """By how much each log ratio changes."""
+        return jnp.abs(self.arithmetic.to_log(new) - self.arithmetic.to_log(old))
+
+
+def ports(model: bp_general.Model, spins: Ising, places: np.ndarray) -> Ports:
+    """The ports of a layout with its messages at these places."""
+    shifts = spins.shifts.ravel().astype(model.log_unary.dtype)
+    return Ports(places.astype(np.int32), shifts, spins.arithmetic, spins.most)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pairwise:
+    """Messages [N] by the variable they go to; make it with ``prepare``.
+
+    Attributes:
+      fields: [W] per degree, as ``arithmetic`` represents them.
+      strengths: [N], of the factor of each message; that of padding says nothing.
+      partners: int32 [N], the message over the same edge the other way.
+      graph_ids: int32 [N].
+      shapes: (d, W) per degree.
+    """
+
+    fields: tuple[Any, ...]
+    strengths: Any
+    partners: Any
+    graph_ids: Any
+    ports: Ports
+    shapes: tuple[tuple[int, int], ...] = dataclasses.field(metadata=_static)
+
+    def enter(self, messages: Any) -> jax.Array:
+        """Log ratios [E] of ``bp_general`` in this layout."""
+        return self.ports.enter(messages, len(self.strengths))
+
+    def leave(self, messages: jax.Array) -> jax.Array:
+        """The log ratios [E] of ``bp_general``."""
+        return self.ports.leave(messages)
+
+    def update(self, messages: jax.Array) -> jax.Array:
+        """One round of flooding."""
+        arithmetic = self.ports.arithmetic
+        cavities, at = [], 0
+        for (depth, width), field in zip(self.shapes, self.fields):
+            own = messages[at : at + depth * width].reshape(depth, width)
+            total = functools.reduce(arithmetic.combine, own, field)
+            cavities.append(arithmetic.leave_out(total[None], own).ravel())
+            at += depth * width
+        incoming = jnp.concatenate(cavities).at[self.partners].get(mode="promise_in_bounds")
+        return arithmetic.transfer(self.strengths, incoming)
+
+    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
+        """The largest change of a log ratio in each graph, [G]."""
+        return largest_by_graph(self.ports.change(old, new), self.graph_ids, num_graphs)
+
+    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+        """Old messages for frozen graphs, bool [G], else new ones."""
+        return jnp.where(frozen[self.graph_ids], old, new)
+
+
+def prepare(model: bp_general.Model) -> Pairwise | None:
+    """The layout of a model, in numpy arrays; None where ``ising`` has none."""
+    spins = ising(model)
+    if spins is None:
+        return None
+    num_messages = sum(slots.size for slots in model.slots)
+    partners = np.arange(num_messages, dtype=np.int32)
+    partners[model.places] = model.places[np.arange(len(model.places)) ^ 1]  # slots 0 and 1
+    strengths = np.zeros(num_messages)
+    strengths[model.places] = np.repeat(spins.couplings, 2)
+    owners = [np.broadcast_to(o, s.shape) for o, s in zip(model.owners, model.slots)]
+    represent, dtype = representation(spins.arithmetic), model.log_unary.dtype
+    return Pairwise(
+        tuple(represent(spins.fields[own]).astype(dtype) for own in model.owners),
+        represent(strengths).astype(dtype),
+        partners,
+        model.graph_ids[np.concatenate([np.ravel(o) for o in owners])],
+        ports(model, spins, model.places),
+        tuple(slots.shape for slots in model.slots),
+    )
+
+
+def representation(arithmetic: Arithmetic) -> Callable:
+    """``from_log`` in numpy."""
+    return np.exp if arithmetic is RATIOS else np.asarray
+
+
+def largest_by_graph(values: jax.Array, graph_ids: jax.Array, num_graphs: int) -> jax.Array:
+    """The maximum of values [N] in each graph [G], at least 0."""
+    if num_graphs == 1:
+        return jnp.max(values, initial=0.0)[None]
+    return jnp.zeros(num_graphs, values.dtype).at[graph_ids].max(values)

@@ -1,0 +1,113 @@
+"""The fastest belief propagation: binary pairwise graphs whose neighbours lie at few distances.
+
+    >>> layout = prepare(bp_general.prepare(generators.ising_grid(20, 20, 0.3)))
+    >>> layout.offsets
+    (1, 20)
+
+In a grid numbered row by row, of any width and with edges missing, neighbours are 1 and one row
+apart; so are those of a batch of grids of one width, of cubes (three distances) and of chains.
+Messages are then whole vectors over the variables, one per distance and direction, an iteration
+shifts vectors and gathers nothing. The arithmetic is that of ``bp_pairwise``.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inference.message_passing import bp_general, bp_pairwise
+
+_static = {"static": True}
+MOST_OFFSETS = 4
+LEAST_FILLED = 0.5  # of all edges at these distances: what is missing is computed all the same
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Stencil:
+    """Vectors over variables; make it with ``prepare``.
+
+    Its messages are a tuple with, for each distance d, those from variable i - d to i and those
+    from i + d to i, each [V].
+
+    Attributes:
+      fields: [V], as the arithmetic represents them.
+      strengths: [V] for each vector of messages; a missing edge says nothing.
+      graph_ids: int32 [V].
+      offsets: the distances d.
+    """
+
+    fields: Any
+    strengths: tuple[Any, ...]
+    graph_ids: Any
+    ports: bp_pairwise.Ports
+    offsets: tuple[int, ...] = dataclasses.field(metadata=_static)
+
+    def enter(self, messages: Any) -> tuple[jax.Array, ...]:
+        """Log ratios [E] of ``bp_general`` in this layout."""
+        flat = self.ports.enter(messages, len(self.strengths) * len(self.fields))
+        return tuple(flat.reshape(len(self.strengths), -1))
+
+    def leave(self, messages: tuple[jax.Array, ...]) -> jax.Array:
+        """The log ratios [E] of ``bp_general``."""
+        return self.ports.leave(jnp.concatenate(messages))
+
+    def update(self, messages: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        """One round of flooding."""
+        combine, transfer = self.ports.arithmetic.combine, self.ports.arithmetic.transfer
+        pairs = list(zip(messages[::2], messages[1::2]))
+        both = [combine(*pair) for pair in pairs]
+        moved: list[jax.Array] = []
+        for at, (offset, (behind, ahead)) in enumerate(zip(self.offsets, pairs)):
+            others = functools.reduce(combine, both[:at] + both[at + 1 :], self.fields)
+            to_ahead, to_behind = self.strengths[2 * at], self.strengths[2 * at + 1]
+            moved.append(transfer(to_ahead, _shift(combine(others, behind), offset)))
+            moved.append(transfer(to_behind, _shift(combine(others, ahead), -offset)))
+        return tuple(moved)
+
+    def change(
+        self, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...], num_graphs: int
+    ) -> jax.Array:
+        """The largest change of a log ratio in each graph, [G]."""
+        far = functools.reduce(jnp.maximum, map(self.ports.change, old, new))
+        return bp_pairwise.largest_by_graph(far, self.graph_ids, num_graphs)
+
+    def keep(
+        self, frozen: jax.Array, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...]
+    ) -> tuple[jax.Array, ...]:
+        """Old messages for frozen graphs, bool [G], else new ones."""
+        stays = frozen[self.graph_ids]
+        return tuple(jnp.where(stays, a, b) for a, b in zip(old, new))
+
+
+def prepare(model: bp_general.Model) -> Stencil | None:
+    """The layout of a model, in numpy arrays; None where there is none or it would not pay."""
+    spins = bp_pairwise.ising(model)
+    if spins is None:
+        return None
+    low, high = spins.pairs.min(axis=1), spins.pairs.max(axis=1)
+    offsets, which = np.unique(high - low, return_inverse=True)
+    size, number = len(model.log_unary), len(low)
+    is_simple = len(offsets) <= MOST_OFFSETS and len(np.unique(which * size + low)) == number
+    if not is_simple or number < LEAST_FILLED * (size * len(offsets) - offsets.sum()):
+        return None
+    strengths = np.zeros((2 * len(offsets), size))
+    strengths[2 * which, high] = strengths[2 * which + 1, low] = spins.couplings
+    from_behind = spins.pairs == high[:, None]  # the message goes to the higher one
+    vectors = 2 * which[:, None] + ~from_behind
+    represent, dtype = bp_pairwise.representation(spins.arithmetic), model.log_unary.dtype
+    return Stencil(
+        represent(spins.fields).astype(dtype),
+        tuple(represent(strengths).astype(dtype)),
+        model.graph_ids,
+        bp_pairwise.ports(model, spins, (vectors * size + spins.pairs).ravel()),
+        tuple(offsets.tolist()),
+    )
+
+
+def _shift(vector: jax.Array, offset: int) -> jax.Array:
+    """The vector moved on by so many places; ones come in, which strengths of 0 make irrelevant."""
+    return jax.lax.pad(vector, jnp.ones((), vector.dtype), [(offset, -offset, 0)])
