@@ -16,18 +16,21 @@ only widens the interval. Host code in numpy float64, nothing is compiled.
 import functools
 import math
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
 
-from inference import answer, estimate
+from inference import answer, estimate, randomness
 from inference.exact import bucket_tree, orders
+from inference.message_passing import feasible
 from inference.message_passing import mini_bucket_tree as trees
 from inference.problems import factor_graph
 
 MEMORY_LIMIT = 2**31  # bytes
+ORDERS = (orders.min_size, orders.min_fill, orders.min_degree, orders.min_frontier)
+TEMPERATURES = (1.0, 0.1)
 _PASS_ENTRIES = 2**21  # of all tables, where the i-bound is chosen here: a pass takes about 0.1 s
 _SHIFT_ENTRIES = 2**5  # of each cost that is moved
 _LOG_WEIGHT = 8.0  # weights of one bucket differ by at most exp(16)
@@ -81,7 +84,7 @@ def log_partition(
     iterations: int = 100,
     timeout: float | None = None,
     memory_limit: int = MEMORY_LIMIT,
-    order_fn: orders.Order = orders.best,
+    order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[estimate.Estimate, Info]:
     """Bounds of log Z on both sides, CERTAIN; the value is the upper one.
 
@@ -94,95 +97,114 @@ def log_partition(
       iterations: most steps of L-BFGS for each side; 0 evaluates once.
       timeout: seconds, after which the best bounds so far are returned.
       memory_limit: bytes.
-      order_fn: order of elimination.
+      order_fns: orders of elimination, of which the one that begins lowest is fitted.
 
     Raises:
       ValueError: the tables need more memory, or a clause is too wide for one.
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model = bucket_tree.prepare(graph, order_fn)
-    tree, i_bound = _grow(model, i_bound, memory_limit)
-    tables = trees.fill(tree, [table for _, table in model.factors])
-    left = (math.inf if timeout is None else timeout) - (time.monotonic() - start)
-    above = _fit(tree, tables, _positive, 1.0, iterations, 0.7 * left)
+    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns)
+    above = _fit(tree, tables, _positive, 1.0, iterations, 0.6 * _left(start, timeout))
     upper = above.value + model.constant
-    error = above.error + float(graph.log_error) + 2.0**-50 * (abs(model.constant) + abs(upper))
+    slack = float(graph.log_error) + 2.0**-50 * (abs(model.constant) + abs(above.value))
     if tree.is_exact:
         info = Info(above.status, 1, i_bound, True, time.monotonic() - start)
-        return estimate.certain(upper, error if upper > -math.inf else 0.0), info
-    lower, status, passes = assignment_bound(graph, _decoded(model, tree, above)), above.status, 0
+        return estimate.certain(upper, above.error + slack if upper > -math.inf else 0.0), info
+    decoded = feasible.assignment(model, trees.decode(tree, above.sums))
+    lower, status, passes = feasible.log_lower(graph, decoded), above.status, above.passes
     if status != "interrupted":
-        left = math.inf if timeout is None else timeout - (time.monotonic() - start)
-        below = _fit(tree, tables, _reverse, -1.0, iterations, left)
-        slack = below.error + float(graph.log_error) + 2.0**-50 * abs(model.constant)
-        lower = max(lower, below.value + model.constant - slack - 2.0**-50 * abs(below.value))
-        status, passes = below.status if status == "done" else status, below.passes
-    info = Info(status, above.passes + passes, i_bound, False, time.monotonic() - start)
-    return estimate.bounded(upper + error, lower, upper + error, 0.0, 0.0), info
+        below = _fit(tree, tables, _reverse, -1.0, iterations, _left(start, timeout))
+        if below.value > -math.inf:
+            slack_below = slack + 2.0**-50 * abs(below.value)
+            lower = max(lower, below.value + model.constant - below.error - slack_below)
+        status = below.status if status == "done" else status
+        passes += below.passes
+    info = Info(status, passes, i_bound, False, time.monotonic() - start)
+    upper = upper + above.error + slack if upper > -math.inf else upper
+    return estimate.bounded(upper, lower, upper, 0.0, 0.0), info
 
 
 def maximize(
     graph: factor_graph.FactorGraph,
     *,
+    key: Any = 0,
     i_bound: int | None = None,
     iterations: int = 100,
     timeout: float | None = None,
     memory_limit: int = MEMORY_LIMIT,
-    order_fn: orders.Order = orders.best,
+    order_fns: Sequence[orders.Order] = ORDERS,
 ) -> answer.Answer:
-    """A decoded assignment int64 [1, V] and a proven upper bound of every log-score.
+    """An assignment int64 [1, V], decoded and then improved, and a proven bound of every log-score.
 
     The cost shifts are fitted to the bound of log Z at falling temperatures, where it approaches
-    the maximum, and then maxima are taken. Arguments and errors as ``log_partition``.
+    the maximum, and then maxima are taken. ``key`` (integer seed or JAX key) draws the searches of
+    ``feasible``; the other arguments and errors as ``log_partition``.
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model = bucket_tree.prepare(graph, order_fn)
-    tree, i_bound = _grow(model, i_bound, memory_limit)
-    tables = trees.fill(tree, [table for _, table in model.factors])
-    shifts = _shifts(tree)
-    vector, bound, best = _zeros(tree, shifts), math.inf, -math.inf
-    assignment = np.zeros((1, graph.num_variables), dtype=np.int64)
-    status = "done"
-    for temperature in (0.0,) if tree.is_exact else (0.0, 1.0, 0.1, 0.01):
-        left = math.inf if timeout is None else timeout - (time.monotonic() - start)
-        if status != "done" or left <= 0 < temperature:
+    model, tree, tables, _ = _prepare(graph, i_bound, memory_limit, order_fns)
+    vector = _zeros(tree, _shifts(tree))
+    bound, states = _maxima(tree, tables)
+    for temperature in () if tree.is_exact else TEMPERATURES:
+        weigh = functools.partial(_positive, total=temperature)
+        seconds = _left(start, timeout) / 3
+        fitted = _fit(tree, tables, weigh, 1.0, iterations, seconds, vector)
+        vector = fitted.vector
+        lower, decoded = _maxima(tree, _move(tables, _shifts(tree), vector))
+        bound, states = min((bound, states), (lower, decoded), key=lambda pair: pair[0])
+        if fitted.status == "interrupted" or _left(start, timeout) <= 0:
             break
-        if temperature:
-            weigh = functools.partial(_positive, total=temperature)
-            fitted = _fit(tree, tables, weigh, 1.0, iterations, left / 2, vector)
-            vector, status = fitted.vector, "done" if fitted.status == "timeout" else fitted.status
-        moved = _move(tables, shifts, vector)
-        sums = trees.upward(tree, moved, np.zeros(len(tree.cliques)), keep=True)
-        error = trees.rounding_error(tree, moved, np.zeros(len(tree.cliques)))
-        value = sums.log_value + model.constant
-        bound = min(bound, value + error + 2.0**-50 * (abs(value) + abs(model.constant)))
-        candidate = _assignment(model, trees.decode(tree, sums))
-        score = float(factor_graph.log_score(graph, candidate)[0])
-        if score > best:
-            best, assignment = score, candidate
+    bound += model.constant
+    if bound > -math.inf:
+        bound += float(graph.log_error) + 2.0**-50 * abs(model.constant)
+    if not tree.is_exact:
+        rng = randomness.generator(key, "mini_bucket")
+        deadline = time.monotonic() + _left(start, timeout)
+        found = feasible.search(model, rng, start=states, deadline=deadline)
+        states = states if found.states is None else found.states
+    assignment = feasible.assignment(model, states)[None]
+    value = float(factor_graph.log_score(graph, assignment)[0])
     seconds = time.monotonic() - start
     if bound == -math.inf:
         return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf, seconds=seconds)
-    if best == -math.inf:
+    if value == -math.inf:
         return answer.Answer(answer.Status.UNKNOWN, -math.inf, bound, seconds=seconds)
-    solved = answer.Status.OPTIMAL if tree.is_exact else answer.Status.FEASIBLE
-    return answer.Answer(solved, best, max(bound, best), assignment, seconds)
+    if tree.is_exact:
+        return answer.Answer(answer.Status.OPTIMAL, value, value, assignment, seconds)
+    return answer.Answer(answer.Status.FEASIBLE, value, max(bound, value), assignment, seconds)
 
 
-def assignment_bound(graph: factor_graph.FactorGraph, assignment: np.ndarray) -> float:
-    """The log-score of an assignment [V], less its rounding: a lower bound of log Z."""
-    score = float(factor_graph.log_score(graph, assignment))
-    if score == -math.inf:
-        return score
-    sizes = [np.abs(graph.log_unary[np.arange(len(assignment)), assignment])]
-    for group in graph.groups:
-        sizes.append(
-            factor_graph.magnitude(group.log_potentials.reshape(len(group.variables), -1), axis=1)
-        )
-    terms = np.concatenate([*sizes, np.abs([graph.log_constant])])
-    return score - float(graph.log_error) - 2.0**-53 * (len(terms) + 1) * float(terms.sum())
+def _maxima(tree: trees.Tree, tables: list[np.ndarray]) -> tuple[float, np.ndarray]:
+    """A bound of every score, rounding included and the constant not, and what it decodes to."""
+    weights = np.zeros(len(tree.cliques))
+    sums = trees.upward(tree, tables, weights, keep=True)
+    error = trees.rounding_error(tree, tables, weights)
+    if sums.log_value > -math.inf:
+        error += 2.0**-50 * abs(sums.log_value)
+    return sums.log_value + error, trees.decode(tree, sums)
+
+
+def _prepare(
+    graph: factor_graph.FactorGraph,
+    i_bound: int | None,
+    memory_limit: int,
+    order_fns: Sequence[orders.Order],
+) -> tuple[bucket_tree.Model, trees.Tree, list[np.ndarray], int]:
+    """Model, tree, tables and i-bound for the order whose bound is lowest before fitting."""
+    best: Any = None
+    for order_fn in order_fns:
+        model = bucket_tree.prepare(graph, order_fn)
+        tree, chosen = _grow(model, i_bound, memory_limit)
+        tables = trees.fill(tree, [table for _, table in model.factors])
+        upper = trees.upward(tree, tables, tree.even_weights()).log_value
+        if best is None or (not tree.is_exact, upper) < best[0]:
+            best = ((not tree.is_exact, upper), (model, tree, tables, chosen))
+    return best[1]
+
+
+def _left(start: float, timeout: float | None) -> float:
+    return math.inf if timeout is None else max(0.0, timeout - (time.monotonic() - start))
 
 
 def _grow(
@@ -243,7 +265,7 @@ def _positive(
     tree: trees.Tree, logits: np.ndarray, total: float = 1.0
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Positive weights, ``total`` in each bucket, and what turns their gradient into logits'."""
-    owner = np.array([clique[0] for clique in tree.cliques])
+    owner = np.array([clique[0] for clique in tree.cliques], dtype=np.int64)
     powers = np.exp(logits)
     shares = powers / np.bincount(owner, powers)[owner]
 
@@ -257,9 +279,9 @@ def _reverse(
     tree: trees.Tree, logits: np.ndarray
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """One weight of each bucket at least 1, the others negative, 1 together."""
-    owner = np.array([clique[0] for clique in tree.cliques])
+    owner = np.array([clique[0] for clique in tree.cliques], dtype=np.int64)
     is_first = np.zeros(len(owner), dtype=bool)
-    is_first[[bucket[0] for bucket in tree.buckets]] = True
+    is_first[np.array([bucket[0] for bucket in tree.buckets], dtype=np.int64)] = True
     negative = np.where(is_first, 0.0, -np.exp(logits - 3.0))
     weights = np.where(is_first, 1.0 - np.bincount(owner, negative)[owner], negative)
 
@@ -286,11 +308,8 @@ def _fit(
     """Minimises ``sign`` times the bound over shifts and weights; at least one evaluation."""
     shifts = _shifts(tree)
     vector = _zeros(tree, shifts) if start is None else start
-    deadline, best, passes = (
-        time.monotonic() + seconds,
-        _Fitted(sign * math.inf, 0.0, trees.Sums(0.0, [], [], []), vector, 0, "done"),
-        0,
-    )
+    deadline, passes = time.monotonic() + seconds, 0
+    best: Any = None
 
     def evaluate(at: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal best, passes
@@ -300,14 +319,16 @@ def _fit(
         weights, pull = weigh(tree, at[len(at) - len(tree.cliques) :])
         moved = _move(tables, shifts, at)
         sums = trees.upward(tree, moved, weights, keep=True)
-        if sign * sums.log_value < sign * best.value or passes == 1:
+        if best is None or sign * sums.log_value < sign * best.value:
             error = trees.rounding_error(tree, moved, weights)
             best = _Fitted(sums.log_value, error, sums, at.copy(), passes, "done")
+        if not math.isfinite(sums.log_value):
+            return math.inf, np.zeros_like(at)
         return sign * sums.log_value, sign * _gradient(tree, sums, shifts, pull)
 
     status = "done"
     try:
-        value, gradient = evaluate(vector)
+        value, _ = evaluate(vector)
         if iterations and shifts and math.isfinite(value):
             limits = np.full(len(vector), np.inf)
             limits[-len(tree.cliques) :] = _LOG_WEIGHT
@@ -347,15 +368,3 @@ def _gradient(
         ]
     )
     return np.concatenate([*parts, pull(by_weight)])
-
-
-def _assignment(model: bucket_tree.Model, chosen: np.ndarray) -> np.ndarray:
-    """States [1, V] from those left by position."""
-    assignment = np.zeros((1, len(chosen)), dtype=np.int64)
-    for variable, state in zip(model.plan.order, chosen, strict=True):
-        assignment[0, variable] = model.states[variable][state]
-    return assignment
-
-
-def _decoded(model: bucket_tree.Model, tree: trees.Tree, fitted: _Fitted) -> np.ndarray:
-    return _assignment(model, trees.decode(tree, fitted.sums))[0]

@@ -4,8 +4,8 @@
     >>> tree.cliques, tree.parents
     ([[0, 1], [0, 2], [1, 2], [2]], [2, 3, 3, -1])
     >>> tables = [np.zeros((2, 2))] * 3
-    >>> upward(tree, fill(tree, tables), tree.even_weights()).log_value / np.log(2)
-    3.5
+    >>> round(math.exp(upward(tree, fill(tree, tables), tree.even_weights()).log_value), 9)
+    8.0
 
 Here each mini-bucket sums out its variable by a power sum, w log sum_x exp(t(x) / w): a bound of
 log Z above where the weights of each bucket are positive and add up to one, and below where all but
@@ -80,12 +80,13 @@ def grow(sizes: Sequence[int], scopes: Sequence[list[int]], most_entries: float)
     """Splits each bucket into mini-buckets whose tables have at most so many entries.
 
     A factor larger than that stands alone or with what adds no variable to it. Large ones are
-    placed first, each where it adds least to the table.
+    placed first, each where it adds least to the table; one over no variable is left out.
     """
     tree = Tree(list(sizes), [], [], [], list(scopes), [], [], [])
     pending: list[list[tuple[list[int], int, int]]] = [[] for _ in sizes]  # scope, factor, child
     for at, scope in enumerate(scopes):
-        pending[scope[0]].append((scope, at, -1))
+        if scope:
+            pending[scope[0]].append((scope, at, -1))
     for position in range(len(sizes)):
         tree.buckets.append([])
         for clique, items in _split(tree.sizes, position, pending[position], most_entries):
@@ -202,11 +203,12 @@ def _power_sum(table: np.ndarray, weight: float, keep: bool) -> tuple:
     message = weight * (log_total + shift)
     if not keep:
         return message, None, None
-    share = np.where((total > 0) & (total < np.inf), powers / total, 0.0)
+    is_finite = (total > 0) & (total < np.inf)
+    share = np.where(is_finite, powers / total, 0.0)
     entropy = None
     if weight != 1.0:
         distance = np.where(share > 0, scaled - shift, 0.0)
-        entropy = np.where(total > 0, log_total, 0.0) - (share * distance).sum(axis=0)
+        entropy = np.where(is_finite, log_total, 0.0) - (share * distance).sum(axis=0)
     return message, share, entropy
 
 
