@@ -20,11 +20,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize
 
 from inference import answer, estimate, randomness
 from inference.exact import bucket_tree, orders
-from inference.message_passing import feasible
+from inference.message_passing import descent, feasible
 from inference.message_passing import mini_bucket_tree as trees
 from inference.problems import factor_graph
 
@@ -292,10 +291,6 @@ def _reverse(
     return weights, pull
 
 
-class _OutOfTime(Exception):
-    """A fit is at its time limit."""
-
-
 def _fit(
     tree: trees.Tree,
     tables: list[np.ndarray],
@@ -308,43 +303,23 @@ def _fit(
     """Minimises ``sign`` times the bound over shifts and weights; at least one evaluation."""
     shifts = _shifts(tree)
     vector = _zeros(tree, shifts) if start is None else start
-    deadline, passes = time.monotonic() + seconds, 0
-    best: Any = None
+    limits = np.full(len(vector), np.inf)
+    limits[len(vector) - len(tree.cliques) :] = _LOG_WEIGHT
 
-    def evaluate(at: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal best, passes
-        if passes and time.monotonic() > deadline:
-            raise _OutOfTime
-        passes += 1
+    def evaluate(at: np.ndarray) -> tuple[float, np.ndarray, Any]:
         weights, pull = weigh(tree, at[len(at) - len(tree.cliques) :])
         moved = _move(tables, shifts, at)
         sums = trees.upward(tree, moved, weights, keep=True)
-        if best is None or sign * sums.log_value < sign * best.value:
-            error = trees.rounding_error(tree, moved, weights)
-            best = _Fitted(sums.log_value, error, sums, at.copy(), passes, "done")
         if not math.isfinite(sums.log_value):
-            return math.inf, np.zeros_like(at)
-        return sign * sums.log_value, sign * _gradient(tree, sums, shifts, pull)
+            return sign * sums.log_value, np.zeros_like(at), (moved, weights, sums)
+        gradient = sign * _gradient(tree, sums, shifts, pull)
+        return sign * sums.log_value, gradient, (moved, weights, sums)
 
-    status = "done"
-    try:
-        value, _ = evaluate(vector)
-        if iterations and shifts and math.isfinite(value):
-            limits = np.full(len(vector), np.inf)
-            limits[-len(tree.cliques) :] = _LOG_WEIGHT
-            optimize.minimize(
-                evaluate,
-                vector,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=optimize.Bounds(-limits, limits),
-                options={"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20},
-            )
-    except _OutOfTime:
-        status = "timeout"
-    except KeyboardInterrupt:
-        status = "interrupted"
-    return best._replace(passes=passes, status=status)
+    steps = iterations if shifts else 0
+    found = descent.minimize(evaluate, vector, iterations=steps, seconds=seconds, limits=limits)
+    moved, weights, sums = found.detail
+    error = trees.rounding_error(tree, moved, weights)
+    return _Fitted(sums.log_value, error, sums, found.vector, found.evaluations, found.status)
 
 
 def _gradient(
