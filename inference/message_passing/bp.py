@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inference import answer, estimate, randomness
-from inference.message_passing import bp_general, bp_pairwise, bp_stencil, schedules
+from inference.message_passing import bp_general, bp_pairwise, bp_stencil, bp_tables, schedules
 from inference.problems import factor_graph
 
 EVERY = 8  # iterations from one look at convergence to the next
@@ -138,7 +138,9 @@ def prepare(
     }
     model = bp_general.prepare(graph, **batched)
     small = bp_general.prepare(graph, dtype=dtype, **batched)
-    layout: Any = (bp_stencil.prepare(small) or bp_pairwise.prepare(small)) if fast else None
+    layout: Any = None
+    for layout_of in (bp_stencil.prepare, bp_pairwise.prepare, bp_tables.prepare) if fast else ():
+        layout = layout or layout_of(small)
     if layout is None:
         layout = General(small, model.graph_ids[model.edge_variables])
     with jax.enable_x64(True):
@@ -360,7 +362,7 @@ def _advance(layout: Any, state: State, drawn: tuple, limits: tuple, schedule: A
     def mix(old: Any, new: Any, iteration: Any) -> Any:
         if isinstance(layout, General):
             return schedule(drawn[0], iteration, old, new, drawn[1])
-        return layout.ports.mix(old, new, schedule.weight)
+        return layout.mix(old, new, schedule.weight)
 
     def trip(state: State) -> State:
         count = jnp.minimum(EVERY, limit - state.iteration)

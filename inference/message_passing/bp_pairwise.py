@@ -221,6 +221,10 @@ class Pairwise:
         """The largest change of a log ratio in each graph, [G]."""
         return largest_by_graph(self.ports.change(old, new), self.graph_ids, num_graphs)
 
+    def mix(self, old: Any, new: Any, weight: float) -> Any:
+        """Damping of the logarithms."""
+        return self.ports.mix(old, new, weight)
+
     def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
         """Old messages for frozen graphs, bool [G], else new ones."""
         return jnp.where(frozen[self.graph_ids], old, new)

@@ -75,6 +75,10 @@ class Stencil:
         far = functools.reduce(jnp.maximum, map(self.ports.change, old, new))
         return bp_pairwise.largest_by_graph(far, self.graph_ids, num_graphs)
 
+    def mix(self, old: Any, new: Any, weight: float) -> Any:
+        """Damping of the logarithms."""
+        return self.ports.mix(old, new, weight)
+
     def keep(
         self, frozen: jax.Array, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...]
     ) -> tuple[jax.Array, ...]:

@@ -1,0 +1,268 @@
+"""Fast belief propagation on table factors of any arity and domain.
+
+    >>> graph = factor_graph.build([2, 3], [((0, 1), np.zeros((2, 3)))])
+    >>> layout = prepare(bp_general.prepare(graph))
+    >>> layout.update(layout.enter(bp_general.start(bp_general.prepare(graph)))).shape
+    (5,)
+
+Messages are logarithms, as in ``bp_general``; a factor multiplies probabilities, scaled so that the
+largest is 1. Every edge has its factor's table with its own variable's axis first; edges whose
+tables have like shapes, rounded up, form one block, so that a model of many small groups is a few
+array operations. Edges run along the last axis, which is what vector units work on.
+
+What lies more than 80 nats below the largest entry (700 in float64) is lifted to there, hard zeros
+among them, and counts as a hard zero when it leaves the layout again, where the graph has any.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inference.message_passing import bp_general, bp_pairwise, rules
+from inference.problems import factor_graph
+
+_static = {"static": True}
+MOST_ENTRIES = 2**24  # of all tables, one per edge, rounded up
+_UNROLLED = 64  # terms of a sum that is written out
+_LOWEST = -1e6  # of a unary, so that no difference is NaN
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class VariableBlock:
+    """Variables of like degree and domain.
+
+    Attributes:
+      log_unary: [S, W].
+      entries: int32 [d, S, W], where the messages to them stand; past the degree, at the end.
+    """
+
+    log_unary: Any
+    entries: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EdgeBlock:
+    """Edges of like tables.
+
+    Attributes:
+      tables: [S, s2, ..., sk, N], the variable's axis first, largest entry 1.
+      others: for each further axis an int32 [s, N], where the cavity of its variable stands.
+    """
+
+    tables: Any
+    others: tuple[Any, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """Messages [M] by block, state and edge; make it with ``prepare``.
+
+    Attributes:
+      places: int32 [E, S], where each message of ``bp_general`` stands, M past its domain.
+      graph_ids: int32 [M].
+      floor: the smallest logarithm.
+    """
+
+    variables: tuple[VariableBlock, ...]
+    edges: tuple[EdgeBlock, ...]
+    places: Any
+    graph_ids: Any
+    floor: float = dataclasses.field(metadata=_static)
+    has_zeros: bool = dataclasses.field(metadata=_static)
+    is_binary: bool = dataclasses.field(metadata=_static)
+    temperature: int = dataclasses.field(metadata=_static)
+
+    def enter(self, messages: Any) -> jax.Array:
+        """Messages of ``bp_general`` in this layout."""
+        messages = jnp.asarray(messages)
+        rows = rules.to_rows(messages) if self.is_binary else messages
+        inside = jnp.maximum(rows - jnp.max(rows, axis=-1, keepdims=True), self.floor)
+        empty = jnp.zeros(len(self.graph_ids) + 1, self.variables[0].log_unary.dtype)
+        return empty.at[self.places].set(inside.astype(empty.dtype))[:-1]
+
+    def leave(self, messages: jax.Array) -> jax.Array:
+        """Messages as ``bp_general`` has them."""
+        if self.has_zeros:
+            messages = jnp.where(messages <= 0.99 * self.floor, -jnp.inf, messages)
+        rows = jnp.append(messages, -jnp.inf)[self.places]
+        return rules.to_log_ratios(rows) if self.is_binary else rules.normalize(rows)
+
+    def update(self, messages: jax.Array) -> jax.Array:
+        """One round of flooding."""
+        padded = jnp.pad(messages, (0, 1))
+        cavities = [_cavities(block, padded, self.floor) for block in self.variables]
+        incoming = jnp.concatenate(cavities)
+        combine = jnp.maximum if self.temperature == 0 else jnp.add
+        return jnp.concatenate(
+            [_outgoing(block, incoming, combine, self.floor) for block in self.edges]
+        )
+
+    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
+        """The largest change of a logarithm in each graph, [G]."""
+        return bp_pairwise.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
+
+    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
+        """Damping of the logarithms."""
+        return bp_pairwise.LOGS.mix(old, new, weight)
+
+    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+        """Old messages for frozen graphs, bool [G], else new ones."""
+        return jnp.where(frozen[self.graph_ids], old, new)
+
+
+def _cavities(block: VariableBlock, messages: jax.Array, floor: float) -> jax.Array:
+    """Scaled probabilities, d, S and W end to end."""
+    others = rules.exclusive(jnp.add, messages[block.entries], 0.0, axis=0)
+    logs = others + block.log_unary[None]
+    return jnp.exp(jnp.maximum(logs - _largest(logs, 1), floor)).ravel()
+
+
+def _outgoing(block: EdgeBlock, incoming: jax.Array, combine: Any, floor: float) -> jax.Array:
+    """Logarithms, S and N end to end."""
+    values = block.tables
+    for at in reversed(block.others):
+        values = _contract(values, incoming[at], combine)
+    tiny = jnp.finfo(values.dtype).tiny
+    values = values / jnp.maximum(_largest(values, 0), tiny)
+    return jnp.maximum(jnp.log(jnp.maximum(values, tiny)), floor).ravel()
+
+
+def _contract(values: jax.Array, row: jax.Array, combine: Any) -> jax.Array:
+    """Multiplies by a row [s, N] and sums, or maximises, over the last axis but one."""
+    if values.size // values.shape[-1] <= _UNROLLED:
+        return functools.reduce(combine, [values[..., x, :] * row[x] for x in range(len(row))])
+    product = values * row.reshape(*(1,) * (values.ndim - 2), *row.shape)
+    return jnp.max(product, -2) if combine is jnp.maximum else jnp.sum(product, -2)
+
+
+def _largest(values: jax.Array, axis: int) -> jax.Array:
+    if values.shape[axis] > 8:
+        return jnp.max(values, axis=axis, keepdims=True)
+    size = values.shape[axis]
+    parts = [jax.lax.slice_in_dim(values, x, x + 1, axis=axis) for x in range(size)]
+    return functools.reduce(jnp.maximum, parts)
+
+
+def prepare(model: bp_general.Model) -> Tables | None:
+    """The layout of a model, in numpy arrays; None for other factors than tables, or large ones."""
+    groups = model.groups
+    if not groups or not all(isinstance(g, factor_graph.FactorGroup) for g in groups):
+        return None
+    if sum(_rounded_entries(group) for group in groups) > MOST_ENTRIES:
+        return None
+    blocks = _blocks(groups)
+    num_edges, dtype = len(model.edge_variables), model.log_unary.dtype
+    starts, strides = np.zeros((2, num_edges + 1), np.int64)
+    first = 0
+    for (size, *_), pieces in blocks.items():
+        edges = np.concatenate([piece.edges for piece in pieces])
+        starts[edges], strides[edges] = first + np.arange(len(edges)), len(edges)
+        first += size * len(edges)
+    starts[num_edges] = first  # nothing stands there
+    domains = np.ones(len(model.log_unary), np.int64)
+    for group in groups:
+        domains[group.variables] = group.log_potentials.shape[1:]
+    states = np.arange(model.log_unary.shape[1])
+    inside = states < domains[:, None]
+    places = starts[:-1, None] + states * strides[:-1, None]
+    places = np.where(inside[model.edge_variables], places, first)
+    ids = np.zeros(first + 1, np.int32)
+    ids[places] = model.graph_ids[model.edge_variables][:, None]
+    variables, at = _variable_blocks(model, domains, starts, strides)
+    parts = [g.log_potentials for g in groups] + [model.log_unary[inside]]
+    return Tables(
+        tuple(variables),
+        tuple(_edge_block(key, pieces, at, dtype) for key, pieces in blocks.items()),
+        places.astype(np.int32),
+        ids[:-1],
+        -80.0 if dtype.itemsize <= 4 else -700.0,
+        not all(np.isfinite(part).all() for part in parts),
+        model.is_binary,
+        model.temperature,
+    )
+
+
+class _Piece(NamedTuple):
+    """A slot of a group: tables [F, S, s2, ...], its edges [F], those of the others [F, k-1]."""
+
+    tables: np.ndarray
+    edges: np.ndarray
+    others: np.ndarray
+
+
+def _round_up(size: int) -> int:
+    """The next size among 1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    power = 2 ** max(size - 1, 0).bit_length()
+    return size if size < 3 else (3 * power // 4 if size <= 3 * power // 4 else power)
+
+
+def _rounded_entries(group: factor_graph.FactorGroup) -> int:
+    number, arity = group.variables.shape
+    return number * arity * math.prod(map(_round_up, group.log_potentials.shape[1:]))
+
+
+def _blocks(groups: tuple[factor_graph.FactorGroup, ...]) -> dict[tuple[int, ...], list[_Piece]]:
+    """Slots by rounded shape: their own axis, then the others from large to small."""
+    blocks: dict[tuple[int, ...], list[_Piece]] = {}
+    first = 0
+    for group in groups:
+        number, arity = group.variables.shape
+        edges = first + np.arange(number * arity).reshape(number, arity)
+        first += edges.size
+        shape = [_round_up(size) for size in group.log_potentials.shape[1:]]
+        peaks = group.log_potentials.reshape(number, -1).max(axis=1, initial=-np.inf)
+        peaks = np.where(np.isfinite(peaks), peaks, 0.0).reshape(-1, *(1,) * arity)
+        tables = np.zeros((number, *shape))
+        inside = tuple(slice(size) for size in group.log_potentials.shape[1:])
+        tables[(slice(None), *inside)] = np.exp(group.log_potentials - peaks)
+        for slot in range(arity):
+            others = sorted(set(range(arity)) - {slot}, key=lambda j: -shape[j])
+            axes = (0, slot + 1, *(j + 1 for j in others))
+            piece = _Piece(tables.transpose(axes), edges[:, slot], edges[:, others])
+            blocks.setdefault(piece.tables.shape[1:], []).append(piece)
+    return blocks
+
+
+def _edge_block(key: tuple, pieces: list[_Piece], at: tuple, dtype: Any) -> EdgeBlock:
+    starts, strides = at  # of cavities
+    tables = np.concatenate([piece.tables for piece in pieces])
+    others = np.concatenate([piece.others for piece in pieces]).T
+    rows = (
+        starts[edges] + np.arange(size)[:, None] * strides[edges]
+        for size, edges in zip(key[1:], others)
+    )
+    return EdgeBlock(
+        np.ascontiguousarray(np.moveaxis(tables, 0, -1)).astype(dtype),
+        tuple(row.astype(np.int32) for row in rows),
+    )
+
+
+def _variable_blocks(
+    model: bp_general.Model, domains: np.ndarray, starts: np.ndarray, strides: np.ndarray
+) -> tuple[list[VariableBlock], tuple[np.ndarray, np.ndarray]]:
+    """The blocks, and where the cavity of each edge starts, with the stride of its states."""
+    blocks, first, at = [], 0, np.zeros((2, len(starts)), np.int64)
+    rounded = np.array([_round_up(size) for size in domains.tolist()])
+    for slots, owners in zip(model.slots, model.owners):
+        for size in np.unique(rounded[owners]).tolist():
+            mine = rounded[owners] == size
+            edges, width = slots[:, mine], int(mine.sum())
+            states = np.arange(size)[:, None]
+            entries = starts[edges][:, None] + states * strides[edges][:, None]
+            log_unary = np.full((size, width), -np.inf)
+            kept = min(size, model.log_unary.shape[1])
+            log_unary[:kept] = model.log_unary[owners[mine], :kept].T
+            lifted = np.maximum(log_unary, _LOWEST).astype(model.log_unary.dtype)
+            blocks.append(VariableBlock(lifted, entries.astype(np.int32)))
+            depth = np.arange(len(edges))[:, None]
+            at[0, edges], at[1, edges] = first + depth * size * width + np.arange(width), width
+            first += edges.size * size
+    return blocks, (at[0], at[1])
