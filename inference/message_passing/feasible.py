@@ -56,7 +56,7 @@ def search(
       rng: for the cuts.
       i_bound: what is maximised exactly has tables of at most 2^(i_bound + 1) entries.
       rounds: rounds in a row without gain after which the search ends.
-      deadline: a reading of ``time.monotonic()``.
+      deadline: a reading of ``time.monotonic()``; one round is run in any case.
       start: where to begin, states by position; by default the best for the unaries.
     """
     if model.constant == -math.inf:
@@ -68,13 +68,13 @@ def search(
             return Found(None, -math.inf, solved.status is answer.Status.INFEASIBLE)
         states = solved.assignments[0]
     best, idle = score(model, states), 0
-    while idle < rounds and time.monotonic() < deadline:
+    while idle < rounds:
         noise = 2.0 * rng.random(len(model.plan.sizes))
         split = cutset.cut(model, 2.0 ** (i_bound + 1), noise)
         states = improve(split, states)
         better = score(model, states)
         idle, best = (0 if better > best + 1e-9 else idle + 1), better
-        if not split.cut:
+        if not split.cut or time.monotonic() > deadline:
             break
     return Found(states, best)
 

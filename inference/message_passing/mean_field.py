@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inference import estimate, randomness
+from inference import answer, estimate, randomness
 from inference.exact import bucket_tree, orders
 from inference.message_passing import cutset, feasible
 from inference.message_passing import mini_bucket_tree as trees
@@ -89,50 +89,141 @@ def log_partition(
       ValueError: a clause is too wide for a table, or a number is out of range.
     """
     start = time.monotonic()
+    graph = factor_graph.tabulate(graph)
+    model = bucket_tree.prepare(graph, orders.min_size)
+    options = {"i_bound": i_bound, "restarts": restarts, "iterations": iterations}
+    climbed = _climb(graph, model, key, tolerance=tolerance, timeout=timeout, **options)
+    upper = -math.inf if climbed.found.is_impossible else math.inf
+    lower = climbed.log_lower
+    return estimate.bounded(lower, lower, upper, 0.0, 0.0), _info(model, climbed, start)
+
+
+def marginals(
+    graph: factor_graph.FactorGraph,
+    *,
+    key: Any = 0,
+    i_bound: int = 8,
+    restarts: int = 4,
+    iterations: int = 100,
+    tolerance: float = 1e-6,
+    timeout: float | None = None,
+) -> tuple[np.ndarray, Info]:
+    """Those of the best distribution found, float64 [V, S], without a claim.
+
+    Arguments and errors as ``log_partition``; all zero where no possible assignment was found.
+    """
+    start = time.monotonic()
+    graph = factor_graph.tabulate(graph)
+    model = bucket_tree.prepare(graph, orders.min_size)
+    options = {"i_bound": i_bound, "restarts": restarts, "iterations": iterations}
+    climbed = _climb(graph, model, key, tolerance=tolerance, timeout=timeout, **options)
+    rows: list[np.ndarray] = [np.zeros(size) for size in model.plan.sizes]
+    if climbed.split is not None and climbed.state is not None:
+        split, tree = climbed.split, climbed.split.tree
+        for at, v in enumerate(split.cut):
+            rows[v] = climbed.state.chances[at, : split.sizes[at]]
+        joints, _ = trees.downward(tree, climbed.state.sums)
+        for joint, clique in zip(joints, tree.cliques, strict=True):
+            rows[split.kept[clique[0]]] = joint.reshape(len(joint), -1).sum(axis=1)
+    elif climbed.found.states is not None:
+        for v, state in enumerate(climbed.found.states):
+            rows[v][state] = 1.0
+    found = np.zeros(graph.log_unary.shape)
+    for variable, row in zip(model.plan.order, rows, strict=True):
+        found[variable, model.states[variable]] = row
+    return found, _info(model, climbed, start)
+
+
+def maximize(
+    graph: factor_graph.FactorGraph,
+    *,
+    key: Any = 0,
+    i_bound: int = 8,
+    rounds: int = 12,
+    timeout: float | None = None,
+) -> answer.Answer:
+    """The best assignment int64 [1, V] of ``feasible.search``, without a bound.
+
+    Raises:
+      ValueError: a clause is too wide for a table.
+    """
+    start = time.monotonic()
     deadline = start + (math.inf if timeout is None else timeout)
     graph = factor_graph.tabulate(graph)
-    rng = randomness.generator(key, "mean_field")
     model = bucket_tree.prepare(graph, orders.min_size)
-    quarter = start + (deadline - start) / 4 if timeout is not None else math.inf
+    rng = randomness.generator(key, "mean_field")
+    found = feasible.search(model, rng, i_bound=i_bound, rounds=rounds, deadline=deadline)
+    seconds = time.monotonic() - start
+    if found.is_impossible:
+        return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf, seconds=seconds)
+    if found.states is None:
+        return answer.Answer(answer.Status.UNKNOWN, -math.inf, seconds=seconds)
+    assignment = feasible.assignment(model, found.states)[None]
+    value = float(factor_graph.log_score(graph, assignment)[0])
+    return answer.Answer(answer.Status.FEASIBLE, value, math.inf, assignment, seconds)
+
+
+class _Climbed(NamedTuple):
+    """The best of several ascents; without a state the assignment itself is best."""
+
+    found: feasible.Found
+    log_lower: float
+    split: cutset.Split | None
+    state: State | None
+    converged: bool
+    sweeps: int
+    status: str
+
+
+def _climb(
+    graph: factor_graph.FactorGraph,
+    model: bucket_tree.Model,
+    key: Any,
+    *,
+    i_bound: int,
+    restarts: int,
+    iterations: int,
+    tolerance: float,
+    timeout: float | None,
+) -> _Climbed:
+    start = time.monotonic()
+    deadline = start + (math.inf if timeout is None else timeout)
+    rng = randomness.generator(key, "mean_field")
+    quarter = math.inf if timeout is None else start + timeout / 4
     found = feasible.search(model, rng, i_bound=i_bound, deadline=quarter)
     if found.states is None:
         status = "done" if found.is_impossible else "timeout"
-        info = Info(status, 0, found.is_impossible, 0, None, time.monotonic() - start)
-        upper = -math.inf if found.is_impossible else math.inf
-        return estimate.bounded(-math.inf, -math.inf, upper, 0.0, 0.0), info
-    assignment = feasible.assignment(model, found.states)
-    best, status, sweeps, converged, num_cut = (
-        feasible.log_lower(graph, assignment),
-        "done",
-        0,
-        True,
-        0,
-    )
+        return _Climbed(found, -math.inf, None, None, found.is_impossible, 0, status)
+    lower = feasible.log_lower(graph, feasible.assignment(model, found.states))
+    best = _Climbed(found, lower, None, None, False, 0, "done")
     try:
         for restart in range(restarts):
             if restart and time.monotonic() > deadline:
-                status = "timeout"
-                break
+                return best._replace(status="timeout")
             noise = 1.5 * rng.random(graph.num_variables) * (restart > 1)
             split = cutset.cut(model, 2.0 ** (i_bound + 1), noise)
             chances = cutset.point_mass(split, found.states)
             if restart % 2:
                 chances = _soft(split, rng)
-            state, taken, settled = ascend(split, chances, iterations, tolerance, deadline)
-            sweeps += taken
+            state, sweeps, converged = ascend(split, chances, iterations, tolerance, deadline)
+            best = best._replace(sweeps=best.sweeps + sweeps)
             slack = _rounding_error(split, state) + float(graph.log_error)
-            if state.log_lower + model.constant - slack > best:
-                best, converged, num_cut = (
-                    state.log_lower + model.constant - slack,
-                    settled,
-                    len(split.cut),
-                )
+            lower = state.log_lower + model.constant - slack
+            if lower > best.log_lower or best.state is None and lower > -math.inf:
+                lower = max(lower, best.log_lower)
+                best = best._replace(log_lower=lower, split=split, state=state, converged=converged)
             if not split.cut:
                 break
     except KeyboardInterrupt:
-        status = "interrupted"
-    info = Info(status, sweeps, converged, num_cut, assignment, time.monotonic() - start)
-    return estimate.bounded(best, best, math.inf, 0.0, 0.0), info
+        return best._replace(status="interrupted")
+    return best
+
+
+def _info(model: bucket_tree.Model, climbed: _Climbed, start: float) -> Info:
+    found, num_cut = climbed.found, 0 if climbed.split is None else len(climbed.split.cut)
+    assignment = None if found.states is None else feasible.assignment(model, found.states)
+    seconds = time.monotonic() - start
+    return Info(climbed.status, climbed.sweeps, climbed.converged, num_cut, assignment, seconds)
 
 
 def ascend(

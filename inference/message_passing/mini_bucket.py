@@ -16,14 +16,14 @@ only widens the interval. Host code in numpy float64, nothing is compiled.
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from inference import answer, estimate, randomness
 from inference.exact import bucket_tree, orders
-from inference.message_passing import descent, feasible
+from inference.message_passing import cost_shifting, descent, feasible
 from inference.message_passing import mini_bucket_tree as trees
 from inference.problems import factor_graph
 
@@ -31,7 +31,6 @@ MEMORY_LIMIT = 2**31  # bytes
 ORDERS = (orders.min_size, orders.min_fill, orders.min_degree, orders.min_frontier)
 TEMPERATURES = (1.0, 0.1)
 _PASS_ENTRIES = 2**21  # of all tables, where the i-bound is chosen here: a pass takes about 0.1 s
-_SHIFT_ENTRIES = 2**5  # of each cost that is moved
 _LOG_WEIGHT = 8.0  # weights of one bucket differ by at most exp(16)
 
 
@@ -53,15 +52,6 @@ class Info(NamedTuple):
     seconds: float
 
 
-class _Shift(NamedTuple):
-    """A table over what two mini-buckets share: added to the one, taken from the other."""
-
-    nodes: tuple[int, int]
-    shapes: list[list[int]]
-    others: list[tuple[int, ...]]
-    place: slice  # in the vector of all parameters
-
-
 class _Fitted(NamedTuple):
     """The best bound of a fit, and how it was found."""
 
@@ -71,9 +61,6 @@ class _Fitted(NamedTuple):
     vector: np.ndarray
     passes: int
     status: str
-
-
-Weigh = Callable[[trees.Tree, np.ndarray], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]
 
 
 def log_partition(
@@ -104,7 +91,7 @@ def log_partition(
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
     model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns)
-    above = _fit(tree, tables, _positive, 1.0, iterations, 0.6 * _left(start, timeout))
+    above = _fit(tree, tables, cost_shifting.positive, 1.0, iterations, 0.6 * _left(start, timeout))
     upper = above.value + model.constant
     slack = float(graph.log_error) + 2.0**-50 * (abs(model.constant) + abs(above.value))
     if tree.is_exact:
@@ -113,7 +100,7 @@ def log_partition(
     decoded = feasible.assignment(model, trees.decode(tree, above.sums))
     lower, status, passes = feasible.log_lower(graph, decoded), above.status, above.passes
     if status != "interrupted":
-        below = _fit(tree, tables, _reverse, -1.0, iterations, _left(start, timeout))
+        below = _fit(tree, tables, cost_shifting.reverse, -1.0, iterations, _left(start, timeout))
         if below.value > -math.inf:
             slack_below = slack + 2.0**-50 * abs(below.value)
             lower = max(lower, below.value + model.constant - below.error - slack_below)
@@ -143,14 +130,16 @@ def maximize(
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
     model, tree, tables, _ = _prepare(graph, i_bound, memory_limit, order_fns)
-    vector = _zeros(tree, _shifts(tree))
+    vector = cost_shifting.zeros(tree, cost_shifting.shifts(tree))
     bound, states = _maxima(tree, tables)
     for temperature in () if tree.is_exact else TEMPERATURES:
-        weigh = functools.partial(_positive, total=temperature)
+        weigh = functools.partial(cost_shifting.positive, total=temperature)
         seconds = _left(start, timeout) / 3
         fitted = _fit(tree, tables, weigh, 1.0, iterations, seconds, vector)
         vector = fitted.vector
-        lower, decoded = _maxima(tree, _move(tables, _shifts(tree), vector))
+        lower, decoded = _maxima(
+            tree, cost_shifting.move(tables, cost_shifting.shifts(tree), vector)
+        )
         bound, states = min((bound, states), (lower, decoded), key=lambda pair: pair[0])
         if fitted.status == "interrupted" or _left(start, timeout) <= 0:
             break
@@ -172,6 +161,35 @@ def maximize(
     if tree.is_exact:
         return answer.Answer(answer.Status.OPTIMAL, value, value, assignment, seconds)
     return answer.Answer(answer.Status.FEASIBLE, value, max(bound, value), assignment, seconds)
+
+
+def marginals(
+    graph: factor_graph.FactorGraph,
+    *,
+    i_bound: int | None = None,
+    iterations: int = 100,
+    timeout: float | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+    order_fns: Sequence[orders.Order] = ORDERS,
+) -> tuple[np.ndarray, Info]:
+    """Pseudo-marginals float64 [V, S] of the upper bound, averaged over the parts of a bucket.
+
+    Exact where no bucket is split, otherwise without a claim; all zero where Z = 0 was proven.
+    Arguments and errors as ``log_partition``.
+    """
+    start = time.monotonic()
+    graph = factor_graph.tabulate(graph)
+    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns)
+    above = _fit(tree, tables, cost_shifting.positive, 1.0, iterations, _left(start, timeout))
+    found = np.zeros(graph.log_unary.shape)
+    if above.value + model.constant > -math.inf:
+        joints, _ = trees.downward(tree, above.sums)
+        for position, bucket in enumerate(tree.buckets):
+            rows = [joints[node].reshape(tree.sizes[position], -1).sum(axis=1) for node in bucket]
+            variable = model.plan.order[position]
+            found[variable, model.states[variable]] = np.mean(rows, axis=0)
+    seconds = time.monotonic() - start
+    return found, Info(above.status, above.passes, i_bound, tree.is_exact, seconds)
 
 
 def _maxima(tree: trees.Tree, tables: list[np.ndarray]) -> tuple[float, np.ndarray]:
@@ -229,90 +247,28 @@ def _grow(
     return tree, i_bound
 
 
-def _shifts(tree: trees.Tree) -> list[_Shift]:
-    """One table per further mini-bucket of a split bucket, shared with the first."""
-    found, at = [], 0
-    for bucket in tree.buckets:
-        for node in bucket[1:]:
-            nodes = (bucket[0], node)
-            shared = sorted(set(tree.cliques[nodes[0]]) & set(tree.cliques[node]))
-            while math.prod(tree.sizes[v] for v in shared) > _SHIFT_ENTRIES and len(shared) > 1:
-                shared.pop()
-            cliques = [tree.cliques[one] for one in nodes]
-            size = math.prod(tree.sizes[v] for v in shared)
-            shapes = [tree.shape(shared, clique) for clique in cliques]
-            others = [tree.others(shared, clique) for clique in cliques]
-            found.append(_Shift(nodes, shapes, others, slice(at, at + size)))
-            at += size
-    return found
-
-
-def _zeros(tree: trees.Tree, shifts: list[_Shift]) -> np.ndarray:
-    """All parameters: the shifts, then one number for the weight of each mini-bucket."""
-    return np.zeros((shifts[-1].place.stop if shifts else 0) + len(tree.cliques))
-
-
-def _move(tables: list[np.ndarray], shifts: list[_Shift], vector: np.ndarray) -> list[np.ndarray]:
-    moved = list(tables)
-    for shift in shifts:
-        for node, shape, sign in zip(shift.nodes, shift.shapes, (-1.0, 1.0), strict=True):
-            moved[node] = moved[node] + sign * vector[shift.place].reshape(shape)
-    return moved
-
-
-def _positive(
-    tree: trees.Tree, logits: np.ndarray, total: float = 1.0
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Positive weights, ``total`` in each bucket, and what turns their gradient into logits'."""
-    owner = np.array([clique[0] for clique in tree.cliques], dtype=np.int64)
-    powers = np.exp(logits)
-    shares = powers / np.bincount(owner, powers)[owner]
-
-    def pull(gradient: np.ndarray) -> np.ndarray:
-        return total * shares * (gradient - np.bincount(owner, shares * gradient)[owner])
-
-    return total * shares, pull
-
-
-def _reverse(
-    tree: trees.Tree, logits: np.ndarray
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """One weight of each bucket at least 1, the others negative, 1 together."""
-    owner = np.array([clique[0] for clique in tree.cliques], dtype=np.int64)
-    is_first = np.zeros(len(owner), dtype=bool)
-    is_first[np.array([bucket[0] for bucket in tree.buckets], dtype=np.int64)] = True
-    negative = np.where(is_first, 0.0, -np.exp(logits - 3.0))
-    weights = np.where(is_first, 1.0 - np.bincount(owner, negative)[owner], negative)
-
-    def pull(gradient: np.ndarray) -> np.ndarray:
-        first = np.bincount(owner, np.where(is_first, gradient, 0.0))[owner]
-        return negative * (gradient - first)
-
-    return weights, pull
-
-
 def _fit(
     tree: trees.Tree,
     tables: list[np.ndarray],
-    weigh: Weigh,
+    weigh: cost_shifting.Weigh,
     sign: float,
     iterations: int,
     seconds: float,
     start: np.ndarray | None = None,
 ) -> _Fitted:
     """Minimises ``sign`` times the bound over shifts and weights; at least one evaluation."""
-    shifts = _shifts(tree)
-    vector = _zeros(tree, shifts) if start is None else start
+    shifts = cost_shifting.shifts(tree)
+    vector = cost_shifting.zeros(tree, shifts) if start is None else start
     limits = np.full(len(vector), np.inf)
     limits[len(vector) - len(tree.cliques) :] = _LOG_WEIGHT
 
     def evaluate(at: np.ndarray) -> tuple[float, np.ndarray, Any]:
         weights, pull = weigh(tree, at[len(at) - len(tree.cliques) :])
-        moved = _move(tables, shifts, at)
+        moved = cost_shifting.move(tables, shifts, at)
         sums = trees.upward(tree, moved, weights, keep=True)
         if not math.isfinite(sums.log_value):
             return sign * sums.log_value, np.zeros_like(at), (moved, weights, sums)
-        gradient = sign * _gradient(tree, sums, shifts, pull)
+        gradient = sign * cost_shifting.gradient(tree, sums, shifts, pull)
         return sign * sums.log_value, gradient, (moved, weights, sums)
 
     steps = iterations if shifts else 0
@@ -320,26 +276,3 @@ def _fit(
     moved, weights, sums = found.detail
     error = trees.rounding_error(tree, moved, weights)
     return _Fitted(sums.log_value, error, sums, found.vector, found.evaluations, found.status)
-
-
-def _gradient(
-    tree: trees.Tree,
-    sums: trees.Sums,
-    shifts: list[_Shift],
-    pull: Callable[[np.ndarray], np.ndarray],
-) -> np.ndarray:
-    joints, outer = trees.downward(tree, sums)
-    parts = []
-    for shift in shifts:
-        first, other = (
-            joints[node].sum(axis=gone)
-            for node, gone in zip(shift.nodes, shift.others, strict=True)
-        )
-        parts.append((other - first).ravel())
-    by_weight = np.array(
-        [
-            0.0 if entropy is None else float((above * entropy).sum())
-            for above, entropy in zip(outer, sums.entropies, strict=True)
-        ]
-    )
-    return np.concatenate([*parts, pull(by_weight)])

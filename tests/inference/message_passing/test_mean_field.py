@@ -7,6 +7,7 @@ import pytest
 from small_models import build, random_model
 
 import reference
+from inference.answer import Status
 from inference.exact import bucket_tree, elimination, orders
 from inference.message_passing import cutset, feasible, mean_field
 from inference.problems import factor_graph, generators
@@ -114,6 +115,23 @@ def test_interrupted(monkeypatch):
     assert info.status == "interrupted"
     score = factor_graph.log_score(graph, info.assignment)
     assert estimate.log_lower == pytest.approx(score, abs=1e-9)
+
+
+def test_marginals_and_maximize():
+    graph = generators.spin_glass_grid(0, 4, 4, 0.3, 0.5)
+    exact = elimination.marginals(graph)[0]
+    uncut, info = mean_field.marginals(graph, i_bound=6)
+    np.testing.assert_allclose(uncut, exact, atol=1e-9)
+    found, info = mean_field.marginals(graph, i_bound=2)
+    assert info.num_cut and info.converged
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    np.testing.assert_allclose(found, exact, atol=0.05)
+    answer = mean_field.maximize(graph, i_bound=2)
+    assert answer.status is Status.FEASIBLE and answer.bound == math.inf
+    assert answer.value == pytest.approx(elimination.maximize(graph).value)
+    nothing = build([2, 2], [((0, 1), [[0, 1], [0, 0]]), ((0,), [0, 1])])
+    assert mean_field.maximize(nothing).status is Status.INFEASIBLE
+    assert not mean_field.marginals(nothing)[0].any()
 
 
 def test_searches_find_what_is_possible_and_mostly_the_maximum():

@@ -10,7 +10,7 @@ import reference
 from inference.answer import Status
 from inference.estimate import Claim
 from inference.exact import elimination, orders
-from inference.message_passing import mini_bucket
+from inference.message_passing import cost_shifting, mini_bucket, mini_bucket_tree
 from inference.problems import factor_graph, generators
 
 
@@ -69,7 +69,7 @@ def test_no_time_is_still_a_bound():
 
 
 def test_interrupted(monkeypatch):
-    gradient, calls = mini_bucket._gradient, []
+    gradient, calls = cost_shifting.gradient, []
 
     def stop(*given):
         calls.append(given)
@@ -77,7 +77,7 @@ def test_interrupted(monkeypatch):
             raise KeyboardInterrupt
         return gradient(*given)
 
-    monkeypatch.setattr(mini_bucket, "_gradient", stop)
+    monkeypatch.setattr(cost_shifting, "gradient", stop)
     graph = generators.spin_glass_grid(0, 4, 4, 2.0, 0.3)
     estimate, info = mini_bucket.log_partition(graph, i_bound=1)
     assert info.status == "interrupted" and info.iterations == 3
@@ -94,19 +94,19 @@ def test_degenerate_models(given):
 def test_gradients_against_differences():
     graph = generators.spin_glass_grid(0, 4, 4, 2.0, 0.3)
     _, tree, tables, _ = mini_bucket._prepare(graph, 1, 2**30, (orders.min_fill,))
-    shifts = mini_bucket._shifts(tree)
+    shifts = cost_shifting.shifts(tree)
     rng = np.random.default_rng(0)
-    at = 0.3 * rng.normal(size=len(mini_bucket._zeros(tree, shifts)))
-    for weigh in (mini_bucket._positive, mini_bucket._reverse):
+    at = 0.3 * rng.normal(size=len(cost_shifting.zeros(tree, shifts)))
+    for weigh in (cost_shifting.positive, cost_shifting.reverse):
 
         def value(vector, weigh=weigh):
             weights, pull = weigh(tree, vector[len(vector) - len(tree.cliques) :])
-            moved = mini_bucket._move(tables, shifts, vector)
-            sums = mini_bucket.trees.upward(tree, moved, weights, keep=True)
+            moved = cost_shifting.move(tables, shifts, vector)
+            sums = mini_bucket_tree.upward(tree, moved, weights, keep=True)
             return sums, pull
 
         sums, pull = value(at)
-        gradient = mini_bucket._gradient(tree, sums, shifts, pull)
+        gradient = cost_shifting.gradient(tree, sums, shifts, pull)
         direction = rng.normal(size=len(at))
         step = 1e-6 * direction
         slope = (value(at + step)[0].log_value - value(at - step)[0].log_value) / 2e-6
@@ -119,16 +119,16 @@ def test_weights_that_do_not_add_up_are_no_bound(monkeypatch):
     def short(tree, logits, total=1.0):
         return np.full(len(tree.cliques), 0.4), lambda gradient: 0.0 * gradient
 
-    monkeypatch.setattr(mini_bucket, "_positive", short)
+    monkeypatch.setattr(cost_shifting, "positive", short)
     with pytest.raises(ValueError, match="log_lower <= log_upper"):
         mini_bucket.log_partition(graph, i_bound=1, iterations=0)
 
 
 def test_a_lost_factor_is_no_bound(monkeypatch):
     graph = generators.ising_grid(4, 4, 1.0)
-    fill = mini_bucket.trees.fill
+    fill = mini_bucket_tree.fill
     monkeypatch.setattr(
-        mini_bucket.trees, "fill", lambda tree, tables: fill(tree, [tables[0] - 30.0, *tables[1:]])
+        mini_bucket_tree, "fill", lambda tree, tables: fill(tree, [tables[0] - 30.0, *tables[1:]])
     )
     with pytest.raises(ValueError, match="log_lower <= log_upper"):
         mini_bucket.log_partition(graph, i_bound=3)
@@ -155,6 +155,19 @@ def test_maximize_narrows():
     rough, fitted = (mini_bucket.maximize(graph, i_bound=4, iterations=n) for n in (0, 20))
     assert fitted.value == pytest.approx(best, abs=1e-9)
     assert best - 1e-9 <= fitted.bound < best + (rough.bound - best) / 2
+
+
+def test_marginals():
+    model = ([2, 3, 2], [((0, 1), [[1, 2, 0], [0.5, 1, 3]]), ((1, 2), [[1, 4], [0, 1], [2, 2]])])
+    found, info = mini_bucket.marginals(build(*model))
+    assert info.is_exact
+    for row, expected in zip(found, reference.marginals(*model), strict=True):
+        np.testing.assert_allclose(row, [*expected, *[0.0] * (3 - len(expected))], atol=1e-12)
+    graph = generators.spin_glass_grid(0, 4, 4, 1.0, 0.5)
+    found, info = mini_bucket.marginals(graph, i_bound=2)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    assert not info.is_exact and info.iterations > 1
+    np.testing.assert_allclose(found, elimination.marginals(graph)[0], atol=0.1)
 
 
 def test_what_does_not_fit_is_refused():
