@@ -76,7 +76,12 @@ def minimize(
         converged = not len(start)
         if iterations and len(start) and math.isfinite(first[0]):
             bounds = None if limits is None else optimize.Bounds(-limits, limits)
-            options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20}
+            options: dict[str, Any] = {
+                "maxiter": iterations,
+                "maxfun": 2 * iterations,
+                "maxcor": 20,
+            }
+            options["ftol"] = 1e-7  # relative gain of a step below which it ends
             known = [first]  # L-BFGS asks for the start again
             done = optimize.minimize(
                 lambda at: known.pop() if known else evaluate(at),

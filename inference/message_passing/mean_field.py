@@ -189,8 +189,8 @@ def _climb(
     start = time.monotonic()
     deadline = start + (math.inf if timeout is None else timeout)
     rng = randomness.generator(key, "mean_field")
-    quarter = math.inf if timeout is None else start + timeout / 4
-    found = feasible.search(model, rng, i_bound=i_bound, deadline=quarter)
+    third = math.inf if timeout is None else start + timeout / 3
+    found = feasible.search(model, rng, i_bound=i_bound, deadline=third)
     if found.states is None:
         status = "done" if found.is_impossible else "timeout"
         return _Climbed(found, -math.inf, None, None, found.is_impossible, 0, status)

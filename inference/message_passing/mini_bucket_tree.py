@@ -182,9 +182,10 @@ def upward(
             shares.append(share)
             entropies.append(entropy)
             if parent >= 0:
-                full = [tree.sizes[v] for v in tree.cliques[node][1:]]
-                message = np.broadcast_to(message, full).reshape(tree.into[node])
-                waiting[parent] = waiting[parent] + message
+                full = tuple(tree.sizes[v] for v in tree.cliques[node][1:])
+                if message.shape != full:
+                    message = np.broadcast_to(message, full)
+                waiting[parent] = waiting[parent] + message.reshape(tree.into[node])
             else:
                 constants.append(float(message))
     return Sums(math.fsum(constants), waiting, shares, entropies)
@@ -217,10 +218,9 @@ def downward(tree: Tree, sums: Sums) -> tuple[list[np.ndarray], list[np.ndarray]
     joints: list[np.ndarray] = [np.empty(0)] * len(tree.cliques)
     outer = list(joints)
     for node in reversed(range(len(tree.cliques))):
-        parent, shape = tree.parents[node], [tree.sizes[v] for v in tree.cliques[node]]
-        above = np.ones(()) if parent < 0 else joints[parent].sum(axis=tree.gone[node])
-        outer[node] = above
-        joints[node] = np.broadcast_to(sums.shares[node], shape) * above
+        parent = tree.parents[node]
+        outer[node] = np.ones(()) if parent < 0 else joints[parent].sum(axis=tree.gone[node])
+        joints[node] = sums.shares[node] * outer[node]
     return joints, outer
 
 

@@ -1,0 +1,196 @@
+"""Certain intervals of log Z where elimination is not allowed, by method.
+
+For each model: the trivial interval (the best assignment found, and every factor at its largest),
+mini-buckets with several i-bounds, tree-reweighted forests above and mean field below, each with a
+time limit and with tables far smaller than an exact answer would need.
+
+    tally run uai_bounds --folder DIR
+
+DIR holds UAI models and ``answers.csv`` (columns file, evidence, exact_log10_partition); models
+without a value are left out. Without it spin glasses and random factors are drawn, small enough to
+know log Z.
+
+Expected: no bound on the wrong side, intervals that narrow with the i-bound. The default takes a
+minute, a folder of a hundred models some twenty.
+"""
+
+import csv
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tqdm
+from matplotlib.figure import Figure
+
+from experiments.harness import plots, registry
+from inference import estimate, randomness
+from inference.exact import elimination
+from inference.message_passing import mean_field, mini_bucket, trw
+from inference.problems import factor_graph, generators, uai
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Models and budgets.
+
+    ``i_bounds``: tables of mini-buckets have at most 2^(i + 1) entries, the last one also those of
+    mean field; ``seconds`` for each method and i-bound; ``iterations`` of each fit; ``sides`` of
+    the drawn spin glasses and ``most`` models of the folder, 0 for all.
+    """
+
+    folder: str = ""
+    i_bounds: tuple[int, ...] = (2, 4, 6, 8, 10)
+    seconds: float = 10.0
+    iterations: int = 200
+    sides: tuple[int, ...] = (10, 14)
+    most: int = 0
+
+
+@registry.experiment(
+    presets={
+        "smoke": Config(i_bounds=(1, 2), seconds=1e6, iterations=5, sides=(4,)),
+        "default": Config(i_bounds=(2, 5, 8)),
+        "paper": Config(sides=(10, 14, 18), seconds=30.0),
+    },
+)
+def run(config: Config, key: Any) -> registry.Result:
+    """One row per model; bounds in nats, infinite where a method gives none."""
+    rows = []
+    for name, graph, exact, error in tqdm.tqdm(
+        list(_models(config, key)), "models", leave=False, disable=None
+    ):
+        rows.append(
+            {"model": name, "exact": exact, "exact_error": error} | _bounds(graph, config, key)
+        )
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    lower = [c for c in columns if c.startswith("lower")]
+    upper = [c for c in columns if c.startswith("upper")]
+    exact, error = columns["exact"], columns["exact_error"]
+    width = columns["upper"] - columns["lower"]
+    trivial = columns["upper_trivial"] - columns["lower_trivial"]
+    finite = np.isfinite(width)
+    scalars: dict[str, Any] = {"models": len(rows)}
+    scalars["violations"] = sum(int((columns[c] > exact + error).sum()) for c in lower)
+    scalars["violations"] += sum(int((columns[c] < exact - error).sum()) for c in upper)
+    scalars["finite_fraction"] = float(finite.mean())
+    scalars["median_width"] = float(np.median(width))
+    scalars["median_trivial_width"] = float(np.median(trivial))
+    scalars["median_ratio"] = float(np.median(width / np.maximum(trivial, 1e-9)))
+    return registry.Result(columns, scalars)
+
+
+def plot(result: registry.Result) -> Figure:
+    """Widths by method, sorted; mini-buckets' width against the i-bound."""
+    columns = result.columns
+    figure, [sorted_axes, bound_axes] = plots.new_figure(
+        ["models, sorted", "i-bound"],
+        ["width of the interval [nats]", "width of mini-buckets [nats]"],
+        panels=2,
+        title="Certain intervals of log Z",
+    )
+    i_bounds = sorted(
+        int(c.removeprefix("upper_mini_bucket_")) for c in columns if "upper_mini" in c
+    )
+    best = columns["lower"]
+    widths = {
+        "trivial": columns["upper_trivial"] - columns["lower_trivial"],
+        "trees above": columns["upper_trw"] - best,
+        f"mini-buckets above, i = {i_bounds[-1]}": columns[f"upper_mini_bucket_{i_bounds[-1]}"]
+        - best,
+        "best of all": columns["upper"] - best,
+    }
+    for label, width in widths.items():
+        drawn = np.sort(np.maximum(width, 1e-9))
+        sorted_axes.plot(np.arange(1, len(drawn) + 1), drawn, markersize=3, label=label)
+    for side in ("lower", "upper"):
+        sign = 1 if side == "upper" else -1
+        gaps = [sign * (columns[f"{side}_mini_bucket_{i}"] - columns["exact"]) for i in i_bounds]
+        middle = [np.median(np.maximum(gap, 1e-9)) for gap in gaps]
+        bound_axes.plot(i_bounds, middle, label=f"{side}, median distance")
+    for axes in figure.axes:
+        axes.set_yscale("log")
+    return plots.finish(figure)
+
+
+Row = tuple[str, factor_graph.FactorGraph, float, float]
+
+
+def _models(config: Config, key: Any) -> Iterator[Row]:
+    """Name, graph, log Z and how far that may be off."""
+    if config.folder:
+        yield from _read(Path(config.folder), config.most)
+        return
+    rng = randomness.generator(key, "uai_bounds")
+    for side in config.sides:
+        for scale in (1.0, 3.0):
+            graph = generators.spin_glass_grid(key, side, side, scale, 0.3)
+            yield _known(f"spin glass {side} x {side}, {scale:g}", graph)
+        for zeros in (0.0, 0.2):
+            yield _known(
+                f"random factors {side}, zeros {zeros:g}", _random_factors(rng, side, zeros)
+            )
+
+
+def _known(name: str, graph: factor_graph.FactorGraph) -> Row:
+    exact = elimination.log_partition(graph)[0]
+    return name, graph, exact.log_value, exact.log_width
+
+
+def _random_factors(rng: np.random.Generator, side: int, zeros: float) -> factor_graph.FactorGraph:
+    """Factors of three variables of two or three states in a band; all states 0 is possible."""
+    sizes = rng.integers(2, 4, size=4 * side)
+    factors = []
+    for _ in range(6 * side):
+        scope = (rng.integers(4 * side) + rng.choice(side, size=3, replace=False)) % (4 * side)
+        table = rng.normal(size=sizes[scope])
+        table[rng.random(table.shape) < zeros] = -np.inf
+        table[0, 0, 0] = 0.0
+        factors.append((scope.tolist(), table))
+    return factor_graph.build(sizes, factors)
+
+
+def _read(folder: Path, most: int) -> Iterator[Row]:
+    with (folder / "answers.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["exact_log10_partition"]]
+    for row in rows[: most or None]:
+        evidence = folder / row["evidence"] if row["evidence"] else None
+        exact = float(row["exact_log10_partition"]) * math.log(10)
+        yield row["file"], uai.read(folder / row["file"], evidence), exact, 1e-9 * (1 + abs(exact))
+
+
+def _bounds(graph: factor_graph.FactorGraph, config: Config, key: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {"variables": graph.num_variables}
+    start = time.perf_counter()
+    estimates: list[estimate.Estimate] = []
+
+    def note(name: str, found: estimate.Estimate) -> None:
+        nonlocal start
+        estimates.append(found)
+        row[f"lower_{name}"], row[f"upper_{name}"] = found.log_lower, found.log_upper
+        row[f"seconds_{name}"] = time.perf_counter() - start
+        start = time.perf_counter()
+
+    limits: dict[str, Any] = {"timeout": config.seconds, "iterations": config.iterations}
+    field, info = mean_field.log_partition(graph, key=key, i_bound=config.i_bounds[-1], **limits)
+    note("mean_field", field)
+    row["lower_trivial"], row["upper_trivial"] = _trivial(graph, info.assignment)
+    note("trw", trw.log_partition(graph, key=key, **limits)[0])
+    for i_bound in config.i_bounds:
+        found, how = mini_bucket.log_partition(graph, i_bound=i_bound, **limits)
+        note(f"mini_bucket_{i_bound}", found)
+        row["exactly_eliminated"] = how.is_exact
+    both = estimate.intersect(estimates)
+    return row | {"lower": both.log_lower, "upper": both.log_upper, "cut": info.num_cut}
+
+
+def _trivial(graph: factor_graph.FactorGraph, assignment: np.ndarray | None) -> tuple[float, float]:
+    """The score of the best assignment found, and every factor at its largest."""
+    upper = float(graph.log_constant) + float(np.logaddexp.reduce(graph.log_unary, axis=1).sum())
+    for group in graph.groups:
+        upper += float(group.log_potentials.reshape(len(group.variables), -1).max(axis=1).sum())
+    lower = -math.inf if assignment is None else float(factor_graph.log_score(graph, assignment))
+    return lower, upper
