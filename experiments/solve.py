@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.harness import graph_methods
 from inference import answer, estimate
 from inference.exact import elimination
 from inference.problems import cnf, factor_graph
@@ -31,12 +32,14 @@ COUNT_METHODS = {
     "approxmc": "within (1 + epsilon) with probability 1 - delta, by random parities; no weights",
     "adaptive": "a lower bound with probability 1 - delta, by parities that adapt; no weights",
     "short_xor": "both sides with probability 1 - delta, by sparse parities; no weights",
+    "bpnn": "a learned estimate in milliseconds, no guarantee; no weights, no sampling set",
 }
 
 PARTITION_METHODS = {
-    "auto": "elimination where it fits",
+    "auto": "elimination where it fits, else belief propagation and certain bounds",
     "elimination": "exact by variable elimination, certain; time and memory grow with the width",
     "exhaustive": "exact by enumeration, certain; up to 2^24 joint states",
+    **graph_methods.METHODS,
 }
 
 # Seconds that the exact counter runs alone in auto; most formulas are easy, and need no race.
@@ -101,6 +104,11 @@ def count(
         from inference.oracles import exhaustive
 
         return exhaustive.count(formula), Info(method, "done", _since(start), 0, seed)
+    if method == "bpnn":
+        from inference.message_passing import bpnn_sat
+
+        result, how = bpnn_sat.count(formula)
+        return result, Info(method, how.status, _since(start), 0, seed)
     limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
     if method in ("exact", "ganak") or (method == "auto" and formula.log_weights is not None):
         progress("ganak")
@@ -134,7 +142,7 @@ def partition(
     Raises:
       ValueError: unknown method, or the model does not fit; the message says what it would need.
     """
-    solved, info = _answer_graph(log_partition_of, graph, method, seed, timeout, memory)
+    solved, info = _answer_graph("log_partition", graph, method, seed, timeout, memory)
     if solved is not None:
         return solved, info
     _, score = _greedy(graph)
@@ -147,12 +155,20 @@ def marginals(
     *,
     method: str = "auto",
     seed: int = 0,
+    timeout: float | None = None,
     memory: int | None = None,
 ) -> tuple[np.ndarray, Info]:
-    """The marginal distribution of every variable, float64 [V, S]; arguments as ``partition``."""
-    solved, info = _answer_graph(marginals_of, graph, method, seed, None, memory)
+    """The marginal distribution of every variable, float64 [V, S]; arguments as ``partition``.
+
+    Raises:
+      ValueError: as ``partition``; also where an exact method runs out of time, because there is no
+        claim about marginals to fall back on.
+    """
+    solved, info = _answer_graph("marginals", graph, method, seed, timeout, memory)
+    if solved is None and info.status == "interrupted":
+        raise KeyboardInterrupt
     if solved is None:
-        raise KeyboardInterrupt  # there is no claim about marginals to fall back on
+        raise ValueError(f"{info.method} did not finish within {timeout:g} s")
     return solved, info
 
 
@@ -165,7 +181,7 @@ def maximize(
     memory: int | None = None,
 ) -> tuple[answer.Answer, Info]:
     """A most probable assignment; arguments as ``partition``, ``value`` a log-score in nats."""
-    solved, info = _answer_graph(maximum_of, graph, method, seed, timeout, memory)
+    solved, info = _answer_graph("maximize", graph, method, seed, timeout, memory)
     if solved is not None:
         return solved, info
     assignment, score = _greedy(graph)
@@ -177,33 +193,25 @@ def maximize(
     return answer.Answer(answer.Status.FEASIBLE, score, upper, found, info.seconds), info
 
 
-def log_partition_of(graph: factor_graph.FactorGraph, method: str, memory: int) -> Any:
-    """log Z by one method; importable, so that a child process can run it."""
+def exactly(question: str, graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
+    """The answer of an exact method; importable, so that a child process can run it.
+
+    Raises:
+      ValueError: it does not fit, or enumeration is asked for marginals.
+    """
     if method == "exhaustive":
         from inference.oracles import exhaustive
 
-        return exhaustive.log_partition(graph)
-    return elimination.log_partition(graph, memory_limit=memory)[0]
-
-
-def marginals_of(graph: factor_graph.FactorGraph, method: str, memory: int) -> Any:
-    """Marginals by one method."""
-    if method == "exhaustive":
-        raise ValueError("expected a method for marginals: elimination, given 'exhaustive'")
-    return elimination.marginals(graph, memory_limit=memory)[0]
-
-
-def maximum_of(graph: factor_graph.FactorGraph, method: str, memory: int) -> Any:
-    """A maximiser by one method."""
-    if method == "exhaustive":
-        from inference.oracles import exhaustive
-
-        return exhaustive.maximize(graph)
-    return elimination.maximize(graph, memory_limit=memory)
+        if question == "marginals":
+            raise ValueError("expected a method for marginals other than enumeration")
+        return getattr(exhaustive, question)(graph)
+    memory = elimination.MEMORY_LIMIT if memory is None else memory
+    answered = getattr(elimination, question)(graph, memory_limit=memory)
+    return answered if question == "maximize" else answered[0]
 
 
 def _answer_graph(
-    question: Callable,
+    question: str,
     graph: factor_graph.FactorGraph,
     method: str,
     seed: int,
@@ -212,20 +220,47 @@ def _answer_graph(
 ) -> tuple[Any, Info]:
     """Asks within the time limit; None where it, or Ctrl-C, came first."""
     _check_method(method, PARTITION_METHODS)
-    start, status, solved = time.monotonic(), "done", None
-    method = "elimination" if method == "auto" else method
-    memory = elimination.MEMORY_LIMIT if memory is None else memory
+    start = time.monotonic()
+    if method in graph_methods.METHODS:
+        limits: dict[str, Any] = {"seed": seed, "timeout": timeout or math.inf, "memory": memory}
+        solved, told = graph_methods.ask(question, graph, method, **limits)
+        return solved, Info(method, told.status, _since(start), 0, seed, told.message)
+    if method != "auto":
+        solved, status = _answer_exactly(question, graph, method, timeout, memory)
+        return solved, Info(method, status, _since(start), 0, seed)
+    # Half of the time for the exact answer, the rest for bounds and estimates.
+    half = None if timeout is None else timeout / 2
+    why = "elimination did not finish"
+    try:
+        solved, status = _answer_exactly(question, graph, "elimination", half, memory)
+    except ValueError as error:
+        solved, status, why = None, "failed", str(error)
+    if solved is not None or status == "interrupted":
+        return solved, Info("elimination", status, _since(start), 0, seed)
+    left = math.inf if timeout is None else timeout - _since(start)
+    limits = {"seed": seed, "timeout": left, "memory": memory}
+    solved, told = graph_methods.fall_back(question, graph, **limits)
+    method = "+".join(graph_methods.FALL_BACKS[question])
+    return solved, Info(method, told.status, _since(start), 0, seed, f"{told.message}; {why}")
+
+
+def _answer_exactly(
+    question: str,
+    graph: factor_graph.FactorGraph,
+    method: str,
+    timeout: float | None,
+    memory: int | None,
+) -> tuple[Any, str]:
+    """An exact answer, or None, and "done", "timeout" or "interrupted"."""
     try:
         if timeout is None:
-            solved = question(graph, method, memory)
-        else:
-            solved = _in_child(question, graph, method, memory, timeout=timeout)
-            status = "done" if solved is not None else "timeout"
+            return exactly(question, graph, method, memory), "done"
+        solved = _in_child(exactly, question, graph, method, memory, timeout=timeout)
+        return solved, "done" if solved is not None else "timeout"
     except KeyboardInterrupt:
-        status = "interrupted"
+        return None, "interrupted"
     except ValueError as error:
         raise ValueError(f"{method}: {error}; methods: {', '.join(PARTITION_METHODS)}") from error
-    return solved, Info(method, status, _since(start), 0, seed)
 
 
 def _in_child(function: Callable, *arguments: Any, timeout: float) -> Any:

@@ -89,6 +89,8 @@ class Marginals:
     """A method listed above."""
     seed: int = 0
     """Equal seeds give equal answers."""
+    timeout: Limit = None
+    """Stop then, and print the best valid answer so far."""
     memory: Megabytes = None
     """Memory the tables may take."""
     json: bool = False
@@ -96,23 +98,16 @@ class Marginals:
 
     def check(self) -> None:
         """Raises UsageError for values outside their range."""
-        _check_limits(None, self.memory, self.seed)
+        _check_limits(self.timeout, self.memory, self.seed)
 
 
 @dataclasses.dataclass(frozen=True)
 class Partition(Marginals):
     """Compute log Z of a graphical model, with what is guaranteed."""
 
-    timeout: Limit = None
-    """Stop then, and print the best valid answer so far."""
-
-    def check(self) -> None:
-        """Raises UsageError for values outside their range."""
-        _check_limits(self.timeout, self.memory, self.seed)
-
 
 @dataclasses.dataclass(frozen=True)
-class Map(Partition):
+class Map(Marginals):
     """Find a most probable assignment of a graphical model."""
 
 

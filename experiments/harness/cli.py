@@ -94,7 +94,7 @@ def marginals(words: Sequence[str]) -> None:
     options = _parse(arguments.Marginals, "marginals", words, solve.PARTITION_METHODS)
     clock = _clock()
     graph = _read_graph(options)
-    probabilities, info = solve.marginals(graph, **_shared(options))
+    probabilities, info = solve.marginals(graph, timeout=options.timeout, **_shared(options))
     output.print_marginals(options.file, graph, probabilities, info, clock(), options.json)
 
 

@@ -168,9 +168,11 @@ def test_marginals():
 
 def test_what_does_not_fit_says_what_it_would_need():
     with pytest.raises(ValueError, match=r"bytes of tables.*width 12.*methods: auto, "):
-        solve.partition(generators.ising_grid(12, 12, 1.0), memory=1000)
+        solve.partition(generators.ising_grid(12, 12, 1.0), method="elimination", memory=1000)
     with pytest.raises(ValueError, match="bytes of tables"):  # the same from a child process
-        solve.partition(generators.ising_grid(12, 12, 1.0), memory=1000, timeout=60.0)
+        solve.marginals(
+            generators.ising_grid(12, 12, 1.0), method="elimination", memory=1000, timeout=60.0
+        )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -185,21 +187,21 @@ def test_the_bounds_of_a_time_limit_hold(seed, monkeypatch):
     with np.errstate(divide="ignore"):
         graph = factor_graph.build(states, zip(scopes, map(np.log, tables), strict=True))
     factors = [(scope, table.tolist()) for scope, table in zip(scopes, tables)]
-    result, info = solve.partition(graph, timeout=1.0)
+    result, info = solve.partition(graph, method="elimination", timeout=1.0)
     assert (info.status, result.claim) == ("timeout", Claim.CERTAIN)
     assert result.log_lower <= reference.log_partition(states, factors) <= result.log_upper
-    best, _ = solve.maximize(graph, timeout=1.0)
+    best, _ = solve.maximize(graph, method="elimination", timeout=1.0)
     assert (best.status is answer.Status.FEASIBLE) == (best.value > -math.inf)
     assert best.value <= reference.map(states, factors)[1] + 1e-12
     assert best.bound >= reference.map(states, factors)[1]
 
 
 def test_what_a_maximum_gives_at_the_time_limit():
-    table = np.log([[1.0, 3.0], [7.0, 0.3]])
-    best, info = solve.maximize(factor_graph.build([2, 2], [((0, 1), table)]), timeout=1e-6)
+    table, limits = np.log([[1.0, 3.0], [7.0, 0.3]]), {"method": "elimination", "timeout": 1e-6}
+    best, info = solve.maximize(factor_graph.build([2, 2], [((0, 1), table)]), **limits)
     assert (info.status, best.status) == ("timeout", answer.Status.FEASIBLE)
     assert (best.value, best.assignments.tolist()) == (table[0, 0], [[0, 0]])
     table[0, 0] = -np.inf
-    best, _ = solve.maximize(factor_graph.build([2, 2], [((0, 1), table)]), timeout=1e-6)
+    best, _ = solve.maximize(factor_graph.build([2, 2], [((0, 1), table)]), **limits)
     assert (best.status, best.value, best.assignments) == (answer.Status.UNKNOWN, -math.inf, None)
     assert best.bound >= math.log(7.0)
