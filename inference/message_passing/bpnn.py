@@ -19,7 +19,7 @@ and only where it converged. ``Readout`` is BPNN-B: a network in place of the Be
 these guarantees. The claim of all entries is NONE.
 
 All variables have two states. Functions of arrays run under ``jit`` and ``grad``, and ``vmap`` over
-what ``stack`` returns with ``STACKED`` as axes.
+what ``stack`` returns, with ``stacked_axes``; operators are pytrees that can be called.
 """
 
 import functools
@@ -43,7 +43,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 CERTAIN = 100.0  # log ratio of a message that starts all-up; -100 for all-down
 _CHUNK = 50  # sweeps between two looks at the clock
 
-Operators = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # on messages to factors, variables
+Operators = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # for messages to factors, variables
 
 
 class Messages(NamedTuple):
@@ -136,12 +136,25 @@ class Readout(nnx.Module):
         return jnp.vdot(second, first @ pooled.ravel() + bias[1:]) + bias[0]
 
 
+def one_sided(operator: Operator, slope: float = 0.3) -> Operator:
+    """Weights changed to damp what moves a message to state 0 and amplify what moves it to 1.
+
+    From messages that favour neither state this is a way to one ordered phase. Amplification ends
+    2 nats from where it began, by the biases.
+    """
+    turn = jnp.array([[-1.0 - slope, 0.0], [0.0, 0.0]], jnp.float32)
+    operator.weights.set_value(operator.weights[...].at[1].add(turn))
+    operator.biases.set_value(operator.biases[...].at[1, 0].add(2.0))
+    return operator
+
+
 def damping(alpha: float) -> Operators:
-    """H(d) = alpha d in both directions: damped BP, and BP itself for 0."""
+    """H(d) = alpha d for both directions: damped BP, and BP itself for 0."""
     operator = jax.tree_util.Partial(jnp.multiply, alpha)
     return operator, operator
 
 
+@jax.jit
 def start(graph: factor_graph.FactorGraph, log_ratio: Any = 0.0) -> Messages:
     """Messages in favour of state 1 by a log ratio: 0, or ``CERTAIN`` for the all-up start."""
     dtype = jnp.result_type(graph.log_unary, float)
@@ -156,6 +169,7 @@ def start(graph: factor_graph.FactorGraph, log_ratio: Any = 0.0) -> Messages:
     return Messages(to_factors, to_variables)
 
 
+@jax.jit
 def step(operators: Operators, graph: factor_graph.FactorGraph, messages: Messages) -> Messages:
     """One layer of BPNN-D: all messages to factors, then all messages to variables."""
     to_factor, to_variable = operators
@@ -179,6 +193,7 @@ def run(
     return jax.lax.fori_loop(0, sweeps, lambda _, m: body(m), messages)
 
 
+@jax.jit
 def solve(
     operators: Operators,
     graph: factor_graph.FactorGraph,
@@ -203,6 +218,7 @@ def solve(
     return jax.lax.while_loop(going, body, (messages, jnp.int32(0), jnp.asarray(jnp.inf, dtype)))
 
 
+@jax.jit
 def beliefs(graph: factor_graph.FactorGraph, messages: Messages) -> Beliefs:
     """Beliefs of variables and of factors."""
     log_unary = jnp.asarray(graph.log_unary)
@@ -236,6 +252,7 @@ def pooled_terms(graph: factor_graph.FactorGraph, believed: Beliefs) -> jax.Arra
     return jnp.concatenate([term.ravel() for term in terms])
 
 
+@jax.jit
 def log_bethe(graph: factor_graph.FactorGraph, messages: Messages) -> jax.Array:
     """Bethe value of log Z in the form with beliefs; -inf where they contradict each other."""
     believed = beliefs(graph, messages)
@@ -276,8 +293,10 @@ def log_partition(
     """
     with jax.enable_x64(True):
         prepared = prepare(graph)
-        messages, info = _iterate(prepared, operators, log_ratio, sweeps, tolerance, timeout)
-        return estimate.Estimate(float(_log_bethe(prepared, messages))), info
+        options: Any = {"sweeps": sweeps, "tolerance": tolerance, "timeout": timeout}
+        chosen = shipped() if operators is None else operators
+        messages, info = iterate(chosen, prepared, start(prepared, log_ratio), **options)
+        return estimate.Estimate(float(log_bethe(prepared, messages))), info
 
 
 def marginals(
@@ -292,9 +311,36 @@ def marginals(
     """Beliefs of the variables by BPNN-D, float64 [V, S]; arguments as in ``log_partition``."""
     with jax.enable_x64(True):
         prepared = prepare(graph)
-        messages, info = _iterate(prepared, operators, log_ratio, sweeps, tolerance, timeout)
+        options: Any = {"sweeps": sweeps, "tolerance": tolerance, "timeout": timeout}
+        chosen = shipped() if operators is None else operators
+        messages, info = iterate(chosen, prepared, start(prepared, log_ratio), **options)
         believed = np.exp(np.asarray(beliefs(prepared, messages).variables))
         return believed[:, : graph.log_unary.shape[1]], info
+
+
+def iterate(
+    operators: Operators,
+    graph: factor_graph.FactorGraph,
+    messages: Messages,
+    *,
+    sweeps: int,
+    tolerance: float,
+    timeout: float | None = None,
+) -> tuple[Messages, Info]:
+    """``solve`` from the host, with a time limit; Ctrl-C ends it as well."""
+    limit = math.inf if timeout is None else time.perf_counter() + timeout
+    done, residual, status = 0, math.inf, "done"
+    try:
+        while done < sweeps and residual >= tolerance:
+            if time.perf_counter() >= limit:
+                status = "timeout"
+                break
+            now = min(_CHUNK, sweeps - done)
+            reached = solve(operators, graph, messages, sweeps=now, tolerance=tolerance)
+            messages, done, residual = reached[0], done + int(reached[1]), float(reached[2])
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return messages, Info(status, done, residual < tolerance, residual)
 
 
 def prepare(graph: factor_graph.FactorGraph) -> factor_graph.FactorGraph:
@@ -345,34 +391,6 @@ def stacked_axes(graph: factor_graph.FactorGraph) -> factor_graph.FactorGraph:
 def shipped() -> Operators:
     """The trained operators that come with the package."""
     return training.load(WEIGHTS / "bpnn_d.npz", (Operator(), Operator()))
-
-
-_solve = jax.jit(solve)
-_log_bethe = jax.jit(log_bethe)
-
-
-def _iterate(
-    graph: factor_graph.FactorGraph,
-    operators: Operators | None,
-    log_ratio: float,
-    sweeps: int,
-    tolerance: float,
-    timeout: float | None,
-) -> tuple[Messages, Info]:
-    limit = math.inf if timeout is None else time.perf_counter() + timeout
-    operators = shipped() if operators is None else operators
-    messages, done, residual, status = start(graph, log_ratio), 0, math.inf, "done"
-    try:
-        while done < sweeps and residual >= tolerance:
-            if time.perf_counter() >= limit:
-                status = "timeout"
-                break
-            now = min(_CHUNK, sweeps - done)
-            reached = _solve(operators, graph, messages, sweeps=now, tolerance=tolerance)
-            messages, done, residual = reached[0], done + int(reached[1]), float(reached[2])
-    except KeyboardInterrupt:
-        status = "interrupted"
-    return messages, Info(status, done, residual < tolerance, residual)
 
 
 def _corrected(operator: Callable, previous: jax.Array, fresh: jax.Array) -> jax.Array:

@@ -15,6 +15,8 @@ from inference.message_passing import bpnn
 from inference.problems import factor_graph, generators
 
 BP = bpnn.damping(0.0)
+run = jax.jit(bpnn.run, static_argnames="sweeps")
+read = jax.jit(bpnn.read)
 
 
 def small_grid(scale=1.0):
@@ -89,7 +91,7 @@ def test_linear_operators_are_damped_bp_message_by_message(alpha, hard_zeros):
     graph = random_model(1, hard_zeros and alpha == 0.0)
     expected = np.array(plain_sweeps(graph, alpha, 7))
     with jax.enable_x64(True):
-        reached = rows_of(bpnn.run(bpnn.damping(alpha), graph, bpnn.start(graph), 7))
+        reached = rows_of(run(bpnn.damping(alpha), graph, bpnn.start(graph), 7))
     np.testing.assert_allclose(reached, expected, atol=1e-10)
 
 
@@ -115,7 +117,7 @@ def test_without_subtraction_or_with_the_other_sign_it_would_not_hold():
         def shifted(d):  # H(0) != 0
             return 0.2 * jax.nn.relu(d + jnp.array([[[0.3, -0.1]]]))
 
-        after = bpnn.step((shifted, shifted), graph, fixed)
+        after = bpnn.step((jax.tree_util.Partial(shifted),) * 2, graph, fixed)
         assert np.abs(rows_of(after) - rows_of(fixed)).max() > 1e-3
         # fresh - previous instead amplifies: rate 0.9 of plain damping never settles.
         value, info = bpnn.log_partition(graph, operators=bpnn.damping(-0.9), sweeps=300)
@@ -189,8 +191,8 @@ def test_relabelling_changes_nothing():
     with jax.enable_x64(True):
         values = [
             (
-                bpnn.log_bethe(g, bpnn.run(operators, g, bpnn.start(g), 5)),
-                bpnn.read(operators, readout, g),
+                bpnn.log_bethe(g, run(operators, g, bpnn.start(g), sweeps=5)),
+                read(operators, readout, g),
             )
             for g in (graph, other)
         ]
@@ -206,12 +208,11 @@ def random_readout(sweeps, arities=(2,)):
 
 def test_the_readout_starts_as_the_bethe_value_and_learns_from_all_layers():
     with jax.enable_x64(True):
-        for graph, arities in ((small_grid(), (2,)), (random_model(2), (2, 3))):
-            operators = random_operators(2, 0.2)
-            bethe = bpnn.log_bethe(graph, bpnn.run(operators, graph, bpnn.start(graph), 4))
-            value = bpnn.read(operators, bpnn.Readout(4, arities), graph)
-            assert float(value) == pytest.approx(float(bethe), abs=1e-5)  # float32 weights
-            assert abs(float(bpnn.read(operators, random_readout(4, arities), graph) - value)) > 0.1
+        graph, operators = random_model(2), random_operators(2, 0.2)
+        bethe = bpnn.log_bethe(graph, run(operators, graph, bpnn.start(graph), sweeps=4))
+        value = read(operators, bpnn.Readout(4, (2, 3)), graph)
+        assert float(value) == pytest.approx(float(bethe), abs=1e-9)
+        assert abs(float(read(operators, random_readout(4, (2, 3)), graph) - value)) > 0.1
 
 
 def test_axes_of_a_table_are_averaged_over():
@@ -221,7 +222,7 @@ def test_axes_of_a_table_are_averaged_over():
             factor_graph.build([2] * 3, [(axes, table.transpose(axes))])
             for axes in itertools.permutations(range(3))
         ]
-        values = [bpnn.read(BP, random_readout(2, (3,)), graph) for graph in graphs]
+        values = [read(BP, random_readout(2, (3,)), graph) for graph in graphs]
     np.testing.assert_allclose(values, values[0], atol=1e-10)
 
 
@@ -249,10 +250,10 @@ def test_gradients_are_finite_with_hard_zeros_and_follow_the_dtype(dtype):
         def value(operators, tables):
             groups = [g._replace(log_potentials=t) for g, t in zip(graph.groups, tables)]
             one = graph._replace(groups=tuple(groups))
-            return bpnn.log_bethe(one, bpnn.run(operators, one, bpnn.start(one), 5))
+            return bpnn.log_bethe(one, run(operators, one, bpnn.start(one), sweeps=5))
 
         tables = [group.log_potentials for group in graph.groups]
-        gradients = jax.grad(value, argnums=(0, 1))(random_operators(0, 0.3, 0.1), tables)
+        gradients = jax.jit(jax.grad(value, argnums=(0, 1)))(random_operators(0, 0.3, 0.1), tables)
         chex.assert_tree_all_finite(gradients)
         assert gradients[1][0].dtype == dtype
         assert float(jnp.abs(gradients[0][1].weights[...]).max()) > 0
