@@ -127,7 +127,7 @@ def init(layout: region_graph.Layout) -> State:
     """Messages that say nothing, in the dtype of the tables."""
     dtype = layout.counting.dtype
     zeros = jnp.zeros(len(layout.belongs), dtype)
-    return State(zeros, zeros, jnp.asarray(jnp.inf, dtype), jnp.asarray(0))
+    return State(zeros, zeros, jnp.asarray(jnp.inf, dtype), jnp.asarray(0, jnp.int32))
 
 
 def step(layout: region_graph.Layout, state: State) -> State:
