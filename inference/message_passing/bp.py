@@ -27,7 +27,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from inference import answer, estimate, randomness
-from inference.message_passing import bp_general, bp_pairwise, bp_stencil, bp_tables, schedules
+from inference.message_passing import (
+    bp_binary,
+    bp_general,
+    bp_pairwise,
+    bp_stencil,
+    bp_tables,
+    schedules,
+)
 from inference.problems import factor_graph
 
 EVERY = 8  # iterations from one look at convergence to the next
@@ -102,8 +109,11 @@ class General:
     def leave(self, messages: jax.Array) -> jax.Array:
         return messages
 
-    def update(self, messages: jax.Array) -> jax.Array:
-        return bp_general.update(self.model, messages)
+    def collect(self, messages: jax.Array) -> jax.Array:
+        return bp_general.cavities(self.model, messages)
+
+    def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
+        return bp_general.send(self.model, cavities)
 
     def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
         far = jnp.where(self.model.edge_mask, schedules.change(old, new), 0.0)
@@ -139,8 +149,8 @@ def prepare(
     model = bp_general.prepare(graph, **batched)
     small = bp_general.prepare(graph, dtype=dtype, **batched)
     layout: Any = None
-    for layout_of in (bp_stencil.prepare, bp_pairwise.prepare, bp_tables.prepare) if fast else ():
-        layout = layout or layout_of(small)
+    for module in (bp_stencil, bp_pairwise, bp_binary, bp_tables) if fast else ():
+        layout = layout or module.prepare(small)
     if layout is None:
         layout = General(small, model.graph_ids[model.edge_variables])
     with jax.enable_x64(True):
@@ -368,11 +378,15 @@ def _advance(layout: Any, state: State, drawn: tuple, limits: tuple, schedule: A
         count = jnp.minimum(EVERY, limit - state.iteration)
         start = state.iteration
 
-        def one(i: Any, old: Any) -> Any:
-            return mix(old, layout.update(old), start + i)
+        def one(i: Any, carried: Any) -> Any:
+            old, cavities = carried
+            after = mix(old, layout.send(old, cavities), start + i)
+            return after, layout.collect(after)
 
-        before = jax.lax.fori_loop(0, count - 1, one, state.messages)
-        fresh = layout.update(before)
+        # Cavities are carried, or XLA would make them again for every message that reads them.
+        carried = state.messages, layout.collect(state.messages)
+        before, cavities = jax.lax.fori_loop(0, count - 1, one, carried)
+        fresh = layout.send(before, cavities)
         residuals = layout.change(before, fresh, number)
         after = mix(before, fresh, start + count - 1)
         if number > 1:  # graphs that converged before stay where they were

@@ -116,10 +116,12 @@ def start(model: Model) -> jax.Array:
 
 def update(model: Model, messages: jax.Array) -> jax.Array:
     """Every message anew from the others: one round of flooding."""
-    if not model.groups:
-        return messages
-    incoming = cavities(model, messages)
-    outgoing, at = [], 0
+    return send(model, cavities(model, messages))
+
+
+def send(model: Model, incoming: jax.Array) -> jax.Array:
+    """The messages that cavities, as ``cavities`` returns them, make."""
+    outgoing, at = [incoming[:0]], 0
     for group in model.groups:
         size = int(np.prod(group.variables.shape))
         part = incoming[at : at + size].reshape(*group.variables.shape, *incoming.shape[1:])

@@ -2,8 +2,8 @@
 
     >>> graph = factor_graph.build([2, 2], [((0, 1), [[0.5, 0.0], [0.0, 0.5]])])
     >>> layout = prepare(bp_general.prepare(graph))
-    >>> round(float(layout.leave(layout.update(layout.enter(np.zeros(2))))[0]), 6)
-    0.0
+    >>> round(float(layout.leave(layout.enter(np.ones(2)))[0]), 6)
+    1.0
 
 Every positive table over two binary variables is exp(c + g s + h t + J s t) for spins s, t = -1, 1.
 With g and h moved to the variables a message depends on J and the cavity alone, and as the ratio
@@ -205,8 +205,8 @@ class Pairwise:
         """The log ratios [E] of ``bp_general``."""
         return self.ports.leave(messages)
 
-    def update(self, messages: jax.Array) -> jax.Array:
-        """One round of flooding."""
+    def collect(self, messages: jax.Array) -> jax.Array:
+        """The cavity beside each message, [N]: its variable's field and other messages."""
         arithmetic = self.ports.arithmetic
         cavities, at = [], 0
         for (depth, width), field in zip(self.shapes, self.fields):
@@ -214,8 +214,12 @@ class Pairwise:
             total = functools.reduce(arithmetic.combine, own, field)
             cavities.append(arithmetic.leave_out(total[None], own).ravel())
             at += depth * width
-        incoming = jnp.concatenate(cavities).at[self.partners].get(mode="promise_in_bounds")
-        return arithmetic.transfer(self.strengths, incoming)
+        return jnp.concatenate(cavities)
+
+    def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
+        """The messages that cavities make: one round of flooding."""
+        incoming = cavities.at[self.partners].get(mode="promise_in_bounds")
+        return self.ports.arithmetic.transfer(self.strengths, incoming)
 
     def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
         """The largest change of a log ratio in each graph, [G]."""

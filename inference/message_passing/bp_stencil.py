@@ -55,7 +55,10 @@ class Stencil:
         """The log ratios [E] of ``bp_general``."""
         return self.ports.leave(jnp.concatenate(messages))
 
-    def update(self, messages: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def collect(self, messages: tuple[jax.Array, ...]) -> None:
+        """Nothing is worth keeping: cavities are made where they are sent."""
+
+    def send(self, messages: tuple[jax.Array, ...], cavities: None) -> tuple[jax.Array, ...]:
         """One round of flooding."""
         combine, transfer = self.ports.arithmetic.combine, self.ports.arithmetic.transfer
         pairs = list(zip(messages[::2], messages[1::2]))

@@ -2,7 +2,7 @@
 
     >>> graph = factor_graph.build([2, 3], [((0, 1), np.zeros((2, 3)))])
     >>> layout = prepare(bp_general.prepare(graph))
-    >>> layout.update(layout.enter(bp_general.start(bp_general.prepare(graph)))).shape
+    >>> layout.enter(bp_general.start(bp_general.prepare(graph))).shape
     (5,)
 
 Messages are logarithms, as in ``bp_general``; a factor multiplies probabilities, scaled so that the
@@ -28,7 +28,7 @@ from inference.problems import factor_graph
 
 _static = {"static": True}
 MOST_ENTRIES = 2**24  # of all tables, one per edge, rounded up
-_UNROLLED = 64  # terms of a sum that is written out
+_UNROLLED = 256  # terms of a sum that is written out
 _LOWEST = -1e6  # of a unary, so that no difference is NaN
 
 
@@ -77,33 +77,31 @@ class Tables:
     graph_ids: Any
     floor: float = dataclasses.field(metadata=_static)
     has_zeros: bool = dataclasses.field(metadata=_static)
-    is_binary: bool = dataclasses.field(metadata=_static)
     temperature: int = dataclasses.field(metadata=_static)
 
     def enter(self, messages: Any) -> jax.Array:
         """Messages of ``bp_general`` in this layout."""
-        messages = jnp.asarray(messages)
-        rows = rules.to_rows(messages) if self.is_binary else messages
-        inside = jnp.maximum(rows - jnp.max(rows, axis=-1, keepdims=True), self.floor)
         empty = jnp.zeros(len(self.graph_ids) + 1, self.variables[0].log_unary.dtype)
+        rows = jnp.asarray(messages)
+        inside = jnp.maximum(rows - jnp.max(rows, axis=-1, keepdims=True), self.floor)
         return empty.at[self.places].set(inside.astype(empty.dtype))[:-1]
 
     def leave(self, messages: jax.Array) -> jax.Array:
         """Messages as ``bp_general`` has them."""
         if self.has_zeros:
             messages = jnp.where(messages <= 0.99 * self.floor, -jnp.inf, messages)
-        rows = jnp.append(messages, -jnp.inf)[self.places]
-        return rules.to_log_ratios(rows) if self.is_binary else rules.normalize(rows)
+        return rules.normalize(jnp.append(messages, -jnp.inf)[self.places])
 
-    def update(self, messages: jax.Array) -> jax.Array:
-        """One round of flooding."""
+    def collect(self, messages: jax.Array) -> jax.Array:
+        """The cavity beside each message, as scaled probabilities."""
         padded = jnp.pad(messages, (0, 1))
-        cavities = [_cavities(block, padded, self.floor) for block in self.variables]
-        incoming = jnp.concatenate(cavities)
+        return jnp.concatenate([_cavities(block, padded, self.floor) for block in self.variables])
+
+    def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
+        """The messages that cavities make: one round of flooding."""
         combine = jnp.maximum if self.temperature == 0 else jnp.add
-        return jnp.concatenate(
-            [_outgoing(block, incoming, combine, self.floor) for block in self.edges]
-        )
+        parts = [_outgoing(block, cavities, combine, self.floor) for block in self.edges]
+        return jnp.concatenate(parts)
 
     def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
         """The largest change of a logarithm in each graph, [G]."""
@@ -122,43 +120,31 @@ def _cavities(block: VariableBlock, messages: jax.Array, floor: float) -> jax.Ar
     """Scaled probabilities, d, S and W end to end."""
     others = rules.exclusive(jnp.add, messages[block.entries], 0.0, axis=0)
     logs = others + block.log_unary[None]
-    return jnp.exp(jnp.maximum(logs - _largest(logs, 1), floor)).ravel()
+    return jnp.exp(jnp.maximum(logs - jnp.max(logs, axis=1, keepdims=True), floor)).ravel()
 
 
 def _outgoing(block: EdgeBlock, incoming: jax.Array, combine: Any, floor: float) -> jax.Array:
-    """Logarithms, S and N end to end."""
+    """Logarithms, S and N end to end; cavities and tables are scaled, so sums are at most s^k."""
     values = block.tables
     for at in reversed(block.others):
-        values = _contract(values, incoming[at], combine)
-    tiny = jnp.finfo(values.dtype).tiny
-    values = values / jnp.maximum(_largest(values, 0), tiny)
-    return jnp.maximum(jnp.log(jnp.maximum(values, tiny)), floor).ravel()
+        values = contract(values, incoming[at], combine)
+    return jnp.log(jnp.maximum(values, math.exp(floor))).ravel()
 
 
-def _contract(values: jax.Array, row: jax.Array, combine: Any) -> jax.Array:
+def contract(values: jax.Array, row: jax.Array, combine: Any) -> jax.Array:
     """Multiplies by a row [s, N] and sums, or maximises, over the last axis but one."""
     if values.size // values.shape[-1] <= _UNROLLED:
-        return functools.reduce(combine, [values[..., x, :] * row[x] for x in range(len(row))])
+        wide = row.reshape(len(row), *(1,) * (values.ndim - 2), -1)
+        return functools.reduce(combine, [values[..., x, :] * wide[x] for x in range(len(row))])
     product = values * row.reshape(*(1,) * (values.ndim - 2), *row.shape)
     return jnp.max(product, -2) if combine is jnp.maximum else jnp.sum(product, -2)
 
 
-def _largest(values: jax.Array, axis: int) -> jax.Array:
-    if values.shape[axis] > 8:
-        return jnp.max(values, axis=axis, keepdims=True)
-    size = values.shape[axis]
-    parts = [jax.lax.slice_in_dim(values, x, x + 1, axis=axis) for x in range(size)]
-    return functools.reduce(jnp.maximum, parts)
-
-
 def prepare(model: bp_general.Model) -> Tables | None:
     """The layout of a model, in numpy arrays; None for other factors than tables, or large ones."""
-    groups = model.groups
-    if not groups or not all(isinstance(g, factor_graph.FactorGroup) for g in groups):
+    groups, blocks = model.groups, edge_blocks(model.groups)
+    if not blocks:
         return None
-    if sum(_rounded_entries(group) for group in groups) > MOST_ENTRIES:
-        return None
-    blocks = _blocks(groups)
     num_edges, dtype = len(model.edge_variables), model.log_unary.dtype
     starts, strides = np.zeros((2, num_edges + 1), np.int64)
     first = 0
@@ -171,26 +157,29 @@ def prepare(model: bp_general.Model) -> Tables | None:
     for group in groups:
         domains[group.variables] = group.log_potentials.shape[1:]
     states = np.arange(model.log_unary.shape[1])
-    inside = states < domains[:, None]
     places = starts[:-1, None] + states * strides[:-1, None]
-    places = np.where(inside[model.edge_variables], places, first)
+    places = np.where(states < domains[model.edge_variables][:, None], places, first)
     ids = np.zeros(first + 1, np.int32)
     ids[places] = model.graph_ids[model.edge_variables][:, None]
     variables, at = _variable_blocks(model, domains, starts, strides)
-    parts = [g.log_potentials for g in groups] + [model.log_unary[inside]]
     return Tables(
         tuple(variables),
         tuple(_edge_block(key, pieces, at, dtype) for key, pieces in blocks.items()),
         places.astype(np.int32),
         ids[:-1],
         -80.0 if dtype.itemsize <= 4 else -700.0,
-        not all(np.isfinite(part).all() for part in parts),
-        model.is_binary,
+        has_zeros(model),
         model.temperature,
     )
 
 
-class _Piece(NamedTuple):
+def has_zeros(model: bp_general.Model) -> bool:
+    """Whether a state is impossible, or past a domain."""
+    log_unary, tables = bp_general.potentials(model)
+    return not all(np.isfinite(values).all() for values in (log_unary, *tables))
+
+
+class Piece(NamedTuple):
     """A slot of a group: tables [F, S, s2, ...], its edges [F], those of the others [F, k-1]."""
 
     tables: np.ndarray
@@ -209,9 +198,16 @@ def _rounded_entries(group: factor_graph.FactorGroup) -> int:
     return number * arity * math.prod(map(_round_up, group.log_potentials.shape[1:]))
 
 
-def _blocks(groups: tuple[factor_graph.FactorGroup, ...]) -> dict[tuple[int, ...], list[_Piece]]:
-    """Slots by rounded shape: their own axis, then the others from large to small."""
-    blocks: dict[tuple[int, ...], list[_Piece]] = {}
+def edge_blocks(groups: tuple[Any, ...]) -> dict[tuple[int, ...], list[Piece]] | None:
+    """Slots by rounded shape: their own axis, then the others from large to small.
+
+    None where there are other factors than tables, or where tables would take too much memory.
+    """
+    if not all(isinstance(group, factor_graph.FactorGroup) for group in groups):
+        return None
+    if sum(_rounded_entries(group) for group in groups) > MOST_ENTRIES:
+        return None
+    blocks: dict[tuple[int, ...], list[Piece]] = {}
     first = 0
     for group in groups:
         number, arity = group.variables.shape
@@ -226,12 +222,12 @@ def _blocks(groups: tuple[factor_graph.FactorGroup, ...]) -> dict[tuple[int, ...
         for slot in range(arity):
             others = sorted(set(range(arity)) - {slot}, key=lambda j: -shape[j])
             axes = (0, slot + 1, *(j + 1 for j in others))
-            piece = _Piece(tables.transpose(axes), edges[:, slot], edges[:, others])
+            piece = Piece(tables.transpose(axes), edges[:, slot], edges[:, others])
             blocks.setdefault(piece.tables.shape[1:], []).append(piece)
     return blocks
 
 
-def _edge_block(key: tuple, pieces: list[_Piece], at: tuple, dtype: Any) -> EdgeBlock:
+def _edge_block(key: tuple, pieces: list[Piece], at: tuple, dtype: Any) -> EdgeBlock:
     starts, strides = at  # of cavities
     tables = np.concatenate([piece.tables for piece in pieces])
     others = np.concatenate([piece.others for piece in pieces]).T

@@ -1,0 +1,129 @@
+"""Fast belief propagation on table factors over variables of two states.
+
+    >>> graph = factor_graph.build([2, 2], [((0, 1), [[0.0, -np.inf], [0.0, 0.0]])])
+    >>> layout = prepare(bp_general.prepare(graph))
+    >>> layout.enter(np.zeros(2)).tolist()
+    [0.0, 0.0]
+
+As ``bp_tables``, with log ratios for messages: a factor multiplies probabilities, two logarithms
+become one, and nothing is normalised. Log ratios beyond 80 nats (700 in float64) are cut there,
+hard zeros among them, and count as infinite when they leave, where the graph has any.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inference.message_passing import bp_general, bp_pairwise, bp_tables, rules
+
+_static = {"static": True}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Binary:
+    """Messages [E] by block; make it with ``prepare``.
+
+    Attributes:
+      fields: log ratios [W] per degree.
+      slots: int32 [d, W] per degree, where the messages to W variables stand, E where none does.
+      tables: [2, ..., 2, N] per arity, the variable's own axis first, largest entry 1.
+      others: int32 [k - 1, N] per arity, where the cavities of the further axes stand.
+      places: int32 [E], where each message of ``bp_general`` stands.
+      graph_ids: int32 [E].
+      most: the largest log ratio.
+    """
+
+    fields: tuple[Any, ...]
+    slots: tuple[Any, ...]
+    tables: tuple[Any, ...]
+    others: tuple[Any, ...]
+    places: Any
+    graph_ids: Any
+    most: float = dataclasses.field(metadata=_static)
+    has_zeros: bool = dataclasses.field(metadata=_static)
+    temperature: int = dataclasses.field(metadata=_static)
+
+    def enter(self, messages: Any) -> jax.Array:
+        """Log ratios of ``bp_general`` in this layout."""
+        inside = jnp.clip(jnp.asarray(messages, self.fields[0].dtype), -self.most, self.most)
+        return jnp.zeros_like(inside).at[self.places].set(inside)
+
+    def leave(self, messages: jax.Array) -> jax.Array:
+        """The log ratios of ``bp_general``."""
+        if self.has_zeros:
+            is_hard = jnp.abs(messages) >= 0.99 * self.most
+            messages = jnp.where(is_hard, jnp.inf * jnp.sign(messages), messages)
+        return messages[self.places]
+
+    def collect(self, messages: jax.Array) -> jax.Array:
+        """The cavity beside each slot as the ratio of its probabilities."""
+        padded, cavities = jnp.pad(messages, (0, 1)), []
+        for field, slots in zip(self.fields, self.slots):
+            others = rules.exclusive(jnp.add, padded[slots], 0.0, axis=0)
+            cavities.append(jnp.clip(others + field[None], -self.most, self.most).ravel())
+        return jnp.exp(jnp.concatenate(cavities))
+
+    def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
+        """The messages that cavities make: one round of flooding."""
+        combine = jnp.maximum if self.temperature == 0 else jnp.add
+        tiny = math.exp(-self.most)
+        parts = []
+        for values, others in zip(self.tables, self.others):
+            for at in others[::-1]:
+                ratio = cavities.at[at].get(mode="promise_in_bounds")
+                row = jnp.stack([jnp.minimum(1 / ratio, 1.0), jnp.minimum(ratio, 1.0)])
+                values = bp_tables.contract(values, row, combine)
+            zero, one = (jnp.maximum(value, tiny) for value in values)
+            parts.append(jnp.log(one / zero))
+        return jnp.concatenate(parts)
+
+    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
+        """The largest change of a log ratio in each graph, [G]."""
+        return bp_pairwise.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
+
+    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
+        """Damping of the logarithms."""
+        return bp_pairwise.LOGS.mix(old, new, weight)
+
+    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+        """Old messages for frozen graphs, bool [G], else new ones."""
+        return jnp.where(frozen[self.graph_ids], old, new)
+
+
+def prepare(model: bp_general.Model) -> Binary | None:
+    """The layout of a model, in numpy arrays; None for other factors than tables, or large ones."""
+    blocks = bp_tables.edge_blocks(model.groups) if model.is_binary else None
+    if not blocks:
+        return None
+    dtype, num_edges = model.log_unary.dtype, len(model.edge_variables)
+    pieces = [piece for block in blocks.values() for piece in block]
+    order = np.concatenate([piece.edges for piece in pieces])
+    places = np.empty(num_edges + 1, np.int32)
+    places[order], places[-1] = np.arange(num_edges), num_edges
+    tables, others = [], []
+    for block in blocks.values():
+        values = np.concatenate([piece.tables for piece in block])
+        tables.append(np.ascontiguousarray(np.moveaxis(values, 0, -1)).astype(dtype))
+        around = np.concatenate([piece.others for piece in block])
+        others.append(np.ascontiguousarray(model.places[around].T))
+    most = 80.0 if dtype.itemsize <= 4 else 700.0
+    with np.errstate(invalid="ignore"):  # a variable without any possible state
+        fields = np.nan_to_num(
+            model.log_unary[:, 1] - model.log_unary[:, 0], posinf=1e6, neginf=-1e6
+        )
+    return Binary(
+        tuple(fields[own].astype(dtype) for own in model.owners),
+        tuple(places[slots] for slots in model.slots),
+        tuple(tables),
+        tuple(others),
+        places[:-1],
+        model.graph_ids[model.edge_variables[order]],
+        most,
+        bp_tables.has_zeros(model),
+        model.temperature,
+    )
