@@ -90,7 +90,7 @@ def log_partition(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns)
+    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
     above = _fit(tree, tables, cost_shifting.positive, 1.0, iterations, 0.6 * _left(start, timeout))
     upper = above.value + model.constant
     slack = float(graph.log_error) + 2.0**-50 * (abs(model.constant) + abs(above.value))
@@ -129,7 +129,7 @@ def maximize(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, _ = _prepare(graph, i_bound, memory_limit, order_fns)
+    model, tree, tables, _ = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
     vector = cost_shifting.zeros(tree, cost_shifting.shifts(tree))
     bound, states = _maxima(tree, tables)
     for temperature in () if tree.is_exact else TEMPERATURES:
@@ -179,7 +179,7 @@ def marginals(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns)
+    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
     above = _fit(tree, tables, cost_shifting.positive, 1.0, iterations, _left(start, timeout))
     found = np.zeros(graph.log_unary.shape)
     if above.value + model.constant > -math.inf:
@@ -207,16 +207,23 @@ def _prepare(
     i_bound: int | None,
     memory_limit: int,
     order_fns: Sequence[orders.Order],
+    timeout: float | None = None,
 ) -> tuple[bucket_tree.Model, trees.Tree, list[np.ndarray], int]:
-    """Model, tree, tables and i-bound for the order whose bound is lowest before fitting."""
+    """Model, tree, tables and i-bound for the order whose bound is lowest before fitting.
+
+    A fifth of the time may go into trying orders.
+    """
+    start = time.monotonic()
     best: Any = None
     for order_fn in order_fns:
         model = bucket_tree.prepare(graph, order_fn)
-        tree, chosen = _grow(model, i_bound, memory_limit)
+        tree, i_bound = _grow(model, i_bound, memory_limit)
         tables = trees.fill(tree, [table for _, table in model.factors])
         upper = trees.upward(tree, tables, tree.even_weights()).log_value
         if best is None or (not tree.is_exact, upper) < best[0]:
-            best = ((not tree.is_exact, upper), (model, tree, tables, chosen))
+            best = ((not tree.is_exact, upper), (model, tree, tables, i_bound))
+        if tree.is_exact or (timeout is not None and _left(start, timeout) < 0.8 * timeout):
+            break
     return best[1]
 
 
@@ -228,18 +235,19 @@ def _grow(
     model: bucket_tree.Model, i_bound: int | None, memory_limit: int
 ) -> tuple[trees.Tree, int]:
     """The tree of the i-bound, or of the largest one that keeps a pass short."""
-    scopes = [scope for scope, _ in model.factors]
-    if i_bound is not None:
-        if i_bound < 0:
-            raise ValueError(f"expected an i-bound of at least 0, given {i_bound}")
-        tree = trees.grow(model.plan.sizes, scopes, 2.0 ** (i_bound + 1))
-    else:
-        tree, i_bound = trees.grow(model.plan.sizes, scopes, 4.0), 1
-        while not tree.is_exact and i_bound < 20:
-            larger = trees.grow(model.plan.sizes, scopes, 2.0 ** (i_bound + 2))
+    sizes, scopes = model.plan.sizes, [scope for scope, _ in model.factors]
+    if i_bound is None:
+        i_bound = max(1, int(math.log2(_PASS_ENTRIES / (4 * len(sizes) + 1))))
+        tree = trees.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+        while not tree.is_exact:
+            larger = trees.grow(sizes, scopes, 2.0 ** (i_bound + 2))
             if 24 * larger.num_entries > memory_limit or larger.num_entries > _PASS_ENTRIES:
                 break
             tree, i_bound = larger, i_bound + 1
+    elif i_bound >= 0:
+        tree = trees.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+    else:
+        raise ValueError(f"expected an i-bound of at least 0, given {i_bound}")
     needed = 24 * tree.num_entries  # tables, shares and joint probabilities
     if needed > memory_limit:
         expected = f"expected tables of at most {memory_limit} bytes"
