@@ -13,7 +13,7 @@ a SAT solver looks for one without.
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -114,9 +114,15 @@ def log_lower(graph: factor_graph.FactorGraph, chosen: np.ndarray) -> float:
     return score - float(graph.log_error) - 2.0**-53 * (len(sizes) + 1) * float(sizes.sum())
 
 
-def possible(model: bucket_tree.Model, deadline: float = math.inf) -> answer.Answer:
-    """An assignment without a hard zero, ``assignments`` int64 [1, V] by position, from SAT."""
+def possible(
+    model: bucket_tree.Model, deadline: float = math.inf, fixed: Mapping[int, int] | None = None
+) -> answer.Answer:
+    """An assignment without a hard zero, ``assignments`` int64 [1, V] by position, from SAT.
+
+    ``fixed`` are states by position that it must have.
+    """
     names, clauses = _names(model.plan.sizes)
+    clauses += [[names[v][s]] for v, s in (fixed or {}).items()]
     for scope, table in model.factors:
         for entry in np.argwhere(table == -np.inf).tolist():
             clauses.append([-names[v][s] for v, s in zip(scope, entry, strict=True)])

@@ -9,7 +9,7 @@ from small_models import build, random_model
 import reference
 from inference.answer import Status
 from inference.exact import bucket_tree, elimination, orders
-from inference.message_passing import cutset, feasible, mean_field
+from inference.message_passing import coordinate_ascent, cutset, feasible, mean_field
 from inference.problems import factor_graph, generators
 
 
@@ -30,7 +30,7 @@ def test_below_log_z_and_above_the_assignment(i_bound):
 
 def test_anchor():
     graph = generators.ising_grid(3, 3, 0.5, field=0.1)
-    estimate, info = mean_field.log_partition(graph, i_bound=0)
+    estimate, info = mean_field.log_partition(graph, i_bound=0, leaves=1)
     assert estimate.log_value == pytest.approx(7.5920802, abs=5e-8)
     assert info.converged and info.status == "done"
 
@@ -61,10 +61,14 @@ def test_ascents_never_fall(i_bound):
     for seed in range(10):
         graph = generators.spin_glass_grid(seed, 5, 5, 3.0, 0.3)
         _, split = split_of(graph, i_bound)
-        state = mean_field.evaluate(split, mean_field._soft(split, np.random.default_rng(seed)))
-        plan = mean_field._plan(split)
+        state = coordinate_ascent.evaluate(
+            split, coordinate_ascent.soft(split, np.random.default_rng(seed))
+        )
+        plan = coordinate_ascent.make_plan(split)
         for _ in range(20):
-            following = mean_field.evaluate(split, mean_field._sweep(split, plan, state))
+            following = coordinate_ascent.evaluate(
+                split, coordinate_ascent.sweep(split, plan, state)
+            )
             assert following.log_lower >= state.log_lower - 1e-9
             state = following
 
@@ -75,21 +79,35 @@ def test_neighbours_updated_together_fall():
     _, split = split_of(graph, 0)
     together = split._replace(colours=[np.arange(len(split.cut))])
     assert len(split.cut) == len(split.colours) == 7
-    start = mean_field.evaluate(split, mean_field._soft(split, np.random.default_rng(0)))
+    start = coordinate_ascent.evaluate(
+        split, coordinate_ascent.soft(split, np.random.default_rng(0))
+    )
     wrong = right = start
     for _ in range(5):
-        wrong = mean_field.evaluate(
-            split, mean_field._sweep(together, mean_field._plan(together), wrong)
+        wrong = coordinate_ascent.evaluate(
+            split, coordinate_ascent.sweep(together, coordinate_ascent.make_plan(together), wrong)
         )
-        right = mean_field.evaluate(split, mean_field._sweep(split, mean_field._plan(split), right))
+        right = coordinate_ascent.evaluate(
+            split, coordinate_ascent.sweep(split, coordinate_ascent.make_plan(split), right)
+        )
     assert wrong.log_lower < start.log_lower - 1.0 < right.log_lower
+
+
+def test_more_cases_raise_the_bound_up_to_log_z():
+    graph = generators.spin_glass_grid(1, 5, 5, 2.0, 0.3)
+    truth = elimination.log_partition(graph)[0].log_value
+    bounds = [
+        mean_field.log_partition(graph, i_bound=1, leaves=n)[0].log_lower for n in (1, 4, 2**9)
+    ]
+    assert bounds[0] < bounds[1] < bounds[2] <= truth
+    assert bounds[2] == pytest.approx(truth, abs=1e-9)  # nine or fewer are cut: all cases exact
 
 
 def test_conditioning_is_where_it_starts():
     graph = generators.spin_glass_grid(3, 5, 5, 2.0, 0.3)
     model, split = split_of(graph, 2)
     states = np.random.default_rng(0).integers(2, size=25)
-    state = mean_field.evaluate(split, cutset.point_mass(split, states))
+    state = coordinate_ascent.evaluate(split, cutset.point_mass(split, states))
     chosen = feasible.assignment(model, states)
     cut = [model.plan.order[v] for v in split.cut]
     fixed = factor_graph.condition(graph, {v: int(chosen[v]) for v in cut})
@@ -106,10 +124,10 @@ def test_equal_keys_equal_bounds_and_time_limits():
 
 
 def test_interrupted(monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mean_field, "ascend", stop)
+    monkeypatch.setattr(coordinate_ascent, "ascend", stop)
     graph = generators.spin_glass_grid(0, 4, 4, 2.0, 0.3)
     estimate, info = mean_field.log_partition(graph, i_bound=1)
     assert info.status == "interrupted"
