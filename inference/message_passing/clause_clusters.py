@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from inference.problems import cnf, xor_clauses
 
@@ -74,7 +75,7 @@ def build(formulas: Sequence[cnf.CNF], *, rounds: int = 10) -> Clusters:
     gone, hashes = np.zeros(len(owner), dtype=bool), _hashes(len(owner))
     for _ in range(rounds):
         before = _size(tables)
-        tables = _join_subsets([_join_equal(table, hashes) for table in tables], hashes)
+        tables = _join_subsets([_join_equal(table, hashes) for table in tables], len(owner))
         fixed, times = _fixed(tables, len(owner)), _times(tables, len(owner))
         gone |= (fixed != FREE) | (times == 1)
         parts = [part for table in tables for part in _reduced(table, fixed, times)]
@@ -156,53 +157,63 @@ def _join_equal(table: Table, hashes: np.ndarray) -> Table:
     return Table(table.variables[:, order[first]], values)
 
 
-def _join_subsets(tables: list[Table], hashes: np.ndarray) -> list[Table]:
+def _join_subsets(tables: list[Table], num_variables: int) -> list[Table]:
     """Multiplies each table of two or more variables into one whose scope holds its own."""
-    keys = [hashes[table.variables] for table in tables]
-    for small in range(1, len(tables)):
-        left = np.ones(tables[small].variables.shape[1], dtype=bool)
-        index = _Index(keys[small].sum(axis=0))
-        for large in range(len(tables) - 1, small, -1):
-            if left.any() and keys[large].size:
-                _join_pair(tables[small], tables[large], index, keys[large], left)
-        tables[small] = Table(*(np.compress(left, part, axis=1) for part in tables[small]))
+    for j in range(1, len(tables)):
+        for large in reversed(tables[j + 1 :]):
+            if large.variables.size and tables[j].variables.size:
+                joined = _join_pair(tables[j], large, num_variables)
+                tables[j] = Table(*(np.compress(~joined, part, axis=1) for part in tables[j]))
     return tables
 
 
-def _join_pair(
-    small: Table, large: Table, index: "_Index", keys: np.ndarray, left: np.ndarray
-) -> None:
-    """Joins what it can, in place in ``large``, and clears it in ``left``."""
-    j, k = len(small.variables), len(large.variables)
-    for axes in itertools.combinations(range(k), j):
-        hosts, guests = index.find(keys[list(axes)].sum(axis=0))
-        guests, one = np.unique(guests, return_index=True)
-        new = left[guests]
-        hosts, guests = hosts[one[new]], guests[new]
-        if guests.size:
-            shape = [2 if axis in axes else 1 for axis in range(k)]
-            factor = np.take(small.values, guests, axis=1).reshape(*shape, -1)
-            product = np.take(large.values, hosts, axis=1).reshape(*[2] * k, -1) * factor
-            large.values[:, hosts] = product.reshape(2**k, -1)
-            left[guests] = False
+def _join_pair(small: Table, large: Table, num_variables: int) -> np.ndarray:
+    """Joins what it can, in place in ``large``; which of ``small`` that were, bool [F]."""
+    guests, hosts, axes = _inclusions(small.variables, large.variables, num_variables)
+    joined = np.zeros(small.variables.shape[1], dtype=bool)
+    joined[guests] = True
+    for one in np.unique(axes):
+        mine = np.flatnonzero(axes == one)
+        factors, to = np.take(small.values, guests[mine], axis=1), hosts[mine]
+        active = (factors != 1).any(axis=1)  # clauses exclude one state each
+        for entry, row in enumerate(_projected(int(one), len(large.variables))):
+            if active[row]:
+                large.values[entry, to] *= factors[row]
+    return joined
 
 
-class _Index:
-    """Where 64-bit keys stand in a list; most keys that are not there cost one look-up."""
+def _projected(axes: int, k: int) -> list[int]:
+    """For each entry of a table over k variables, that of a table over some of its axes."""
+    kept = [axis for axis in range(k) if axes >> axis & 1]
+    states = itertools.product((0, 1), repeat=k)
+    return [sum(state[axis] << i for i, axis in enumerate(reversed(kept))) for state in states]
 
-    def __init__(self, keys: np.ndarray):
-        self._order = np.argsort(keys)
-        self._keys = keys[self._order]
-        self._shift = np.uint64(64 - max(6, 4 + int(len(keys)).bit_length()))
-        self._maybe = np.zeros(1 << (64 - int(self._shift)), dtype=bool)
-        self._maybe[keys >> self._shift] = True
 
-    def find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the wanted keys that are there, and where they stand."""
-        hits = np.flatnonzero(self._maybe[wanted >> self._shift])
-        at = np.searchsorted(self._keys, wanted[hits])
-        same = self._keys[np.minimum(at, len(self._keys) - 1)] == wanted[hits]
-        return hits[same], self._order[at[same]]
+def _inclusions(
+    small: np.ndarray, large: np.ndarray, num_variables: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which scopes of ``small`` [j, N] lie in one of ``large`` [k, F]: N', F', axes as bits.
+
+    Each scope looks at the large ones of that of its variables which is in the fewest.
+    """
+    k, width = large.shape
+    one_column_each = (np.ones(large.size, bool), large.T.ravel(), np.arange(0, large.size + 1, k))
+    rows = sparse.csc_array(one_column_each, shape=(num_variables, width)).tocsr()
+    times = np.diff(rows.indptr)[small]
+    rarest = times.argmin(axis=0)[None]
+    counts = np.take_along_axis(times, rarest, axis=0)[0]
+    starts = rows.indptr[np.take_along_axis(small, rarest, axis=0)[0]]
+    guests = np.repeat(np.arange(len(counts)), counts)
+    steps = np.arange(len(guests)) - np.repeat(np.cumsum(counts) - counts, counts)
+    hosts = rows.indices[starts[guests] + steps]
+    found = np.zeros((k, len(guests)), dtype=bool)
+    there = np.take(large, hosts, axis=1)
+    for variables in small:
+        found |= there == variables[guests]
+    inside = np.flatnonzero(found.sum(axis=0) == len(small))
+    guests, first = np.unique(guests[inside], return_index=True)
+    inside = inside[first]
+    return guests, hosts[inside], (1 << np.arange(k)) @ found[:, inside]
 
 
 def _fixed(tables: list[Table], num_variables: int) -> np.ndarray:
