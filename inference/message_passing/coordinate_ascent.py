@@ -140,9 +140,11 @@ def rounding_error(split: cutset.Split, state: State) -> float:
 
     An average has as many terms as its table has entries; the sums are those of the tree.
     """
-    tables, _ = cutset.expect(split, state.chances)
-    error = trees.rounding_error(split.tree, tables, np.ones(len(tables)))
+    magnitudes = np.zeros(len(split.tree.scopes))
+    error = 2.0**-46 * (abs(state.log_lower) + len(split.cut))
     for batch in split.batches:
-        sizes = factor_graph.magnitude(batch.finite.reshape(len(batch.factors), -1), axis=1)
-        error += 2.0**-52 * (64 + batch.finite[0].size) * float(sizes.sum())
-    return error + 2.0**-46 * (abs(state.log_lower) + len(split.cut))
+        rows = factor_graph.magnitude(batch.finite.reshape(len(batch.factors), -1), axis=1)
+        magnitudes[batch.factors] = rows
+        error += 2.0**-52 * (64 + batch.finite[0].size) * float(rows.sum())
+    sizes = trees.sizes_of(split.tree, magnitudes.tolist())
+    return error + trees.rounding_error(split.tree, sizes, np.ones(len(sizes)))

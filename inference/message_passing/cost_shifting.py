@@ -28,6 +28,17 @@ class Shift(NamedTuple):
     place: slice  # in the vector of all parameters
 
 
+def add_sizes(
+    sizes: list[list[float]], shifts: list[Shift], vector: np.ndarray
+) -> list[list[float]]:
+    """The largest absolute values of the tables of each mini-bucket, with those that are moved."""
+    sizes = [list(own) for own in sizes]
+    for shift in shifts:
+        for node in shift.nodes:
+            sizes[node].append(float(np.abs(vector[shift.place]).max()))
+    return sizes
+
+
 Weigh = Callable[[trees.Tree, np.ndarray], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]
 
 

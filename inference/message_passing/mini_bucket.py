@@ -90,8 +90,10 @@ def log_partition(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
-    above = _fit(tree, tables, cost_shifting.positive, 1.0, iterations, 0.6 * _left(start, timeout))
+    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
+    above = _fit(
+        tree, tables, sizes, cost_shifting.positive, 1.0, iterations, 0.6 * _left(start, timeout)
+    )
     upper = above.value + model.constant
     slack = float(graph.log_error) + 2.0**-50 * (abs(model.constant) + abs(above.value))
     if tree.is_exact:
@@ -100,7 +102,9 @@ def log_partition(
     decoded = feasible.assignment(model, trees.decode(tree, above.sums))
     lower, status, passes = feasible.log_lower(graph, decoded), above.status, above.passes
     if status != "interrupted":
-        below = _fit(tree, tables, cost_shifting.reverse, -1.0, iterations, _left(start, timeout))
+        below = _fit(
+            tree, tables, sizes, cost_shifting.reverse, -1.0, iterations, _left(start, timeout)
+        )
         if below.value > -math.inf:
             slack_below = slack + 2.0**-50 * abs(below.value)
             lower = max(lower, below.value + model.constant - below.error - slack_below)
@@ -129,17 +133,16 @@ def maximize(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, _ = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
-    vector = cost_shifting.zeros(tree, cost_shifting.shifts(tree))
-    bound, states = _maxima(tree, tables)
+    model, tree, tables, sizes, _ = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
+    shifts = cost_shifting.shifts(tree)
+    vector = cost_shifting.zeros(tree, shifts)
+    bound, states = _maxima(tree, tables, sizes, shifts, vector)
     for temperature in () if tree.is_exact else TEMPERATURES:
         weigh = functools.partial(cost_shifting.positive, total=temperature)
         seconds = _left(start, timeout) / 3
-        fitted = _fit(tree, tables, weigh, 1.0, iterations, seconds, vector)
+        fitted = _fit(tree, tables, sizes, weigh, 1.0, iterations, seconds, vector)
         vector = fitted.vector
-        lower, decoded = _maxima(
-            tree, cost_shifting.move(tables, cost_shifting.shifts(tree), vector)
-        )
+        lower, decoded = _maxima(tree, tables, sizes, shifts, vector)
         bound, states = min((bound, states), (lower, decoded), key=lambda pair: pair[0])
         if fitted.status == "interrupted" or _left(start, timeout) <= 0:
             break
@@ -179,8 +182,10 @@ def marginals(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
-    above = _fit(tree, tables, cost_shifting.positive, 1.0, iterations, _left(start, timeout))
+    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
+    above = _fit(
+        tree, tables, sizes, cost_shifting.positive, 1.0, iterations, _left(start, timeout)
+    )
     found = np.zeros(graph.log_unary.shape)
     if above.value + model.constant > -math.inf:
         joints, _ = trees.downward(tree, above.sums)
@@ -192,11 +197,18 @@ def marginals(
     return found, Info(above.status, above.passes, i_bound, tree.is_exact, seconds)
 
 
-def _maxima(tree: trees.Tree, tables: list[np.ndarray]) -> tuple[float, np.ndarray]:
+def _maxima(
+    tree: trees.Tree,
+    tables: list[np.ndarray],
+    sizes: list[list[float]],
+    shifts: list[cost_shifting.Shift],
+    vector: np.ndarray,
+) -> tuple[float, np.ndarray]:
     """A bound of every score, rounding included and the constant not, and what it decodes to."""
     weights = np.zeros(len(tree.cliques))
-    sums = trees.upward(tree, tables, weights, keep=True)
-    error = trees.rounding_error(tree, tables, weights)
+    moved = cost_shifting.move(tables, shifts, vector)
+    sums = trees.upward(tree, moved, weights, keep=True)
+    error = trees.rounding_error(tree, cost_shifting.add_sizes(sizes, shifts, vector), weights)
     if sums.log_value > -math.inf:
         error += 2.0**-50 * abs(sums.log_value)
     return sums.log_value + error, trees.decode(tree, sums)
@@ -208,8 +220,8 @@ def _prepare(
     memory_limit: int,
     order_fns: Sequence[orders.Order],
     timeout: float | None = None,
-) -> tuple[bucket_tree.Model, trees.Tree, list[np.ndarray], int]:
-    """Model, tree, tables and i-bound for the order whose bound is lowest before fitting.
+) -> tuple[bucket_tree.Model, trees.Tree, list[np.ndarray], list[list[float]], int]:
+    """Model, tree, tables, their sizes and i-bound, for the order whose bound begins lowest.
 
     A fifth of the time may go into trying orders.
     """
@@ -221,7 +233,8 @@ def _prepare(
         tables = trees.fill(tree, [table for _, table in model.factors])
         upper = trees.upward(tree, tables, tree.even_weights()).log_value
         if best is None or (not tree.is_exact, upper) < best[0]:
-            best = ((not tree.is_exact, upper), (model, tree, tables, i_bound))
+            sizes = trees.sizes_of(tree, [factor_graph.magnitude(t) for _, t in model.factors])
+            best = ((not tree.is_exact, upper), (model, tree, tables, sizes, i_bound))
         if tree.is_exact or (timeout is not None and _left(start, timeout) < 0.8 * timeout):
             break
     return best[1]
@@ -258,6 +271,7 @@ def _grow(
 def _fit(
     tree: trees.Tree,
     tables: list[np.ndarray],
+    sizes: list[list[float]],
     weigh: cost_shifting.Weigh,
     sign: float,
     iterations: int,
@@ -275,12 +289,14 @@ def _fit(
         moved = cost_shifting.move(tables, shifts, at)
         sums = trees.upward(tree, moved, weights, keep=True)
         if not math.isfinite(sums.log_value):
-            return sign * sums.log_value, np.zeros_like(at), (moved, weights, sums)
+            return sign * sums.log_value, np.zeros_like(at), (weights, sums)
         gradient = sign * cost_shifting.gradient(tree, sums, shifts, pull)
-        return sign * sums.log_value, gradient, (moved, weights, sums)
+        return sign * sums.log_value, gradient, (weights, sums)
 
     steps = iterations if shifts else 0
     found = descent.minimize(evaluate, vector, iterations=steps, seconds=seconds, limits=limits)
-    moved, weights, sums = found.detail
-    error = trees.rounding_error(tree, moved, weights)
+    weights, sums = found.detail
+    error = trees.rounding_error(
+        tree, cost_shifting.add_sizes(sizes, shifts, found.vector), weights
+    )
     return _Fitted(sums.log_value, error, sums, found.vector, found.evaluations, found.status)

@@ -20,8 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inference.problems import factor_graph
-
 _EPSILON = 2.0**-52
 
 
@@ -237,7 +235,7 @@ def decode(tree: Tree, sums: Sums) -> np.ndarray:
     return chosen
 
 
-def rounding_error(tree: Tree, tables: Sequence[np.ndarray], weights: np.ndarray) -> float:
+def rounding_error(tree: Tree, sizes: Sequence[Sequence[float]], weights: np.ndarray) -> float:
     """Bound on the error of ``upward`` in nats, of first order with a factor 2 to spare.
 
     As in ``exact.elimination``: adding t tables of a bucket, bounded by B in sum, errs by at most
@@ -245,9 +243,14 @@ def rounding_error(tree: Tree, tables: Sequence[np.ndarray], weights: np.ndarray
     3 u B; the sum of S exponentials by (2 S + 7) u, its logarithm, at most log S, by 8 u log S,
     both times the weight. A power sum of any weight does not enlarge errors of its input, and each
     message is used once: so the errors of all mini-buckets add up.
+
+    Args:
+      tree: of ``grow``.
+      sizes: the largest finite absolute value of each table that was added to a mini-bucket.
+      weights: float [N].
     """
-    error, bound = 0.0, [float(factor_graph.magnitude(table)) for table in tables]
-    count = [len(factors) + 1 for factors in tree.factors]
+    error, bound = 0.0, [math.fsum(own) for own in sizes]
+    count = [len(own) for own in sizes]
     for node, parent in enumerate(tree.parents):
         states, weight = tree.sizes[tree.cliques[node][0]], abs(float(weights[node]))
         grown = bound[node] + weight * math.log(states)
@@ -259,3 +262,8 @@ def rounding_error(tree: Tree, tables: Sequence[np.ndarray], weights: np.ndarray
         else:
             error += grown  # adding up the constants
     return _EPSILON * error
+
+
+def sizes_of(tree: Tree, magnitudes: Sequence[float]) -> list[list[float]]:
+    """For ``rounding_error``: the factors' largest absolute values by mini-bucket."""
+    return [[magnitudes[factor] for factor in factors] for factors in tree.factors]

@@ -220,11 +220,11 @@ def _as_given(neighbours: Any, num_states: Any) -> list[int]:
 def _rounding_error(cover: Cover, messages: np.ndarray) -> float:
     """Bound on the error of a sweep in nats, of first order, coarser than for elimination.
 
-    With B the absolute values of all tables together no sum exceeds B; each message of a factor of
-    k variables and n entries errs by at most (k + 3) B + 2 n + 20 units, and each is used once.
+    With B the absolute values of all tables and messages together no sum exceeds B; what a factor
+    of k variables and n entries sends errs by at most (k + 3) B + 2 n + 20 units, and is used once.
     """
-    tables, unaries = _moved(cover, messages)
-    total = float(factor_graph.magnitude(unaries, axis=1).sum())
+    tables, unaries = cover.tables, cover.unaries
+    total = float(factor_graph.magnitude(unaries, axis=1).sum()) + 2 * float(np.abs(messages).sum())
     total += sum(float(factor_graph.magnitude(t.reshape(len(t), -1), axis=1).sum()) for t in tables)
     units = sum(len(t) * ((t.ndim + 2) * total + 2 * t[0].size + 20) for t in tables)
     return 2.0**-52 * (units + 4 * len(unaries) * (total + 1))

@@ -93,6 +93,14 @@ def test_neighbours_updated_together_fall():
     assert wrong.log_lower < start.log_lower - 1.0 < right.log_lower
 
 
+def test_what_is_kept_is_narrow():
+    for i_bound in (0, 2, 4):
+        _, split = split_of(generators.ising_grid(7, 7, 0.5), i_bound)
+        sizes = [2 ** len(clique) for clique in split.tree.cliques]
+        assert max(sizes) <= 2 ** (i_bound + 1) and split.tree.is_exact
+        assert sorted([*split.kept, *split.cut]) == list(range(49))
+
+
 def test_more_cases_raise_the_bound_up_to_log_z():
     graph = generators.spin_glass_grid(1, 5, 5, 2.0, 0.3)
     truth = elimination.log_partition(graph)[0].log_value
