@@ -50,7 +50,7 @@ class Tables(NamedTuple):
     Attributes:
       variables: int32 [k, F].
       used: float32 [k, F], 1 or 0.
-      values: float32 [2, ..., 2, F].
+      values: float32 [2^k, F], the first slot in the highest bit.
       owner: int32 [F], the formula.
     """
 
@@ -205,7 +205,7 @@ def log_counts(parameters: Network, batch: Batch, sweeps: Any = SWEEPS) -> jax.A
         )
 
     start = tuple(jnp.zeros_like(t.used) for t in batch.tables)
-    messages = jax.lax.fori_loop(0, sweeps, jax.checkpoint(sweep), start)
+    messages = jax.lax.fori_loop(0, sweeps, sweep, start)
     return _readout(parameters, batch, messages, times)
 
 
@@ -302,8 +302,8 @@ def _in_use(clusters: clause_clusters.Clusters) -> np.ndarray:
 
 
 def _power(size: int) -> int:
-    """The next power of two, at least 64: few sizes, so that few kernels are compiled."""
-    return 1 << max(size - 1, 63).bit_length()
+    """0 or the next power of two, at least 64: few sizes, so that few kernels are compiled."""
+    return 1 << max(size - 1, 63).bit_length() if size else 0
 
 
 def _widened(
@@ -326,7 +326,7 @@ def _widened(
         shape = (*[2] * k, *[1] * (arity - k), width)
         values[..., place] = table.values.reshape(shape)
         start += width
-    return Tables(variables, used, values, owner[variables[0]])
+    return Tables(variables, used, values.reshape(2**arity, size), owner[variables[0]])
 
 
 def _at_variables(batch: Batch, slots: Sequence[jax.Array]) -> jax.Array:
@@ -346,20 +346,23 @@ def _to_tables(batch: Batch, messages: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def _joint(tables: Tables, incoming: jax.Array) -> jax.Array:
-    """Values times the probabilities of what came in, [2, ..., 2, F]."""
-    joint = tables.values
-    for axis, log_ratio in enumerate(incoming):
+    """Values times the probabilities of what came in, [2^k, F]."""
+    joint = tables.values[None]
+    for log_ratio in incoming:  # [bits before, bits from here on, F]
         pair = jnp.stack([jax.nn.sigmoid(-log_ratio), jax.nn.sigmoid(log_ratio)])
-        shape = [2 if other == axis else 1 for other in range(len(incoming))]
-        joint = joint * pair.reshape(*shape, -1)
-    return joint
+        before, after, size = joint.shape
+        by_state = joint.reshape(before, 2, after // 2, size)
+        joint = (by_state * pair[None, :, None]).reshape(2 * before, after // 2, size)
+    return joint[:, 0]
 
 
 def _marginals(joint: jax.Array) -> jax.Array:
     """Unnormalised marginals of each axis, [k, 2, F], no less than ``_TINY``."""
-    axes = range(joint.ndim - 1)
-    sums = [joint.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes]
-    return jnp.maximum(jnp.stack(sums), _TINY)
+    k = len(joint).bit_length() - 1
+    bits = np.arange(len(joint)) >> np.arange(k)[::-1, None] & 1
+    chosen = np.stack([1 - bits, bits], axis=1).astype(np.float32)
+    sums = jnp.einsum("ksj,jf->ksf", chosen, joint, precision="highest")
+    return jnp.maximum(sums, _TINY)
 
 
 def _fresh(tables: Tables, joint: jax.Array, incoming: jax.Array) -> jax.Array:
@@ -395,16 +398,14 @@ def _table_terms(
     belief, so it vanishes where a table says nothing.
     """
     joint = _joint(tables, incoming)
-    partition = jnp.maximum(joint.sum(axis=tuple(range(joint.ndim - 1))), _TINY)
+    partition = jnp.maximum(joint.sum(axis=0), _TINY)
     both = jax.nn.sigmoid(incoming) * jax.nn.sigmoid(messages)
     both += jax.nn.sigmoid(-incoming) * jax.nn.sigmoid(-messages)
     bethe = jnp.log(partition) - (jnp.log(both) * tables.used).sum(axis=0)
-    belief = joint / partition.reshape(*[1] * len(tables.used), -1)
+    belief = joint / partition[None]
     marginals = _marginals(belief)
     apart = (_entropy(jnp.log(marginals[:, 1] / marginals[:, 0])) * tables.used).sum(axis=0)
-    together = -(belief * jnp.log(jnp.maximum(belief, _TINY))).sum(
-        axis=tuple(range(joint.ndim - 1))
-    )
+    together = -(belief * jnp.log(jnp.maximum(belief, _TINY))).sum(axis=0)
     slots = tables.used.sum(axis=0)
     together -= (len(tables.used) - slots) * math.log(2)  # slots out of use
     shared = jnp.maximum(apart - together, 0.0)

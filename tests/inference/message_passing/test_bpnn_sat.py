@@ -198,7 +198,7 @@ def test_pack_refuses_sizes_too_small():
 
 
 def test_training_learns_and_repeats():
-    formulas = [generators.random_ksat(seed, 10, 24) for seed in range(40)]
+    formulas = [generators.random_ksat(seed, 10, 14, k=2) for seed in range(40)]
     pairs = [(f, enumerate_log_count(f)) for f in formulas if _satisfiable(f)]
     kept, values = zip(*pairs)
     network, history = bpnn_sat.train(kept, values, steps=60, rate=0.01)

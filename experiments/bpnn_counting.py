@@ -1,0 +1,237 @@
+"""Learned model counting: errors and seconds against exact and hashing counters.
+
+Every formula is counted by the shipped network, by the same message passing without learning, by
+Ganak (exact) and, up to a number of variables, by ApproxMC; all in this process, from a formula in
+memory, one after the other. Reading files is in nobody's time, compilation neither. The time in
+batch is that of a whole family, copies of it included up to ``batch`` formulas.
+
+    tally run bpnn_counting --folder DIR
+
+A folder holds DIMACS files and ``counts.csv`` with the columns file, family, ln_count and split
+(train or test); without one, small formulas are made and Ganak counts them. With ``leave_out`` a
+new network is trained on the training formulas of the other families. Expected: rewriting into
+tables makes belief propagation nearly exact on networks of OR gates; learning adds to it on
+circuits, where the error is several nats.
+"""
+
+import csv
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tqdm
+from matplotlib.figure import Figure
+
+from experiments.harness import peers, plots, registry
+from inference import randomness
+from inference.message_passing import bpnn_sat, training
+from inference.problems import cnf, dimacs, generators
+
+EPSILON, DELTA = 0.8, 0.2  # of ApproxMC
+TRAINING_SEED = 2**40  # of the formulas that are made for training; runs have smaller seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which formulas, and how many.
+
+    ``per_family`` test formulas of each family are counted, 0 for all; without a folder that many
+    are made. ``approxmc_variables`` is the largest formula that ApproxMC, which has no time limit
+    here, is given; 0 leaves it out. ``steps`` train the network of ``leave_out``.
+    """
+
+    folder: str = ""
+    per_family: int = 20
+    batch: int = 512
+    approxmc_variables: int = 0
+    leave_out: str = ""
+    steps: int = 4000
+
+
+class Problem(NamedTuple):
+    """A formula with its exact log count in nats."""
+
+    name: str
+    family: str
+    split: str
+    formula: cnf.CNF
+    log_count: float
+
+
+@registry.experiment(
+    presets={
+        "smoke": Config(per_family=3, batch=8),
+        "default": Config(approxmc_variables=250),
+        "paper": Config(per_family=0, approxmc_variables=250),
+    },
+    paper="Kuck et al., Belief propagation neural networks, NeurIPS 2020",
+)
+def run(config: Config, key: Any) -> registry.Result:
+    """One row per formula; values in nats, seconds per formula."""
+    problems = read(Path(config.folder)) if config.folder else make(key, config.per_family)
+    network = bpnn_sat.shipped()
+    if config.leave_out:
+        others = [problem for problem in problems if problem.family != config.leave_out]
+        network, _ = train(others, steps=config.steps)
+    chosen = _chosen(problems, config.per_family)
+    rows = [
+        _row(problem, network, config)
+        for problem in tqdm.tqdm(chosen, "formulas", leave=False, disable=None)
+    ]
+    columns: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns["seconds_batch"] = _batch_seconds(chosen, network, config.batch)
+    summary = _by_family(columns)
+    scalars = {f"rmse_{name}_{family}": x for family, s in summary.items() for name, x in s.items()}
+    return registry.Result(columns, scalars)
+
+
+def plot(result: registry.Result) -> Figure:
+    """Errors against the count, by family; median seconds of every counter."""
+    columns = result.columns
+    families = list(dict.fromkeys(columns["family"].tolist()))
+    figure, [errors, gains, times] = plots.new_figure(
+        ["log of the count [nats]", "", ""],
+        ["estimate - exact [nats]", "RMSE [nats]", "seconds a formula, median"],
+        panels=3,
+        title="Learned model counting",
+    )
+    at = np.arange(len(families))
+    for family in families:
+        mine = columns["family"] == family
+        error = (columns["log_estimate"] - columns["log_exact"])[mine]
+        errors.plot(columns["log_exact"][mine], error, linestyle="none", label=family, alpha=0.7)
+    errors.set_yscale("symlog", linthresh=0.1)
+    errors.axhspan(-0.5, 0.5, color="grey", alpha=0.15)
+    summary = _by_family(columns)
+    for shift, name in ((-0.2, "propagation"), (0.2, "network")):
+        heights = [max(summary[family][name], 1e-4) for family in families]
+        gains.bar(at + shift, heights, 0.4, label=name)
+    counters = [name for name in columns if name.startswith("seconds_")]
+    for name in counters:
+        medians = [np.median(columns[name][columns["family"] == family]) for family in families]
+        times.plot(at, medians, linestyle="none", label=name.removeprefix("seconds_"))
+    for axes in (gains, times):
+        axes.set_yscale("log")
+        axes.set_xticks(at, families, rotation=60, fontsize="small")
+    return plots.finish(figure)
+
+
+def read(folder: Path) -> list[Problem]:
+    """The formulas that ``counts.csv`` names, weights and sampling sets dropped."""
+    with (folder / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    problems = []
+    for row in tqdm.tqdm(rows, "reading", leave=False, disable=None):
+        formula = dimacs.read(folder / row["file"], ignore_weights=True)
+        formula = dataclasses.replace(formula, projection=None)
+        value = float(row["ln_count"])
+        problems.append(Problem(row["file"], row["family"], row["split"], formula, value))
+    return problems
+
+
+def train(
+    problems: Sequence[Problem], *, made: int = 100, **options: Any
+) -> tuple[bpnn_sat.Network, training.History]:
+    """``bpnn_sat.train`` on the training split and ``made`` further formulas of each kind."""
+    kept = [problem for problem in problems if problem.split == "train"] + make(TRAINING_SEED, made)
+    values = [problem.log_count for problem in kept]
+    return bpnn_sat.train([problem.formula for problem in kept], values, **options)
+
+
+def make(key: Any, number: int) -> list[Problem]:
+    """Random 3-SAT and noisy diagnoses (networks of OR gates), counted by Ganak."""
+    kinds: dict[str, Callable[[np.random.Generator], cnf.CNF]] = {
+        "3sat": _random_3sat,
+        "diagnosis": lambda rng: _diagnosis(rng, causes=30, findings=30),
+    }
+    problems = []
+    for family, draw in kinds.items():
+        for index in range(number):
+            formula = draw(randomness.generator(key, "bpnn_counting", family, index))
+            value = math.log(2) * peers.ganak(formula, seed=0)
+            problems.append(Problem(f"{family}-{index}", family, "test", formula, value))
+    return [problem for problem in problems if problem.log_count > -math.inf]
+
+
+def _random_3sat(rng: np.random.Generator) -> cnf.CNF:
+    """Of 20 to 40 variables, well below the density where models end."""
+    variables, density = int(rng.integers(20, 41)), rng.uniform(0.5, 3.0)
+    return generators.random_ksat(int(rng.integers(2**31)), variables, int(density * variables))
+
+
+def _diagnosis(rng: np.random.Generator, causes: int, findings: int) -> cnf.CNF:
+    """Findings that are ORs of three causes each; every other one is known, as drawn causes say."""
+    clauses, truth = [], rng.random(causes) < 0.3
+    for finding in range(causes + 1, causes + findings + 1):
+        inputs = (1 + rng.choice(causes, 3, replace=False)).tolist()
+        clauses += [[finding, -cause] for cause in inputs] + [[-finding, *inputs]]
+        if finding % 2:
+            clauses.append([finding if truth[np.array(inputs) - 1].any() else -finding])
+    return cnf.from_clauses(clauses)
+
+
+def _chosen(problems: Sequence[Problem], per_family: int) -> list[Problem]:
+    """The first test formulas of every family."""
+    chosen: list[Problem] = []
+    for family in dict.fromkeys(problem.family for problem in problems):
+        mine = [p for p in problems if p.family == family and p.split == "test"]
+        chosen += mine[:per_family] if per_family else mine
+    return chosen
+
+
+def _row(problem: Problem, network: bpnn_sat.Network, config: Config) -> dict[str, Any]:
+    formula, plain = problem.formula, bpnn_sat.Network()
+    bpnn_sat.count(formula, parameters=network)  # compiles where a size is new
+    seconds, [learned, info] = _timed(lambda: bpnn_sat.count(formula, parameters=network))
+    approxmc = math.nan
+    if formula.num_variables <= config.approxmc_variables:
+        approxmc = _timed(lambda: peers.approxmc(formula, EPSILON, DELTA, seed=1))[0]
+    return {
+        "problem": problem.name,
+        "family": problem.family,
+        "variables": formula.num_variables,
+        "clauses": formula.num_clauses,
+        "tables_left": info.tables,
+        "log_exact": problem.log_count,
+        "log_estimate": learned.log_value,
+        "log_propagation": bpnn_sat.count(formula, parameters=plain)[0].log_value,
+        "seconds_single": seconds,
+        "seconds_ganak": _timed(lambda: peers.ganak(formula, seed=0))[0],
+        "seconds_approxmc": approxmc,
+    }
+
+
+def _batch_seconds(
+    problems: Sequence[Problem], network: bpnn_sat.Network, batch: int
+) -> np.ndarray:
+    """Seconds a formula, the same for all of one family; the better of two runs."""
+    seconds = {}
+    for family in dict.fromkeys(problem.family for problem in problems):
+        mine = [problem.formula for problem in problems if problem.family == family]
+        many = mine * max(1, batch // len(mine))
+        runs = [_timed(lambda: bpnn_sat.count_many(many, parameters=network))[0] for _ in range(3)]
+        seconds[family] = min(runs[1:]) / len(many)
+    return np.array([seconds[problem.family] for problem in problems])
+
+
+def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def _by_family(columns: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """RMSE of the network and of plain propagation, by family."""
+    summary = {}
+    for family in dict.fromkeys(columns["family"].tolist()):
+        mine = columns["family"] == family
+        exact = columns["log_exact"][mine]
+        summary[family] = {
+            name: float(np.sqrt(np.mean((columns[column][mine] - exact) ** 2)))
+            for name, column in (("network", "log_estimate"), ("propagation", "log_propagation"))
+        }
+    return summary
