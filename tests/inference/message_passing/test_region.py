@@ -103,6 +103,14 @@ def test_larger_regions_are_closer(scale):
     np.testing.assert_allclose(found, elimination.marginals(graph)[0], atol=0.01)
 
 
+def test_dense_graphs_stay_sane():
+    edges = np.array(nx.complete_graph(9).edges)
+    rng = np.random.default_rng(0)
+    graph = generators.spin_model(edges, rng.normal(size=len(edges)) / 3, rng.normal(size=9) / 5)
+    exact = elimination.log_partition(graph)[0].log_value
+    assert abs(log_value(graph, region_graph.short_loops) - exact) < 0.2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", [10, 15])
 @pytest.mark.parametrize("scale", [1.0, 3.0])

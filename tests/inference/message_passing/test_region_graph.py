@@ -16,11 +16,44 @@ def pairwise(num_variables, edges):
 
 @pytest.mark.parametrize("length", [2, 3, 4, 5, 7])
 @pytest.mark.parametrize("density", [0.15, 0.3, 0.6])
-def test_loops_are_the_chordless_cycles(length, density):
+def test_cycles_are_the_chordless_ones(length, density):
     graph = nx.gnp_random_graph(12, density, seed=length)
-    found = region_graph.short_loops(pairwise(12, graph.edges), length)
+    found = region_graph._chordless_cycles(graph, length)
     cycles = nx.chordless_cycles(graph, length_bound=length)
     assert sorted(found) == sorted(tuple(sorted(cycle)) for cycle in cycles)
+
+
+@pytest.mark.parametrize("density", [0.3, 0.6, 1.0])
+def test_loops_are_independent_and_span_the_short_cycles(density):
+    graph = nx.gnp_random_graph(10, density, seed=1)
+    edges = {frozenset(edge): at for at, edge in enumerate(graph.edges)}
+    cycles = [tuple(sorted(c)) for c in nx.chordless_cycles(graph, length_bound=4)]
+
+    def rank(loops):
+        rows = np.zeros((len(loops), len(edges)), dtype=bool)
+        for row, loop in zip(rows, loops):
+            row[
+                [
+                    edges[pair]
+                    for pair in map(frozenset, itertools.combinations(loop, 2))
+                    if pair in edges
+                ]
+            ] = True
+        found = 0
+        for column in range(len(edges)):
+            pivots = np.flatnonzero(rows[found:, column]) + found
+            if len(pivots):
+                rows[[found, pivots[0]]] = rows[[pivots[0], found]]
+                others = np.flatnonzero(rows[:, column])
+                rows[others[others != found]] ^= rows[found]
+                found += 1
+        return found
+
+    loops = region_graph.short_loops(pairwise(10, graph.edges))
+    assert set(loops) <= set(cycles)
+    assert rank(loops) == len(loops) == rank(cycles)
+    if density == 1.0:
+        assert all(loop[0] == 0 for loop in loops) and len(loops) == 36
 
 
 def test_loops_around_a_grid_are_blocks():
@@ -30,10 +63,10 @@ def test_loops_around_a_grid_are_blocks():
 
 
 def test_affordable_steps_down():
-    grid = generators.ising_grid(4, 4, 1.0)
-    assert region_graph.affordable(grid) == region_graph.loops_around(grid)
-    assert region_graph.affordable(grid, 200) == region_graph.short_loops(grid)
-    assert region_graph.affordable(grid, 100) == []
+    for side, sets in ((4, region_graph.loops_around), (30, region_graph.short_loops)):
+        grid = generators.ising_grid(side, side, 1.0)
+        assert region_graph.affordable(grid) == sets(grid)
+    assert region_graph.affordable(pairwise(80, nx.complete_graph(80).edges)) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
