@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 from experiments.harness import message_passing_peers, plots, registry
 from inference import randomness
-from inference.message_passing import bp
+from inference.message_passing import bp, bp_batch
 from inference.problems import factor_graph, uai
 
 TARGETS = {"grid": 20.0, "regular": 8.0, "batch": 8.0, "uai": 3.0}  # times PGMax's rate
@@ -164,7 +164,7 @@ def _glass(
 
 def _compare(config: Config, graphs: Graphs) -> dict[str, Any]:
     """Rates of all tools on one graph or batch, in turn, and how far they agree."""
-    graph, ids, constants = bp.batch(graphs)
+    graph, ids, constants = bp_batch.join(graphs)
     messages = sum(group.variables.size for group in graph.groups)
     prepared = bp.prepare(graph, graph_ids=ids, log_constants=constants, dtype=np.float32)
     peer = message_passing_peers.pgmax(graph) if messages <= config.peer_messages else None

@@ -95,35 +95,6 @@ class Prepared:
         return type(self.layout).__name__.lower()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class General:
-    """The layout that takes every graph: the messages of ``bp_general`` themselves."""
-
-    model: bp_general.Model
-    edge_graphs: Any  # int32 [E]
-
-    def enter(self, messages: Any) -> jax.Array:
-        return jnp.asarray(messages, self.model.log_unary.dtype)
-
-    def leave(self, messages: jax.Array) -> jax.Array:
-        return messages
-
-    def collect(self, messages: jax.Array) -> jax.Array:
-        return bp_general.cavities(self.model, messages)
-
-    def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
-        return bp_general.send(self.model, cavities)
-
-    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
-        far = jnp.where(self.model.edge_mask, schedules.change(old, new), 0.0)
-        return bp_pairwise.largest_by_graph(far, self.edge_graphs, num_graphs)
-
-    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        stays = frozen[self.edge_graphs]
-        return jnp.where(stays.reshape(stays.shape + (1,) * (old.ndim - 1)), old, new)
-
-
 def prepare(
     graph: factor_graph.FactorGraph,
     *,
@@ -136,7 +107,7 @@ def prepare(
     """The work on the host, once per graph.
 
     Args:
-      graph_ids, log_constants: of a batch, see ``batch``.
+      graph_ids, log_constants: of a batch, see ``bp_batch.join``.
       temperature: 1 for sums, 0 for maxima; above 0 it divides the potentials.
       dtype: of the messages; what is read off them is float64 always.
       fast: whether a fast layout may be taken.
@@ -152,33 +123,10 @@ def prepare(
     for module in (bp_stencil, bp_pairwise, bp_binary, bp_tables) if fast else ():
         layout = layout or module.prepare(small)
     if layout is None:
-        layout = General(small, model.graph_ids[model.edge_variables])
+        layout = bp_general.General(small, model.graph_ids[model.edge_variables])
     with jax.enable_x64(True):
         layout = jax.tree.map(jnp.asarray, layout)
     return Prepared(model, layout, temperature, dtype)
-
-
-def batch(
-    graphs: Sequence[factor_graph.FactorGraph],
-) -> tuple[factor_graph.FactorGraph, np.ndarray, np.ndarray]:
-    """Graphs of any shapes as one disconnected graph, with ``graph_ids`` and ``log_constants``."""
-    states = max((graph.log_unary.shape[1] for graph in graphs), default=1)
-    starts = np.cumsum([0, *(graph.num_variables for graph in graphs)])
-    unary = [np.zeros((0, states))]
-    groups: dict[Any, list[Any]] = {}
-    for graph, start in zip(graphs, starts.tolist()):
-        width = ((0, 0), (0, states - graph.log_unary.shape[1]))
-        unary.append(np.pad(graph.log_unary, width, constant_values=-np.inf))
-        for group in graph.groups:
-            moved = group._replace(variables=np.asarray(group.variables) + np.int32(start))
-            groups.setdefault((type(group), *(a.shape[1:] for a in group)), []).append(moved)
-    merged = [type(g[0])(*(np.concatenate(arrays) for arrays in zip(*g))) for g in groups.values()]
-    sizes = [np.zeros(0, np.int32), *(graph.num_states for graph in graphs)]
-    joined = factor_graph.FactorGraph(
-        np.concatenate(sizes), np.concatenate(unary), tuple(merged), np.float64(0.0)
-    )
-    ids = np.repeat(np.arange(len(graphs), dtype=np.int32), np.diff(starts))
-    return joined, ids, np.array([float(graph.log_constant) for graph in graphs])
 
 
 def init(
@@ -220,7 +168,7 @@ def run(
         1e-8 in float64 and 1e-5 in float32 by default, 0 never converges.
       timeout: seconds, checked a few times a second.
     """
-    is_fast = not isinstance(prepared.layout, General)
+    is_fast = not isinstance(prepared.layout, bp_general.General)
     if is_fast and not isinstance(schedule, schedules.damped):
         raise ValueError(f"expected a damped schedule in a fast layout, given {schedule}")
     if tolerance is None:
@@ -232,7 +180,7 @@ def run(
         try:
             for limit in range(int(state.iteration) + rounds, end + rounds, rounds):
                 limits = (tolerance, min(limit, end))
-                state = _advance(prepared.layout, state, drawn, limits, schedule)
+                state = advance(prepared.layout, state, drawn, limits, schedule)
                 if bool(state.converged.all()):
                     break
                 if timeout is not None and time.monotonic() - begun > timeout and limit < end:
@@ -365,12 +313,12 @@ def maximize(
 
 
 @functools.partial(jax.jit, static_argnames=("schedule",))
-def _advance(layout: Any, state: State, drawn: tuple, limits: tuple, schedule: Any) -> State:
+def advance(layout: Any, state: State, drawn: tuple, limits: tuple, schedule: Any) -> State:
     tolerance, limit = limits
     number = len(state.converged)
 
     def mix(old: Any, new: Any, iteration: Any) -> Any:
-        if isinstance(layout, General):
+        if isinstance(layout, bp_general.General):
             return schedule(drawn[0], iteration, old, new, drawn[1])
         return layout.mix(old, new, schedule.weight)
 

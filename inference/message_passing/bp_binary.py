@@ -84,7 +84,7 @@ class Binary:
 
     def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
         """The largest change of a log ratio in each graph, [G]."""
-        return bp_pairwise.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
+        return bp_general.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
 
     def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
         """Damping of the logarithms."""

@@ -229,6 +229,49 @@ def with_potentials(model: Model, values: tuple[Any, tuple[Any, ...]]) -> Model:
     return dataclasses.replace(model, log_unary=log_unary, groups=groups)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class General:
+    """The layout that takes every graph, of the messages as they are; for ``bp``."""
+
+    model: Model
+    edge_graphs: Any  # int32 [E]
+
+    def enter(self, messages: Any) -> jax.Array:
+        return jnp.asarray(messages, self.model.log_unary.dtype)
+
+    def leave(self, messages: jax.Array) -> jax.Array:
+        return messages
+
+    def collect(self, messages: jax.Array) -> jax.Array:
+        return cavities(self.model, messages)
+
+    def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
+        return send(self.model, cavities)
+
+    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
+        far = jnp.where(self.model.edge_mask, change(old, new), 0.0)
+        return largest_by_graph(far, self.edge_graphs, num_graphs)
+
+    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+        stays = frozen[self.edge_graphs]
+        return jnp.where(stays.reshape(stays.shape + (1,) * (old.ndim - 1)), old, new)
+
+
+def change(old: jax.Array, new: jax.Array) -> jax.Array:
+    """How far each message would move, [E]: the largest change of a logarithm."""
+    # The same infinity twice is no change.
+    far = jnp.where(old == new, 0.0, jnp.abs(jnp.where(old == new, 0.0, new - old)))
+    return far if far.ndim == 1 else jnp.max(far, axis=-1)
+
+
+def largest_by_graph(values: jax.Array, graph_ids: jax.Array, num_graphs: int) -> jax.Array:
+    """The maximum of values [N] in each graph [G], at least 0."""
+    if num_graphs == 1:
+        return jnp.max(values, initial=0.0)[None]
+    return jnp.zeros(num_graphs, values.dtype).at[graph_ids].max(values)
+
+
 def _mask(group: Any) -> np.ndarray:
     if isinstance(group, factor_graph.FactorGroup):
         return np.ones(group.variables.shape, bool)

@@ -149,8 +149,8 @@ class Ports:
 
     places: Any
     shifts: Any
+    most: Any
     arithmetic: Arithmetic = dataclasses.field(metadata=_static)
-    most: float = dataclasses.field(metadata=_static)
 
     def enter(self, messages: Any, size: int) -> jax.Array:
         """Log ratios [E] as ``size`` messages of the layout."""
@@ -174,7 +174,8 @@ class Ports:
 def ports(model: bp_general.Model, spins: Ising, places: np.ndarray) -> Ports:
     """The ports of a layout with its messages at these places."""
     shifts = spins.shifts.ravel().astype(model.log_unary.dtype)
-    return Ports(places.astype(np.int32), shifts, spins.arithmetic, spins.most)
+    most = np.asarray(spins.most, shifts.dtype)
+    return Ports(places.astype(np.int32), shifts, most, spins.arithmetic)
 
 
 @jax.tree_util.register_dataclass
@@ -223,7 +224,7 @@ class Pairwise:
 
     def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
         """The largest change of a log ratio in each graph, [G]."""
-        return largest_by_graph(self.ports.change(old, new), self.graph_ids, num_graphs)
+        return bp_general.largest_by_graph(self.ports.change(old, new), self.graph_ids, num_graphs)
 
     def mix(self, old: Any, new: Any, weight: float) -> Any:
         """Damping of the logarithms."""
@@ -259,10 +260,3 @@ def prepare(model: bp_general.Model) -> Pairwise | None:
 def representation(arithmetic: Arithmetic) -> Callable:
     """``from_log`` in numpy."""
     return np.exp if arithmetic is RATIOS else np.asarray
-
-
-def largest_by_graph(values: jax.Array, graph_ids: jax.Array, num_graphs: int) -> jax.Array:
-    """The maximum of values [N] in each graph [G], at least 0."""
-    if num_graphs == 1:
-        return jnp.max(values, initial=0.0)[None]
-    return jnp.zeros(num_graphs, values.dtype).at[graph_ids].max(values)

@@ -76,7 +76,7 @@ class Stencil:
     ) -> jax.Array:
         """The largest change of a log ratio in each graph, [G]."""
         far = functools.reduce(jnp.maximum, map(self.ports.change, old, new))
-        return bp_pairwise.largest_by_graph(far, self.graph_ids, num_graphs)
+        return bp_general.largest_by_graph(far, self.graph_ids, num_graphs)
 
     def mix(self, old: Any, new: Any, weight: float) -> Any:
         """Damping of the logarithms."""

@@ -84,7 +84,7 @@ class largest_residuals:
     inner: Schedule = flooding
 
     def __call__(self, key: Any, iteration: Any, old: Any, new: Any, colours: Any) -> jax.Array:
-        changes = change(old, new)
+        changes = bp_general.change(old, new)
         if not len(changes):
             return new
         number = min(len(changes), max(1, round(self.share * len(changes))))
@@ -129,13 +129,6 @@ class towards:
 
 
 ordered = (towards(-1), towards(0))  # all up and all down
-
-
-def change(old: jax.Array, new: jax.Array) -> jax.Array:
-    """How far each message would move, [E]: the largest change of a logarithm."""
-    # The same infinity twice is no change.
-    far = jnp.where(old == new, 0.0, jnp.abs(jnp.where(old == new, 0.0, new - old)))
-    return far if far.ndim == 1 else jnp.max(far, axis=-1)
 
 
 def colours(model: bp_general.Model) -> np.ndarray:

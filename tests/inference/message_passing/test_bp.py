@@ -2,14 +2,18 @@
 
 import itertools
 import math
+import os
+import subprocess
+import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import reference
 from inference import answer, estimate
-from inference.message_passing import bp, bp_general, schedules
+from inference.message_passing import bp, bp_batch, bp_general, schedules
 from inference.problems import factor_graph, generators, logical_groups
 
 SPINS = np.array([-1.0, 1.0])
@@ -149,7 +153,7 @@ def test_random_trees_are_exact(trees, binary):
     trees = trees[0::2] if binary else trees
     graphs = [graph for _, _, graph in trees]
     assert {type(group).__name__ for g in graphs for group in g.groups} == KINDS
-    joined, ids, constants = bp.batch(graphs)
+    joined, ids, constants = bp_batch.join(graphs)
     prepared = bp.prepare(joined, graph_ids=ids, log_constants=constants)
     assert prepared.model.is_binary == binary and prepared.layout_name == "general"
     state, _ = bp.run(prepared, bp.init(prepared), schedule=schedules.flooding, iterations=24)
@@ -167,7 +171,7 @@ def test_random_trees_are_exact(trees, binary):
 
 
 def test_max_product_is_exact_on_trees(trees):
-    joined, ids, _ = bp.batch([graph for _, _, graph in trees])
+    joined, ids, _ = bp_batch.join([graph for _, _, graph in trees])
     best = bp.maximize(joined)
     assert best.status is answer.Status.FEASIBLE and best.bound == math.inf
     for i, (sizes, factors, graph) in enumerate(trees):
@@ -176,3 +180,270 @@ def test_max_product_is_exact_on_trees(trees):
 
 
 KINDS = {"FactorGroup", "ClauseGroup", "ParityGroup"}
+
+
+def test_contradictions_read_minus_infinity():
+    never = factor_graph.build([2, 2], [((0, 1), np.full((2, 2), -np.inf))])
+    clash = factor_graph.build(
+        [2, 2, 3],
+        [((0, 1), [[0.0, -np.inf], [-np.inf, 0.0]]), ((0,), [0.0, -np.inf]), ((1,), [-np.inf, 0])],
+    )
+    for graph in (never, clash):
+        for fast in (True, False):
+            prepared = bp.prepare(graph, fast=fast)
+            state, _ = bp.run(prepared, bp.init(prepared), iterations=30)
+            assert bp.bethe(prepared, state)[0] == -math.inf
+            assert not np.isnan(bp.beliefs(prepared, state)).any()
+    best = bp.maximize(never)
+    assert best.status is answer.Status.UNKNOWN and best.assignments is None
+
+
+@pytest.mark.parametrize(
+    "graph, expected",
+    [
+        (factor_graph.build([], [], log_constant=1.5), 1.5),
+        (factor_graph.build([3], [((0,), [0.0, 1.0, -np.inf])]), math.log(1 + math.e)),
+        (factor_graph.build([1, 2], [((0, 1), [[0.0, 0.0]])]), math.log(2)),
+        (factor_graph.build([2, 2], []), math.log(4)),
+    ],
+)
+def test_degenerate_graphs(graph, expected):
+    result, info = bp.log_partition(graph)
+    assert result.log_value == pytest.approx(expected) and info.converged
+    assert bp.marginals(graph)[0].shape == graph.log_unary.shape
+    assert bp.maximize(graph).value == pytest.approx(
+        float(graph.log_constant) + graph.log_unary.max(axis=1, initial=-np.inf).sum(), abs=1e-5
+    )
+
+
+def test_a_joined_batch_equals_its_graphs_one_by_one():
+    graphs = [
+        numbered_grid(),
+        cycle(4, 1.0),
+        GRID(4, 3, 1.0, 0.1),
+        numbered_grid(2.0),
+        chain(5, 0.7, 0.3),
+    ]
+    joined, ids, constants = bp_batch.join(graphs)
+    prepared = bp.prepare(joined, graph_ids=ids, log_constants=constants)
+    options = {"iterations": 200, "tolerance": 1e-9, "schedule": schedules.flooding}
+    state, _ = bp.run(prepared, bp.init(prepared), **options)
+    assert state.converged.tolist().count(False) == 1  # the doubled grid oscillates
+    shares = bp.beliefs(prepared, state)
+    for i, graph in enumerate(graphs):
+        alone = bp.prepare(graph)
+        own, _ = bp.run(alone, bp.init(alone), **options)
+        assert own.converged[0] == state.converged[i] and own.iterations[0] == state.iterations[i]
+        np.testing.assert_allclose(bp.bethe(alone, own)[0], bp.bethe(prepared, state)[i])
+        np.testing.assert_allclose(bp.beliefs(alone, own), shares[ids == i], atol=1e-12)
+
+
+def test_a_batch_keeps_the_better_phase_of_each_graph():
+    graphs = [numbered_grid(2.0), GRID(3, 3, 1.0, -0.1), GRID(3, 3, 1.0, 0.1)]
+    joined, ids, constants = bp_batch.join(graphs)
+    prepared = bp.prepare(joined, graph_ids=ids, log_constants=constants)
+    state, _ = bp.best_of(prepared, schedules.ordered)
+    values = bp.bethe(prepared, state)
+    np.testing.assert_allclose(values, [value(g, starts=schedules.ordered) for g in graphs])
+    shares = bp.beliefs(prepared, state)
+    assert shares[ids == 1, 0].min() > 0.5 > shares[ids == 2, 0].max()
+
+
+def test_stacked_graphs_equal_their_graphs_and_run_on_two_devices():
+    program = """
+import jax, numpy as np
+from inference.message_passing import bp, bp_batch
+from inference.problems import generators
+graphs = [generators.spin_glass_grid(seed, 4, 4, 1.0) for seed in range(4)]
+prepared = [bp.prepare(graph) for graph in graphs]
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("graphs",))
+spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("graphs"))
+assert len(jax.devices()) == 2
+for sharding in (None, spread):
+    for one, state in zip(prepared, bp_batch.run_stacked(prepared, sharding=sharding)):
+        alone, _ = bp.run(one, bp.init(one), tolerance=1e-6)
+        assert state.converged.all() and alone.iteration == state.iterations[0]
+        np.testing.assert_allclose(bp.bethe(one, state), bp.bethe(one, alone), atol=1e-12)
+"""
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_stacking_refuses_other_shapes():
+    with pytest.raises(ValueError, match="one shape and layout, given 2"):
+        bp_batch.run_stacked([bp.prepare(GRID(2, 2, 1.0)), bp.prepare(GRID(2, 3, 1.0))])
+
+
+def test_relabelled_graphs_have_the_same_value():
+    rng = np.random.default_rng(1)
+    graph = numbered_grid(2.0)
+    order = rng.permutation(9)
+    group = graph.groups[0]
+    shuffled = rng.permutation(12)
+    moved = group._replace(
+        variables=order[group.variables][shuffled].astype(np.int32),
+        log_potentials=group.log_potentials[shuffled],
+    )
+    unary = np.empty_like(graph.log_unary)
+    unary[order] = graph.log_unary
+    other = graph._replace(log_unary=unary, groups=(moved,))
+    start = [schedules.towards(1)]
+    np.testing.assert_allclose(value(other, starts=start), value(graph, starts=start), atol=1e-10)
+
+
+def test_warm_starts_and_evidence():
+    graph = numbered_grid()
+    _, info = bp.log_partition(graph)
+    prepared = bp.prepare(graph)
+    state, _ = bp.run(prepared, bp.init(prepared, messages=info.messages))
+    assert state.iterations[0] <= bp.EVERY < info.iterations
+    given = chain(5, 0.7, 0.3)
+    shares = bp.marginals(factor_graph.condition(given, {2: 1}))[0]
+    np.testing.assert_array_equal(shares[2], [0.0, 1.0])
+    total = value(given)
+    parts = [value(factor_graph.condition(given, {2: s})) for s in (0, 1)]
+    assert np.logaddexp(*parts) == pytest.approx(total)
+
+
+SCHEDULES = [
+    schedules.two_colour(),
+    schedules.random_subset(0.5, schedules.damped(0.1)),
+    schedules.largest_residuals(0.2),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_reach_the_fixed_point_where_flooding_does_not(schedule):
+    start = [schedules.towards(1)]
+    assert value(numbered_grid(2.0), schedule=schedule, starts=start, seed=3) == pytest.approx(
+        13.2964306, abs=5e-8
+    )
+
+
+def test_two_colours_are_the_two_sides_of_a_grid():
+    model = bp_general.prepare(GRID(3, 4, 1.0))
+    sides = np.add.outer(np.arange(3), np.arange(4)).ravel() % 2
+    colours = schedules.colours(model)
+    assert (colours == sides[model.edge_variables]).all() or (
+        colours != sides[model.edge_variables]
+    ).all()
+
+
+def test_limits_and_refusals():
+    graph = numbered_grid(2.0)
+    prepared = bp.prepare(graph)
+    state, status = bp.run(prepared, bp.init(prepared), iterations=5, tolerance=0.0)
+    assert (status, state.iteration, state.converged[0]) == ("done", 5, False)
+    with pytest.raises(ValueError, match="damped schedule in a fast layout"):
+        bp.run(prepared, bp.init(prepared), schedule=schedules.two_colour())
+    with pytest.raises(ValueError, match="temperature of at least 0"):
+        bp.log_partition(graph, temperature=-1.0)
+    with pytest.raises(ValueError, match="at least one start"):
+        bp.log_partition(graph, starts=())
+    with pytest.raises(ValueError, match=r"weight in \[0, 1\)"):
+        schedules.damped(1.0)
+
+
+def test_time_limits_and_interrupts_keep_what_there_is(monkeypatch):
+    graph = numbered_grid(2.0)
+    options = {"schedule": schedules.flooding, "iterations": 10**9}
+    monkeypatch.setattr(bp, "_WORK", 10**5)
+    result, info = bp.log_partition(graph, timeout=0.05, **options)
+    assert info.status == "timeout" and np.isfinite(result.log_value) and not info.converged
+    monkeypatch.setattr(bp, "advance", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    _, info = bp.log_partition(graph, **options)
+    assert info.status == "interrupted" and info.iterations == 0
+
+
+def gradient_of_bethe(prepared, state):
+    messages = bp.messages(prepared, state)
+    with jax.enable_x64(True):
+        return jax.grad(
+            lambda p: bp_general.bethe(bp_general.with_potentials(prepared.model, p), messages)[0]
+        )(jax.tree.map(jnp.asarray, bp_general.potentials(prepared.model)))
+
+
+def test_gradient_of_the_bethe_value_by_finite_differences():
+    graph = numbered_grid()
+    prepared = bp.prepare(graph)
+    state, _ = bp.run(prepared, bp.init(prepared), tolerance=1e-12)
+    by_unary, [by_table] = gradient_of_bethe(prepared, state)
+    np.testing.assert_allclose(by_unary, bp.beliefs(prepared, state), atol=1e-9)
+    step = 1e-4
+    tables = graph.groups[0].log_potentials
+    for index in [(0, 0, 0), (5, 0, 1), (11, 1, 1)]:
+        moved = []
+        for sign in (1, -1):
+            bumped = tables.copy()
+            bumped[index] += sign * step
+            group = graph.groups[0]._replace(log_potentials=bumped)
+            moved.append(value(graph._replace(groups=(group,)), tolerance=1e-12))
+        np.testing.assert_allclose(by_table[index], (moved[0] - moved[1]) / (2 * step), atol=1e-7)
+
+
+def test_gradients_are_finite_with_hard_zeros(trees):
+    graphs = [graph for _, _, graph in trees[:3]]
+    joined, ids, constants = bp_batch.join(graphs)
+    prepared = bp.prepare(joined, graph_ids=ids, log_constants=constants)
+    state, _ = bp.run(prepared, bp.init(prepared))
+    by_unary, by_tables = gradient_of_bethe(prepared, state)
+    assert all(np.isfinite(g).all() for g in (by_unary, *by_tables))
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_marginals_have_implicit_derivatives(zeros):
+    """Forward and reverse, against finite differences of converged runs."""
+    graph = numbered_grid()
+    if zeros:
+        group = graph.groups[0]
+        tables = group.log_potentials.copy()
+        tables[2, 0, 1] = tables[7, 1, 1] = -np.inf
+        graph = graph._replace(groups=(group._replace(log_potentials=tables),))
+
+    def solve(log_unary):
+        prepared = bp.prepare(graph._replace(log_unary=log_unary), fast=False)
+        state, _ = bp.run(prepared, bp.init(prepared), tolerance=1e-13, iterations=3000)
+        return prepared, bp.messages(prepared, state)
+
+    prepared, messages = solve(graph.log_unary)
+    with jax.enable_x64(True):
+        log_unary, tables = bp_general.potentials(prepared.model)
+
+        def share(unary):
+            model = bp_general.with_potentials(prepared.model, (unary, tables))
+            return bp_general.beliefs(model, bp_general.fixed_point(model, messages))[4, 1]
+
+        reverse = np.asarray(jax.grad(share)(jnp.asarray(log_unary)))
+        ahead = np.zeros_like(log_unary)
+        ahead[0, 1] = 1.0
+        forward = jax.jvp(share, (jnp.asarray(log_unary),), (jnp.asarray(ahead),))[1]
+        moved = []
+        for sign in (1, -1):
+            other, sent = solve(graph.log_unary + sign * 1e-4 * ahead)
+            moved.append(float(bp_general.beliefs(other.model, jnp.asarray(sent))[4, 1]))
+    expected = (moved[0] - moved[1]) / 2e-4
+    assert abs(expected) > 1e-3
+    np.testing.assert_allclose([reverse[0, 1], float(forward)], expected, rtol=1e-5)
+
+
+def test_vmap_over_potentials():
+    model = bp_general.prepare(numbered_grid())
+    scales = np.array([0.5, 1.0, 2.0])
+    with jax.enable_x64(True):
+
+        def solve(scale):
+            log_unary, [table] = bp_general.potentials(model)
+            scaled = bp_general.with_potentials(model, (log_unary, (scale * table,)))
+            start = bp_general.start(scaled)
+            step = lambda _, m: 0.5 * m + 0.5 * bp_general.update(scaled, m)  # noqa: E731
+            return bp_general.bethe(scaled, jax.lax.fori_loop(0, 200, step, start))[0]
+
+        together = np.asarray(jax.jit(jax.vmap(solve))(jnp.asarray(scales)))
+    assert together[1] == pytest.approx(8.3009626, abs=5e-8)
