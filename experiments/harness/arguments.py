@@ -112,6 +112,34 @@ class Map(Marginals):
 
 
 @dataclasses.dataclass(frozen=True)
+class Train:
+    """Train a learned model again, and write its weights.
+
+    A run that was stopped goes on from its checkpoint to the same weights."""
+
+    name: Positional[Annotated[str, arg(metavar="NAME")]]
+    """A model listed above."""
+    out: Annotated[str, arg(metavar="FILE")] = "weights.npz"
+    """Where the weights go."""
+    folder: Annotated[str | None, arg(metavar="DIR")] = None
+    """Formulas with counts.csv (columns file, family, ln_count, split), for bpnn_sat."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """Of the optimiser, by default as many as the shipped weights took."""
+    checkpoint: Annotated[str | None, arg(metavar="FILE")] = None
+    """Keep the state there, and go on from it."""
+    timeout: Limit = None
+    """Stop then, and write the best weights so far."""
+    seed: int = 0
+    """Equal seeds give equal weights."""
+
+    def check(self) -> None:
+        """Raises UsageError for values outside their range."""
+        _check_limits(self.timeout, None, self.seed)
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps: expected at least 1, given {self.steps}")
+
+
+@dataclasses.dataclass(frozen=True)
 class List:
     """List the experiments."""
 

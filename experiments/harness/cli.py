@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import solve
-from experiments.harness import arguments, output, registry, results, store
+from experiments.harness import arguments, output, registry, results, store, trainers
 from inference.problems import cnf, dimacs, factor_graph, uai
 
 SHIPPED = "domino_tilings_8x8.cnf"  # counted when no file is given
@@ -107,6 +107,27 @@ def maximize(words: Sequence[str]) -> None:
     output.print_map(options.file, graph, best, info, clock(), options.json)
 
 
+def train(words: Sequence[str]) -> None:
+    """`tally train NAME`"""
+    options = _parse(arguments.Train, "train", words, trainers.TRAINERS, "Models")
+    out = Path(options.out)
+    store.check_writable(out.parent)
+    clock = _clock()
+    parameters, history = trainers.train(
+        options.name,
+        seed=options.seed,
+        folder=None if options.folder is None else Path(options.folder),
+        steps=options.steps,
+        checkpoint=None if options.checkpoint is None else Path(options.checkpoint),
+        timeout=options.timeout,
+    )
+    from inference.message_passing import training
+
+    training.save(out, parameters)
+    output.print_training(history, clock())
+    print(out)
+
+
 def list_experiments(words: Sequence[str]) -> None:
     """`tally list`"""
     _parse(arguments.List, "list", words)
@@ -163,6 +184,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], None], type]] = {
     "marginals": (marginals, arguments.Marginals),
     "map": (maximize, arguments.Map),
     "verify": (results.verify, results.Verify),
+    "train": (train, arguments.Train),
     "list": (list_experiments, arguments.List),
     "show": (show, arguments.Show),
     "run": (run, arguments.Run),
@@ -204,16 +226,20 @@ def _overview() -> str:
 
 
 def _parse(
-    kind: type[arguments.T], verb: str, words: Sequence[str], methods: dict[str, str] | None = None
+    kind: type[arguments.T],
+    verb: str,
+    words: Sequence[str],
+    methods: dict[str, str] | None = None,
+    title: str = "Methods",
 ) -> arguments.T:
     """Parses, and checks the method; the help text lists the methods."""
     text = inspect.cleandoc(str(kind.__doc__))
     if methods is not None:
         rows = [f"  {name:<12} {line}" for name, line in methods.items()]
-        text = "\n".join([text, "", "Methods:", *rows])
+        text = "\n".join([text, "", f"{title}:", *rows])
     options = arguments.parse(kind, verb, words, description=text)
-    method = getattr(options, "method", "auto")
-    if methods is not None and method not in methods:
+    method = getattr(options, "method", None)
+    if method is not None and methods is not None and method not in methods:
         expected = ", ".join(methods)
         raise arguments.UsageError(f"--method: expected one of {expected}, given {method!r}")
     return options

@@ -100,6 +100,16 @@ def print_result(result: registry.Result) -> None:
         print(f"{name} 2^{_digits(one.log_value / LN2, 6)}: {guarantee(one, '', 'value')}")
 
 
+def print_training(history: Any, seconds: float) -> None:
+    """Prints how a training went."""
+    print(PLAIN.format("training", f"{history.status}, {seconds:.1f} s, {len(history.loss)} steps"))
+    if len(history.loss):
+        print(PLAIN.format("loss", f"{_digits(history.loss[-1], 6)} at the last step"))
+    if len(history.validation):
+        best = _digits(history.validation.min(), 6)
+        print(PLAIN.format("held out", f"{best} at the best step, whose weights are kept"))
+
+
 def print_json(problem: str, estimate: Estimate, info: Any, seconds: float) -> None:
     """Prints one JSON object about an estimate on one line."""
     print_object(**fields_of(problem, estimate, info, seconds))

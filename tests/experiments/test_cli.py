@@ -358,3 +358,33 @@ def test_packages_of_others_are_noticed(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("tally: error: expected the package")
     assert done.stderr.count("\n") == 1
+
+
+def test_training_writes_weights(capsys, files, monkeypatch):
+    asked = []
+
+    def train(name, **options):
+        asked.append((name, options["steps"], options["folder"]))
+        loss = np.array([3.0, 2.0])
+        return {"a": np.ones(2)}, SimpleNamespace(status="done", loss=loss, validation=loss)
+
+    monkeypatch.setattr(cli.trainers, "train", train)
+    assert cli.main(["train", "gnn", "--steps", "2", "--out", "w.npz"]) == 0
+    assert "done" in capsys.readouterr().out
+    assert asked == [("gnn", 2, None)]
+    with np.load("w.npz") as stored:
+        assert [stored[name].tolist() for name in stored] == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["nothing"], "expected one of bpnn_d, "),
+        (["bpnn_sat"], "expected --folder with formulas"),
+        (["bpnn_d", "--folder", "there"], "bpnn_d makes its own training data"),
+        (["bpnn_d", "--steps", "0"], "--steps: expected at least 1, given 0"),
+    ],
+)
+def test_training_refuses_in_one_line(words, message, capsys, files):
+    assert cli.main(["train", *words]) == 2
+    assert message in capsys.readouterr().err
