@@ -74,13 +74,15 @@ class Layout(NamedTuple):
 def affordable(graph: factor_graph.FactorGraph) -> list[Region]:
     """``loops_around`` where they are not too large, else ``short_loops``, else nothing.
 
-    Measured by the entries of all tables, and by the pairs of regions that meet at a variable.
+    Measured by the entries of each table, of all tables, and the pairs of regions that meet at a
+    variable.
     """
     sizes = np.asarray(graph.num_states)
     loops = short_loops(graph)
-    for sets, most in ((_unions(loops), 2**18), (loops, 2**21)):
+    for sets, largest, most in ((_unions(loops), 2**10, 2**18), (loops, 2**16, 2**21)):
+        entries = [_entries(sizes, one) for one in sets]
         meetings = np.bincount(np.concatenate([[0], *sets]).astype(int)) ** 2
-        if max(sum(_entries(sizes, one) for one in sets), meetings.sum()) <= most:
+        if max(entries, default=0) <= largest and max(sum(entries), meetings.sum()) <= most:
             return sets
     return []
 
@@ -89,16 +91,17 @@ def short_loops(graph: factor_graph.FactorGraph, length: int = 4) -> list[Region
     """Independent cycles of up to ``length`` variables, in the graph of who shares a factor.
 
     They have no chords, and none is a sum modulo 2 of others: with all triangles of a dense graph
-    the free energy can be off by hundreds of nats. Short ones come first, so that a complete graph is left with
-    the triangles at its first variable, the choice of Gelfand and Welling, "Generalized belief
-    propagation on tree-robust structured region graphs" (UAI 2012).
+    the free energy can be off by hundreds of nats. Those inside a factor come first, then short
+    ones, so that a complete graph is left with the triangles at its first variable (Gelfand and
+    Welling, "Generalized belief propagation on tree-robust structured region graphs", UAI 2012).
     """
     joined = convert.interaction_graph(graph)
     bits = {edge: 1 << at for at, edge in enumerate(sorted(map(_sorted, joined.edges)))}
     basis: dict[int, int] = {}
     kept = []
+    factors = _Index(scope for group in graph.groups for scope in map(_sorted, group.variables))
     loops = itertools.islice(_chordless_cycles(joined, length), MAX_LOOPS)
-    for loop in sorted(loops, key=lambda loop: (len(loop), loop)):
+    for loop in sorted(loops, key=lambda loop: (not factors.containing(loop), len(loop), loop)):
         cycle = sum(bits.get(pair, 0) for pair in itertools.combinations(loop, 2))
         while cycle.bit_length() in basis:
             cycle ^= basis[cycle.bit_length()]
@@ -263,7 +266,8 @@ def _counting_numbers(inner: list[Region], parents: list[list[int]]) -> np.ndarr
 
 def _needed(inner: list[Region], parents: list[list[int]], counting: np.ndarray) -> list[int]:
     """The inner regions that count, and those that alone make some outer regions agree."""
-    kept, index = [], _Index()
+    kept: list[int] = []
+    index = _Index()
     for at, region in enumerate(inner):  # the largest first
         larger = index.containing(region)
         links = nx.Graph()
