@@ -6,6 +6,8 @@
 ``problems``        ``cnf``, ``dimacs``, ``factor_graph``, ``uai``, ``convert``, ``generators``
 ``oracles``         ``sat``, ``preprocess``, ``ganak``, ``exhaustive``, ``process``, ``dispatch``
 ``exact``           ``elimination``: log Z, marginals and MAP by variable elimination
+``message_passing`` ``bp``, ``region``, ``survey``; certain bounds ``mini_bucket``, ``trw`` and
+                    ``mean_field``; learned ``bpnn``, ``bpnn_phases``, ``bpnn_sat``
 ==================  ============================================================================
 
 Importing this package imports nothing else, so it stays light.
