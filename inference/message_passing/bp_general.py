@@ -204,8 +204,11 @@ def fixed_point(model: Model, messages: jax.Array) -> jax.Array:
         moved = update(model, jnp.where(finite, free, messages))
         return jnp.where(finite, jnp.where(finite, moved, 0.0), 0.0) - free
 
-    def solve_linear(linear: Any, right: jax.Array) -> jax.Array:
+    def by_gmres(linear: Any, right: jax.Array) -> jax.Array:
         return jax.scipy.sparse.linalg.gmres(linear, right, tol=1e-10, restart=50, maxiter=40)[0]
+
+    def solve_linear(linear: Any, right: jax.Array) -> jax.Array:
+        return jax.lax.custom_linear_solve(linear, right, by_gmres, by_gmres)
 
     known = jnp.where(finite, messages, 0.0)
     found = jax.lax.custom_root(residual, known, lambda _, guess: guess, solve_linear)
