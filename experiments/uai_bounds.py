@@ -10,8 +10,10 @@ DIR holds UAI models and ``answers.csv`` (columns file, evidence, exact_log10_pa
 without a value are left out. Without it spin glasses and random factors are drawn, small enough to
 know log Z.
 
-Expected: no bound on the wrong side, intervals that narrow with the i-bound. The default takes a
-minute, a folder of a hundred models some twenty.
+Expected: no bound on the wrong side, and intervals that narrow with the i-bound. Of 115 models of
+the UAI competitions, at i-bound 10 and 6 s a method, 50 are solved; for the others the median width
+is 6 nats, 2 % of the trivial interval's. The default takes a minute or two, such a folder and one
+i-bound half an hour.
 """
 
 import csv
@@ -88,7 +90,7 @@ def plot(result: registry.Result) -> Figure:
     columns = result.columns
     figure, [sorted_axes, bound_axes] = plots.new_figure(
         ["models, sorted", "i-bound"],
-        ["width of the interval [nats]", "width of mini-buckets [nats]"],
+        ["width of the interval [nats]", "distance from log Z [nats]"],
         panels=2,
         title="Certain intervals of log Z",
     )
@@ -110,7 +112,7 @@ def plot(result: registry.Result) -> Figure:
         sign = 1 if side == "upper" else -1
         gaps = [sign * (columns[f"{side}_mini_bucket_{i}"] - columns["exact"]) for i in i_bounds]
         middle = [np.median(np.maximum(gap, 1e-9)) for gap in gaps]
-        bound_axes.plot(i_bounds, middle, label=f"{side}, median distance")
+        bound_axes.plot(i_bounds, middle, label=f"mini-buckets {side}, median")
     for axes in figure.axes:
         axes.set_yscale("log")
     return plots.finish(figure)
