@@ -14,6 +14,7 @@ finds the same phase in fewer sweeps still. Half a minute.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -51,7 +52,7 @@ class Config:
 def run(config: Config, key: Any) -> registry.Result:
     """One row per method and grid; errors in nats."""
     grids = ising_grids.draw(key, config.side, config.graphs, config.field_max, config.coupling_max)
-    exact = ising_grids.log_partitions(grids)
+    exact, solve = ising_grids.log_partitions(grids), _solver(ising_grids.stacked(grids), config)
     methods = {
         "BPNN-D": (bpnn.shipped(), 0.0),
         "BP": (bpnn.damping(0.0), 0.0),
@@ -62,7 +63,7 @@ def run(config: Config, key: Any) -> registry.Result:
     rows: list[dict[str, Any]] = []
     scalars: dict[str, Any] = {}
     for name, (operators, log_ratio) in methods.items():
-        value, sweeps, residual = _solve(ising_grids.stacked(grids), operators, log_ratio, config)
+        value, sweeps, residual = solve(operators, log_ratio)
         converged, error = residual < config.tolerance, value - exact
         for i in range(config.graphs):
             rows.append(
@@ -105,28 +106,21 @@ def plot(result: registry.Result) -> Figure:
     return plots.finish(figure)
 
 
-def _solve(
-    graph: factor_graph.FactorGraph, operators: bpnn.Operators, log_ratio: float, config: Config
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bethe values, sweeps and residuals of all grids, in float64."""
+def _solver(graph: factor_graph.FactorGraph, config: Config) -> Callable:
+    """From operators and a start to Bethe values, sweeps and residuals of all grids, in float64."""
 
-    @jax.jit
-    def solved(graph: factor_graph.FactorGraph, operators: bpnn.Operators) -> Any:
-        def one(graph: factor_graph.FactorGraph) -> Any:
-            messages, sweeps, residual = bpnn.solve(
-                operators,
-                graph,
-                bpnn.start(graph, log_ratio),
-                sweeps=config.sweeps,
-                tolerance=config.tolerance,
-            )
-            return bpnn.log_bethe(graph, messages), sweeps, residual
+    def one(graph: factor_graph.FactorGraph, operators: bpnn.Operators, log_ratio: float) -> Any:
+        limits: Any = {"sweeps": config.sweeps, "tolerance": config.tolerance}
+        messages, *rest = bpnn.solve(operators, graph, bpnn.start(graph, log_ratio), **limits)
+        return bpnn.log_bethe(graph, messages), *rest
 
-        return jax.vmap(one, in_axes=(bpnn.stacked_axes(graph),))(graph)
+    solve = jax.jit(jax.vmap(one, in_axes=(bpnn.stacked_axes(graph), None, None)))
 
-    with jax.enable_x64(True):
-        value, sweeps, residual = solved(graph, operators)
-        return np.asarray(value), np.asarray(sweeps), np.asarray(residual)
+    def solved(operators: bpnn.Operators, log_ratio: float) -> list[np.ndarray]:
+        with jax.enable_x64(True):
+            return [np.asarray(array) for array in solve(graph, operators, log_ratio)]
+
+    return solved
 
 
 def _summary(name: str, sweeps: Any, converged: Any, error: Any) -> dict[str, Any]:

@@ -136,15 +136,13 @@ class Readout(nnx.Module):
         return jnp.vdot(second, first @ pooled.ravel() + bias[1:]) + bias[0]
 
 
-def one_sided(operator: Operator, slope: float = 0.3) -> Operator:
-    """Weights changed to damp what moves a message to state 0 and amplify what moves it to 1.
+def one_sided(operator: Operator) -> Operator:
+    """Weights changed so that only what moves a message to state 0 is damped.
 
-    From messages that favour neither state this is a way to one ordered phase. Amplification ends
-    2 nats from where it began, by the biases.
+    From messages that favour neither state this leads to one ordered phase.
     """
-    turn = jnp.array([[-1.0 - slope, 0.0], [0.0, 0.0]], jnp.float32)
+    turn = jnp.array([[-1.0, 0.0], [0.0, 0.0]], jnp.float32)
     operator.weights.set_value(operator.weights[...].at[1].add(turn))
-    operator.biases.set_value(operator.biases[...].at[1, 0].add(2.0))
     return operator
 
 

@@ -1,0 +1,217 @@
+"""log Z of attractive Ising grids by learned and by plain message passing.
+
+The nine columns of the BPNN paper: limits 0.1, 0.2 and 1 of the fields, 5, 10 and 50 of the
+couplings. Learned: BPNN-D and BPNN-B as published, a graph network without belief propagation, and
+``bpnn_phases``, which corrects the two ordered fixed points. All were trained on other grids of
+10 x 10 (``experiments.bpnn_training``). Plain: BP from uniform messages as published (10 and 1000
+sweeps) and damped, the better of the two ordered starts, the sum of the two ordered phases, and
+that with the first loop correction, from which ``bpnn_phases`` starts to learn. On the first few
+grids of a column also mean field, tree-reweighted and generalised BP, which take longer.
+
+    tally run bpnn_ising
+
+Expected: ``bpnn_phases`` has the smallest error of all in batch in most columns, at the cost of the
+two phases. The default takes five minutes, most of them for generalised BP.
+"""
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+from matplotlib.figure import Figure
+
+from experiments import bpnn_training, ising_grids
+from experiments.harness import plots, registry
+from inference import randomness
+from inference.message_passing import bpnn, bpnn_phases, mean_field, region, training, trw
+from inference.problems import factor_graph
+
+LEARNED = ("BPNN-D", "BPNN-B", "GNN", "BPNN phases")
+SLOW = ("mean field", "TRW", "GBP")
+
+Method = Callable[[factor_graph.FactorGraph], Any]  # stacked graph -> log Z [B] or fewer
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """``graphs`` grids a column; the methods without a batch see the first ``slow_graphs``."""
+
+    sides: tuple[int, ...] = (10,)
+    field_maxima: tuple[float, ...] = (0.1, 0.2, 1.0)
+    coupling_maxima: tuple[float, ...] = (5.0, 10.0, 50.0)
+    graphs: int = 50
+    slow_graphs: int = 1
+    sweeps: int = 1000
+    tolerance: float = 1e-6
+
+
+@registry.experiment(
+    presets={
+        "smoke": Config((4,), (0.1,), (5.0,), graphs=3, slow_graphs=1, sweeps=100),
+        "default": Config(),
+        "paper": Config(sides=(10, 14), slow_graphs=3),
+    },
+    paper="Kuck et al., Belief propagation neural networks, NeurIPS 2020",
+)
+def run(config: Config, key: Any) -> registry.Result:
+    """One row per side, column and method: RMSE of log Z with its standard error, in nats."""
+    rows: list[dict[str, Any]] = []
+    kinds = list(itertools.product(config.sides, config.field_maxima, config.coupling_maxima))
+    methods: dict[int, dict[str, Method]] = {}
+    for side, f, c in tqdm.tqdm(kinds, "columns", leave=False, disable=None):
+        own = randomness.generator(key, "bpnn_ising", side, str(f), str(c)).bytes(16)
+        grids = ising_grids.draw(own, side, config.graphs, f, c)
+        graph, exact = ising_grids.stacked(grids), ising_grids.log_partitions(grids)
+        if side not in methods:
+            methods[side] = _batched(graph, config)
+            for estimate in methods[side].values():
+                _timed(estimate, graph)  # compiled before the clock starts
+            methods[side] |= _single(config)
+        for name, estimate in methods[side].items():
+            values, seconds = _timed(estimate, graph)
+            row = {"side": side, "field_max": f, "coupling_max": c, "method": name}
+            rows.append(row | _errors(values - exact[: len(values)]) | {"seconds_graph": seconds})
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return registry.Result(columns, _wins(rows))
+
+
+def plot(result: registry.Result) -> Figure:
+    """RMSE by column for each side; median RMSE against seconds."""
+    columns = result.columns
+    sides = np.unique(columns["side"]).tolist()
+    kinds = list(dict.fromkeys(zip(columns["field_max"], columns["coupling_max"], strict=True)))
+    figure, axes = plots.new_figure(
+        ["limits of field and coupling"] * len(sides) + ["time for a grid [s]"],
+        [f"RMSE of log Z, side {side} [nats]" for side in sides] + ["median RMSE [nats]"],
+        panels=len(sides) + 1,
+        title="Learned and plain message passing on attractive Ising grids",
+    )
+    for number, name in enumerate(dict.fromkeys(columns["method"].tolist())):
+        style: dict[str, Any] = {
+            "color": plots.COLOURS[number % len(plots.COLOURS)],
+            "marker": plots.MARKERS[(number + number // 7) % len(plots.MARKERS)],
+            "linestyle": "-" if name in LEARNED else ":",
+        }
+        for panel, side in zip(axes, sides, strict=False):
+            mine = (columns["method"] == name) & (columns["side"] == side)
+            panel.plot(np.maximum(columns["rmse"][mine], 1e-6), label=name, **style)
+        mine = columns["method"] == name
+        point = [np.median(columns[column][mine]) for column in ("seconds_graph", "rmse")]
+        axes[-1].plot([point[0]], [max(point[1], 1e-6)], label=name, **style)
+    for panel in axes[:-1]:
+        panel.set_xticks(range(len(kinds)), [f"{f:g}, {c:g}" for f, c in kinds], rotation=45)
+    axes[-1].set_xscale("log")
+    for panel in axes:
+        panel.set_yscale("log")
+    return plots.finish(figure)
+
+
+def _batched(graph: factor_graph.FactorGraph, config: Config) -> dict[str, Method]:
+    """The methods that take all grids of a column at once; one trace serves several of them."""
+    axes = bpnn.stacked_axes(graph)
+    edges, cycles = bpnn_phases.pairs(graph), bpnn_phases.cycles(graph)
+    none = np.zeros((0, 4), np.int32)
+    read_b = training.load(bpnn.WEIGHTS / "bpnn_b.npz", bpnn_training.start_b())
+    network = training.load(bpnn.WEIGHTS / "gnn.npz", bpnn_training.GraphNetwork())
+    loops = bpnn_phases.Readout()  # not trained: the loop series
+
+    def batch(function: Callable, *others: None) -> Callable:
+        return jax.jit(jax.vmap(function, in_axes=(axes, *others)))
+
+    def bethe(graph: factor_graph.FactorGraph, operators: bpnn.Operators, sweeps: int) -> Any:
+        options: Any = {"sweeps": sweeps, "tolerance": config.tolerance}
+        return bpnn.log_bethe(graph, bpnn.solve(operators, graph, bpnn.start(graph), **options)[0])
+
+    def phases(graph: factor_graph.FactorGraph) -> Any:
+        limits: Any = {"sweeps": config.sweeps, "tolerance": config.tolerance}
+        return bpnn_training.phases(graph, **limits)[0]
+
+    @jax.jit
+    def combine(readout: bpnn_phases.Readout, cycles: np.ndarray, found: Any) -> Any:
+        def one(up: bpnn_phases.Phase, down: bpnn_phases.Phase) -> Any:
+            return bpnn_phases.combine(readout, edges, cycles, up, down)[0]
+
+        return jax.vmap(one)(*found)
+
+    bethe, phases = batch(bethe, None, None), batch(phases)
+    bp, damped = bpnn.damping(0.0), bpnn.damping(0.5)
+    return {
+        "BPNN-D": lambda graph: bethe(graph, bpnn.shipped(), config.sweeps),
+        "BPNN-B": batch(lambda graph: bpnn.read(read_b[0], read_b[1], graph)),
+        "GNN": batch(lambda graph: network(graph)),
+        "BPNN phases": lambda graph: combine(bpnn_phases.shipped(), cycles, phases(graph)),
+        "BP, 10 sweeps": lambda graph: bethe(graph, bp, 10),
+        "BP, 1000 sweeps": lambda graph: bethe(graph, bp, config.sweeps),
+        "BP, damping 0.5": lambda graph: bethe(graph, damped, config.sweeps),
+        "ordered start": lambda graph: jnp.maximum(*(p.log_bethe for p in phases(graph))),
+        "two phases": lambda graph: combine(loops, none, phases(graph)),
+        "two phases, loops": lambda graph: combine(loops, cycles, phases(graph)),
+    }
+
+
+def _single(config: Config) -> dict[str, Method]:
+    """The methods that take one grid after another, on the first few."""
+    functions = {
+        "mean field": lambda graph: mean_field.log_partition(graph, i_bound=0)[0].log_lower,
+        "TRW": lambda graph: trw.log_partition(graph)[0].log_upper,
+        "GBP": lambda graph: region.log_partition(graph)[0].log_value,
+    }
+
+    def method(function: Callable) -> Method:
+        def estimate(graph: factor_graph.FactorGraph) -> np.ndarray:
+            some = range(min(config.slow_graphs, len(graph.log_unary)))
+            return np.array([function(ising_grids.one_of(graph, i)) for i in some])
+
+        return estimate
+
+    return {name: method(function) for name, function in functions.items()}
+
+
+def _timed(estimate: Method, graph: factor_graph.FactorGraph) -> tuple[np.ndarray, float]:
+    """log Z in float64, and seconds for one grid."""
+    start = time.perf_counter()
+    with jax.enable_x64(True):
+        values = np.asarray(estimate(graph))
+    return values, (time.perf_counter() - start) / len(values)
+
+
+def _errors(errors: np.ndarray) -> dict[str, Any]:
+    """RMSE with its standard error (of the mean square, carried over), and the sign of errors."""
+    squares = errors**2
+    rmse = math.sqrt(squares.mean())
+    deviation = squares.std(ddof=1) if len(errors) > 1 else math.nan
+    return {
+        "rmse": rmse,
+        "rmse_error": deviation / (2 * rmse * math.sqrt(len(errors))) if rmse > 0 else 0.0,
+        "mean_error": float(errors.mean()),
+        "largest_error": float(np.abs(errors).max()),
+        "graphs": len(errors),
+    }
+
+
+def _wins(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """In how many columns ``bpnn_phases`` beats all plain methods in batch, and by how much.
+
+    The ratios are geometric means over columns of its RMSE to that of the two phases, without and
+    with loops: what learning adds.
+    """
+    scalars: dict[str, Any] = {}
+    table = {(r["side"], r["field_max"], r["coupling_max"], r["method"]): r["rmse"] for r in rows}
+    plain = [r["method"] for r in rows if r["method"] not in (*LEARNED, *SLOW)]
+    for side in dict.fromkeys(r["side"] for r in rows):
+        kinds = list(dict.fromkeys(at[:3] for at in table if at[0] == side))
+        mine = [table[*kind, "BPNN phases"] for kind in kinds]
+        best = [min(table[*kind, name] for name in dict.fromkeys(plain)) for kind in kinds]
+        scalars[f"columns_won_{side}"] = int(np.sum(np.array(mine) < np.array(best)))
+        for name in ("two phases", "two phases, loops"):
+            other = [table[*kind, name] for kind in kinds]
+            ratio = np.exp(np.mean(np.log(np.array(mine) / np.array(other))))
+            scalars[f"ratio_to_{name}_{side}"] = float(ratio)
+    return scalars
