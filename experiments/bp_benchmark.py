@@ -63,7 +63,7 @@ class Config:
 
 @registry.experiment(
     presets={
-        "smoke": Config(sides=(3, 6), regular=(20,), batch=2, rounds=16, repeats=1),
+        "smoke": Config((4,), (12,), batch=2, rounds=16, repeats=1, peer_messages=50),
         "default": Config(),
         "paper": Config(
             sides=(10, 20, 50, 100, 200, 500, 1000), regular=(1000, 10000, 100000), repeats=9
