@@ -16,6 +16,17 @@ from hashing.counting import adaptive, approxmc, short_xor
 from hashing.parity import affine, families, gf2
 from inference.estimate import Claim, Estimate
 from inference.exact import elimination
+from inference.message_passing import (
+    bp,
+    bpnn,
+    bpnn_phases,
+    bpnn_sat,
+    mean_field,
+    mini_bucket,
+    region,
+    rules,
+    trw,
+)
 from inference.oracles import exhaustive, ganak
 from inference.problems import cnf, factor_graph
 
@@ -94,7 +105,17 @@ def test_counters(name, problem):
 PARTITIONS = {
     "elimination": lambda graph: elimination.log_partition(graph)[0],
     "exhaustive": exhaustive.log_partition,
+    "mini_bucket": lambda graph: mini_bucket.log_partition(graph)[0],
+    "mini_bucket, i-bound 1": lambda graph: mini_bucket.log_partition(graph, i_bound=1)[0],
+    "mean_field": lambda graph: mean_field.log_partition(graph)[0],
+    "trw": lambda graph: trw.log_partition(graph)[0],
     "solve.partition": lambda graph: solve.partition(graph)[0],
+}
+# They claim nothing; but on these problems, trees all of them, they are right.
+ESTIMATORS = {
+    "bp": lambda graph: bp.log_partition(graph)[0],
+    "region": lambda graph: region.log_partition(graph)[0],
+    "bpnn": lambda graph: bpnn.log_partition(graph)[0],
 }
 TABLES = {
     "chain": ([2, 3, 2], [((0, 1), [[1, 2, 0], [0.5, 1, 3]]), ((1, 2), [[1, 4], [0, 1], [2, 2]])]),
@@ -121,6 +142,30 @@ def test_partitions(name, problem):
     chex.assert_trees_all_equal(graph, before)
 
 
+@pytest.mark.parametrize("problem", TABLES)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimators(name, problem):
+    graph = build_graph(*TABLES[problem])
+    before = copy.deepcopy(graph)
+    if name == "bpnn" and (graph.num_states != 2).any():
+        with pytest.raises(ValueError, match="variables of two states, given one of"):
+            ESTIMATORS[name](graph)
+        return
+    estimates = [ESTIMATORS[name](graph) for _ in range(2)]
+    assert estimates[0] == estimates[1]
+    assert estimates[0].claim is Claim.NONE
+    truth = reference.log_partition(*TABLES[problem])
+    assert estimates[0].log_value == pytest.approx(truth, abs=1e-6)
+    chex.assert_trees_all_equal(graph, before)
+
+
+def test_learned_methods_claim_nothing():
+    graph = build_graph([2] * 4, [((v, (v + 1) % 4), [[2, 1], [1, 2]]) for v in range(4)])
+    formula = build(**FORMULAS["plain"])
+    for one in (bpnn_phases.log_partition(graph)[0], bpnn_sat.count(formula)[0]):
+        assert one.claim is Claim.NONE and math.isfinite(one.log_value)
+
+
 # --- Kernels: function and arguments, made from an index, of equal shapes -----------------------
 
 
@@ -140,6 +185,18 @@ def _graph(i):
     return (graph._replace(log_unary=np.float32(graph.log_unary), groups=groups),)
 
 
+def _ratios(i):
+    rng = np.random.default_rng(i)
+    sides = jnp.array(rng.random((6, 4)) < 0.5)
+    return sides, jnp.array(rng.random((6, 4)) < 0.8), jnp.array(rng.normal(size=(6, 4)), "float32")
+
+
+def _rows(i):
+    rng = np.random.default_rng(i)
+    incoming = rules.normalize(jnp.array(rng.normal(size=(5, 2, 3)), "float32"))
+    return jnp.array(rng.normal(size=(5, 3, 3)), "float32"), incoming
+
+
 VARIABLES = jnp.arange(40, dtype=jnp.int32)
 KERNELS = {
     "gf2.row_reduce": (gf2.row_reduce, _system),
@@ -153,6 +210,12 @@ KERNELS = {
     "families.fixed_weight": (
         lambda key: families.fixed_weight(key, 4, VARIABLES, 3),
         lambda i: (jax.random.key(i),),
+    ),
+    "rules.table_messages": (rules.table_messages, _rows),
+    "rules.clause_messages": (rules.clause_messages, _ratios),
+    "rules.parity_messages": (
+        lambda sides, mask, log_ratios: rules.parity_messages(sides[:, 0], mask, log_ratios),
+        _ratios,
     ),
     "elimination": (elimination.compile_log_partition(build_graph(*TABLES["chain"])), _graph),
 }
