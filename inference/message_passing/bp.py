@@ -12,7 +12,9 @@ function of log-supermodular graphical models", NIPS 2012). What did not converg
 
 ``log_partition``, ``marginals`` and ``maximize`` do everything; ``prepare``, ``init`` and ``run``
 are their parts, for repeats, batches and timing. The layout is chosen from the graph: ``stencil``
-and ``pairwise`` for binary pairwise graphs without hard zeros, else ``general``.
+and ``pairwise`` for binary pairwise graphs without hard zeros, ``binary`` and ``tables`` for other
+tables, ``general`` for clauses and parities and for schedules other than ``damped``. All make the
+same iterates.
 """
 
 import dataclasses
@@ -67,7 +69,7 @@ class Info(NamedTuple):
       converged: every graph has.
       iterations: the most that a graph took.
       residual: the largest of a graph, in nats.
-      layout: ``stencil``, ``pairwise`` or ``general``.
+      layout: ``stencil``, ``pairwise``, ``binary``, ``tables`` or ``general``.
       seconds: wall time, compilation included.
       messages: float64 [E] or [E, S], for a warm start of a graph of the same factors.
     """
@@ -219,11 +221,11 @@ def best_of(
     Without a converged run it keeps the first. ``options`` are those of ``run``; a time limit holds
     for all runs together.
     """
-    end = time.monotonic() + (options.pop("timeout", None) or math.inf)
+    timeout = options.pop("timeout", None)
+    end = math.inf if timeout is None else time.monotonic() + timeout
     best, status, values = None, "done", np.full(prepared.model.num_graphs, -np.inf)
     for start in starts:
-        left = max(0.0, end - time.monotonic())
-        limit = None if left == math.inf else left
+        limit = None if timeout is None else max(0.0, end - time.monotonic())
         state = init(prepared, start, seed=seed)
         state, status = run(prepared, state, seed=seed, timeout=limit, **options)
         if len(starts) == 1:

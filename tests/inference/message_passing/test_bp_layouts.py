@@ -75,9 +75,12 @@ def iterate(graph, *, fast, dtype=np.float64, temperature=1.0, weight=0.5, round
     return prepared, state
 
 
-CASES = [(name, 1.0, 0.5) for name in GRAPHS]
-CASES += [(name, 0.0, 0.0) for name in ("stencil", "pairwise", "binary arities", "tables")]
-CASES += [(name, 2.0, 0.3) for name in ("stencil", "tables with zeros")]
+QUICK = ("stencil", "stencil conditioned", "pairwise", "pairwise strong", "binary zeros", "tables")
+CASES = [(name, 1.0, 0.5) for name in QUICK] + [("pairwise", 0.0, 0.0)]
+MORE = [(name, 1.0, 0.5) for name in GRAPHS if name not in QUICK]
+MORE += [(name, 0.0, 0.0) for name in ("stencil", "binary arities", "tables")]
+MORE += [(name, 2.0, 0.3) for name in ("stencil", "tables with zeros")]
+CASES += [pytest.param(*case, marks=pytest.mark.slow) for case in MORE]
 
 
 @pytest.mark.parametrize("name, temperature, weight", CASES)
@@ -103,7 +106,7 @@ def _rows(messages):
     return messages - np.logaddexp.reduce(messages, axis=1, keepdims=True)
 
 
-FLOAT32 = ("stencil", "pairwise", "binary arities and zeros", "tables with zeros")
+FLOAT32 = ("stencil", "binary arities and zeros", "tables with zeros")
 
 
 @pytest.mark.parametrize("name", FLOAT32)
@@ -114,7 +117,7 @@ def test_float32_reaches_the_same_fixed_points(name):
     np.testing.assert_allclose(bp.bethe(fast, got), bp.bethe(plain, want), rtol=1e-5)
 
 
-@pytest.mark.parametrize("coupling", [10.0, 50.0, 100.0])
+@pytest.mark.parametrize("coupling", [10.0, 100.0])
 def test_strong_couplings_leave_the_ratios_and_stay_right(coupling):
     graph = generators.ising_grid(6, 6, coupling, 0.1)
     fast, got = iterate(graph, fast=True, dtype=np.float32, rounds=200)
@@ -155,10 +158,9 @@ def test_what_the_stencil_refuses():
 
     assert layout([(0, 1), (0, 1), (1, 2)], 3) == "pairwise"  # parallel edges
     assert layout(nx.random_regular_graph(4, 40, seed=1).edges, 40) == "pairwise"
-    assert layout([(0, 50)], 100) == "stencil"  # 50 shifted by 50: every edge of one distance
     assert layout([(0, 10), (20, 60)], 100) == "pairwise"  # would compute mostly nothing
     torus = nx.convert_node_labels_to_integers(nx.grid_2d_graph(6, 6, periodic=True))
-    assert layout(torus.edges, 36) in ("stencil", "pairwise")
+    assert layout(torus.edges, 36) == "stencil"  # edges around are two more distances
     assert bp_stencil.prepare(bp.prepare(random_tables(1, 0.0)).model) is None
 
 
@@ -172,4 +174,3 @@ def test_one_trace_serves_equal_shapes_and_any_limits():
             limits = (np.float64(1e-6), np.int32(limit))
             state = bp.init(prepared)
             jitted(prepared.layout, state, (None, None), limits, schedule=schedules.damped(0.5))
-    assert bp.advance._cache_size() >= 0
