@@ -18,6 +18,7 @@ Weights are refused, and so are sampling sets: the count is over all variables.
 """
 
 import functools
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -36,12 +37,12 @@ from inference.message_passing import clause_clusters, training
 from inference.problems import cnf
 
 WEIGHTS = Path(__file__).parent / "weights" / "bpnn_sat.npz"
-SWEEPS = 10
-BLOCK = 64  # formulas in one call of the kernel
+SWEEPS = 20
+BLOCK = 300_000  # literals in one call of the kernel
 _ARITIES = (3, clause_clusters.WIDTH)  # smaller tables are widened to the next of these
 _LARGEST = 15.0  # of a log ratio: products of five probabilities then fit into float32
-_TINY = 1e-36
-_SCALE = 0.2  # nats; the loss of much larger errors hardly grows
+_TINY = 1e-18  # its square is a float32 still, for gradients
+_SCALE = 0.2  # nats, where the loss turns from the square to the error itself
 
 
 class Tables(NamedTuple):
@@ -145,11 +146,13 @@ def count_many(
     block: int = BLOCK,
     threads: int | None = None,
 ) -> list[tuple[estimate.Estimate, Info]]:
-    """As ``count`` for each formula, ``block`` of them at once and blocks in ``threads`` threads.
+    """As ``count`` for each formula; some ``block`` literals at once, blocks in threads.
 
     Values can differ from those of ``count`` by rounding. By default one thread per core.
     """
-    blocks = [formulas[i : i + block] for i in range(0, len(formulas), block)]
+    literals = np.cumsum([len(formula.clauses.values) for formula in formulas]) // block
+    numbered = itertools.groupby(range(len(formulas)), key=literals.__getitem__)
+    blocks = [[formulas[i] for i in numbers] for _, numbers in numbered]
     threads = threads or os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         one = functools.partial(_counted, parameters=parameters, sweeps=sweeps)
@@ -161,13 +164,13 @@ def count_many(
 
 
 def pack(clusters: clause_clusters.Clusters, sizes: Sequence[int] | None = None) -> Batch:
-    """Clusters as arrays of the kernel, padded to powers of two or to ``sizes``.
+    """Clusters as arrays of the kernel, padded to a few sizes or to ``sizes``.
 
     Args:
       sizes: numbers of variables, of formulas and of tables by arity; see ``needed``.
     """
     needs = needed(clusters)
-    variables, formulas, *counts = [_power(n) for n in needs] if sizes is None else sizes
+    variables, formulas, *counts = [_padded(n) for n in needs] if sizes is None else sizes
     if any(size < need for size, need in zip((variables, formulas, *counts), needs)):
         raise ValueError(f"expected sizes of at least {needs}, given {sizes}")
     number = np.cumsum(_in_use(clusters)) - 1  # without variables that are in no table
@@ -223,8 +226,8 @@ def train(
 ) -> tuple[Network, training.History]:
     """Fits a network to known counts by Adam; what is best on held-out formulas comes back.
 
-    The loss log(1 + (error / 0.2)^2) flattens, so that formulas on which nothing helps do not drown
-    the others.
+    The loss is the square of small errors and grows as the error where it is above 0.2 nats, so
+    that formulas on which nothing helps do not drown the others.
 
     Args:
       log_values: exact log counts in nats.
@@ -301,9 +304,11 @@ def _in_use(clusters: clause_clusters.Clusters) -> np.ndarray:
     return used
 
 
-def _power(size: int) -> int:
-    """0 or the next power of two, at least 64: few sizes, so that few kernels are compiled."""
-    return 1 << max(size - 1, 63).bit_length() if size else 0
+def _padded(size: int) -> int:
+    """0 or a power of two from 64 on, with eighths between large ones: few kernels to compile."""
+    power = 1 << max(size - 1, 63).bit_length() if size else 0
+    step = power if power <= 4096 else power // 8
+    return -(-size // step) * step if size else 0
 
 
 def _widened(
@@ -403,8 +408,8 @@ def _table_terms(
     both += jax.nn.sigmoid(-incoming) * jax.nn.sigmoid(-messages)
     bethe = jnp.log(partition) - (jnp.log(both) * tables.used).sum(axis=0)
     belief = joint / partition[None]
-    marginals = _marginals(belief)
-    apart = (_entropy(jnp.log(marginals[:, 1] / marginals[:, 0])) * tables.used).sum(axis=0)
+    marginals = jnp.log(_marginals(belief))
+    apart = (_entropy(marginals[:, 1] - marginals[:, 0]) * tables.used).sum(axis=0)
     together = -(belief * jnp.log(jnp.maximum(belief, _TINY))).sum(axis=0)
     slots = tables.used.sum(axis=0)
     together -= (len(tables.used) - slots) * math.log(2)  # slots out of use
@@ -447,4 +452,4 @@ def _training_batches(
 def _loss(parameters: Network, batch: tuple[Batch, Any, Any]) -> jax.Array:
     formulas, left, there = batch
     error = (log_counts(parameters, formulas) - left) * there
-    return jnp.log1p((error / _SCALE) ** 2).sum() / there.sum()
+    return (jnp.sqrt(1 + (error / _SCALE) ** 2) - 1).sum() / there.sum()
