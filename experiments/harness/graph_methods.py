@@ -25,12 +25,12 @@ from inference.problems import factor_graph
 METHODS = {
     "bp": "an estimate by belief propagation; no guarantee",
     "gbp": "an estimate by generalised belief propagation on short loops; slower, mostly closer",
-    "bpnn": "an estimate by belief propagation with learned operators; no guarantee",
+    "bpnn": "an estimate from ordered fixed points and learned corrections; no guarantee",
     "mean_field": "a lower bound, certain",
     "trw": "an upper bound by trees, certain",
     "mini_bucket": "bounds on both sides by weighted mini-buckets, certain",
 }
-MODULES = {"gbp": "region"}  # where the name differs
+MODULES = {"gbp": "region", "bpnn": "bpnn_phases"}  # where the name differs
 SEEDS = {"bp": "seed", "mean_field": "key"}  # what methods that draw call it
 BUDGET = 20.0  # seconds for bounds where no time limit is given
 
