@@ -31,6 +31,7 @@ MEMORY_LIMIT = 2**31  # bytes
 ORDERS = (orders.min_size, orders.min_fill, orders.min_degree, orders.min_frontier)
 TEMPERATURES = (1.0, 0.1)
 _PASS_ENTRIES = 2**21  # of all tables, where the i-bound is chosen here: a pass takes about 0.1 s
+_ENTRY_BYTES = 24  # tables, shares and joint probabilities
 _LOG_WEIGHT = 8.0  # weights of one bucket differ by at most exp(16)
 
 
@@ -229,12 +230,12 @@ def _prepare(
     best: Any = None
     for order_fn in order_fns:
         model = bucket_tree.prepare(graph, order_fn)
-        tree, i_bound = _grow(model, i_bound, memory_limit)
+        tree, grown = _grow(model, i_bound, memory_limit)
         tables = trees.fill(tree, [table for _, table in model.factors])
         upper = trees.upward(tree, tables, tree.even_weights()).log_value
         if best is None or (not tree.is_exact, upper) < best[0]:
             sizes = trees.sizes_of(tree, [factor_graph.magnitude(t) for _, t in model.factors])
-            best = ((not tree.is_exact, upper), (model, tree, tables, sizes, i_bound))
+            best = ((not tree.is_exact, upper), (model, tree, tables, sizes, grown))
         if tree.is_exact or (timeout is not None and _left(start, timeout) < 0.8 * timeout):
             break
     return best[1]
@@ -250,18 +251,22 @@ def _grow(
     """The tree of the i-bound, or of the largest one that keeps a pass short."""
     sizes, scopes = model.plan.sizes, [scope for scope, _ in model.factors]
     if i_bound is None:
-        i_bound = max(1, int(math.log2(_PASS_ENTRIES / (4 * len(sizes) + 1))))
+        most = min(_PASS_ENTRIES, memory_limit // _ENTRY_BYTES)
+        i_bound = max(1, int(math.log2(most / (4 * len(sizes) + 1) + 1)))
         tree = trees.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+        while tree.num_entries > most and i_bound > 0:
+            i_bound -= 1
+            tree = trees.grow(sizes, scopes, 2.0 ** (i_bound + 1))
         while not tree.is_exact:
             larger = trees.grow(sizes, scopes, 2.0 ** (i_bound + 2))
-            if 24 * larger.num_entries > memory_limit or larger.num_entries > _PASS_ENTRIES:
+            if larger.num_entries > most:
                 break
             tree, i_bound = larger, i_bound + 1
     elif i_bound >= 0:
         tree = trees.grow(sizes, scopes, 2.0 ** (i_bound + 1))
     else:
         raise ValueError(f"expected an i-bound of at least 0, given {i_bound}")
-    needed = 24 * tree.num_entries  # tables, shares and joint probabilities
+    needed = _ENTRY_BYTES * tree.num_entries
     if needed > memory_limit:
         expected = f"expected tables of at most {memory_limit} bytes"
         raise ValueError(f"{expected}, given an i-bound of {i_bound} that needs {needed}")

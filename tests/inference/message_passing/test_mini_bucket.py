@@ -176,3 +176,13 @@ def test_what_does_not_fit_is_refused():
         mini_bucket.log_partition(graph, i_bound=3, memory_limit=100)
     with pytest.raises(ValueError, match="at least 0"):
         mini_bucket.log_partition(graph, i_bound=-1)
+
+
+def test_the_i_bound_chosen_here_fits_into_the_memory():
+    graph = generators.spin_glass_grid(2, 9, 9, scale=1.0)
+    truth = elimination.log_partition(graph)[0].log_value
+    result, info = mini_bucket.log_partition(graph, memory_limit=30_000)
+    assert 0 < info.i_bound < 6 and not info.is_exact
+    assert result.log_lower <= truth <= result.log_upper
+    best = mini_bucket.maximize(graph, memory_limit=30_000)
+    assert best.value <= elimination.maximize(graph).value + 1e-9 <= best.bound + 1e-9
