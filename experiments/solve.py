@@ -226,7 +226,11 @@ def _answer_graph(
         solved, told = graph_methods.ask(question, graph, method, **limits)
         return solved, Info(method, told.status, _since(start), 0, seed, told.message)
     if method != "auto":
-        solved, status = _answer_exactly(question, graph, method, timeout, memory)
+        try:
+            solved, status = _answer_exactly(question, graph, method, timeout, memory)
+        except ValueError as error:
+            names = ", ".join(PARTITION_METHODS)
+            raise ValueError(f"{method}: {error}; methods: {names}") from error
         return solved, Info(method, status, _since(start), 0, seed)
     # Half of the time for the exact answer, the rest for bounds and estimates.
     half = None if timeout is None else timeout / 2
@@ -234,7 +238,7 @@ def _answer_graph(
     try:
         solved, status = _answer_exactly(question, graph, "elimination", half, memory)
     except ValueError as error:
-        solved, status, why = None, "failed", str(error)
+        solved, status, why = None, "failed", f"elimination: {error}"
     if solved is not None or status == "interrupted":
         return solved, Info("elimination", status, _since(start), 0, seed)
     left = math.inf if timeout is None else timeout - _since(start)
@@ -259,8 +263,6 @@ def _answer_exactly(
         return solved, "done" if solved is not None else "timeout"
     except KeyboardInterrupt:
         return None, "interrupted"
-    except ValueError as error:
-        raise ValueError(f"{method}: {error}; methods: {', '.join(PARTITION_METHODS)}") from error
 
 
 def _in_child(function: Callable, *arguments: Any, timeout: float) -> Any:
