@@ -36,7 +36,8 @@ def print_count(
     print(f"c guarantee: {guarantee(estimate, info.method, 'weight' if weighted else 'count')}")
     print(f"s {satisfiable(estimate, info)}")
     print(f"c s type {'p' * projected}{'w' * weighted}mc")
-    if satisfiable(estimate, info) != "UNKNOWN":
+    guessed = estimate.claim is Claim.NONE and estimate.log_value > -math.inf
+    if guessed or satisfiable(estimate, info) != "UNKNOWN":
         print(f"c s log10-estimate {_digits(estimate.log_value / LN10)}")
         print(f"c s {_value_line(estimate, weighted)}")
     if as_json:
@@ -151,7 +152,9 @@ def satisfiable(estimate: Estimate, info: Any) -> str:
     if estimate.log_upper == -math.inf:
         return "UNSATISFIABLE"
     found = estimate.log_lower > -math.inf
-    answered = info.status == "done" and estimate.log_value > -math.inf
+    # A value that claims nothing proves no model either.
+    claims = estimate.claim is not Claim.NONE
+    answered = info.status == "done" and claims and estimate.log_value > -math.inf
     return "SATISFIABLE" if found or answered else "UNKNOWN"
 
 

@@ -118,6 +118,12 @@ def test_json_has_exactly_the_documented_keys(capsys, solve, files):
     assert out[:-1] != [] and "s SATISFIABLE" in out
 
 
+def test_an_estimate_that_claims_nothing_is_printed_but_proves_no_model(capsys, solve, files):
+    solve.answer_with(count=estimate.Estimate(math.log(100.0)))
+    _, out, _ = tally(capsys, "count", "f.cnf")
+    assert "s UNKNOWN" in out and "c s log10-estimate 2" in out
+
+
 def test_huge_counts_are_printed_in_full(capsys, solve, files):
     solve.answer_with(count=estimate.exact_count(10**20000))
     out = tally(capsys, "count", "f.cnf", "--json")[1]
@@ -269,7 +275,7 @@ def test_experiments_run_and_plot(capsys, files, stand_in):
     [
         (estimate.exact_count(0), {}, "UNSATISFIABLE unsatisfiable"),
         (estimate.exact_count(5), {}, "SATISFIABLE done"),
-        (estimate.Estimate(3.0), {}, "SATISFIABLE done"),
+        (estimate.Estimate(3.0), {}, "UNKNOWN done"),
         (estimate.bounded(0, -math.inf, 9.0, 0, 0), {"status": "timeout"}, "UNKNOWN timeout"),
         (estimate.bounded(1, 0.5, 9.0, 0, 0), {"status": "timeout"}, "SATISFIABLE timeout"),
         (estimate.Estimate(-math.inf), {"status": "interrupted"}, "UNKNOWN interrupted"),
