@@ -141,7 +141,7 @@ def init(
     """The state before the first round; given ``messages`` start warm and come first."""
     layout, number = prepared.layout, prepared.model.num_graphs
     with jax.enable_x64(True):
-        given = start(jax.random.key(seed), prepared.model) if messages is None else messages
+        given = start(seed, prepared.model) if messages is None else messages
         entered = _enter(layout, given)
     return State(
         entered,

@@ -106,12 +106,17 @@ def prepare(
     )
 
 
-def start(model: Model) -> jax.Array:
+def start(model: Model) -> Any:
     """Messages that say nothing: 0, or equal shares of the states of the variable."""
-    if model.is_binary:
-        return jnp.zeros(len(model.edge_variables), model.log_unary.dtype)
-    inside = jnp.asarray(model.log_unary)[model.edge_variables] > -jnp.inf
-    return rules.normalize(jnp.where(inside, 0.0, -jnp.inf).astype(model.log_unary.dtype))
+    if model.is_binary:  # in numpy, for small graphs a dispatch takes as long as ten rounds
+        return np.zeros(len(model.edge_variables), model.log_unary.dtype)
+    return _equal_shares(model.log_unary, model.edge_variables)
+
+
+@jax.jit
+def _equal_shares(log_unary: jax.Array, edge_variables: jax.Array) -> jax.Array:
+    inside = jnp.where(log_unary > -jnp.inf, 0.0, -jnp.inf).astype(log_unary.dtype)
+    return rules.normalize(inside)[edge_variables]
 
 
 def update(model: Model, messages: jax.Array) -> jax.Array:
