@@ -10,8 +10,8 @@ batch is that of a whole family, copies of it included up to ``batch`` formulas.
 A folder holds DIMACS files and ``counts.csv`` with the columns file, family, ln_count and split
 (train or test); without one, small formulas are made and Ganak counts them. With ``leave_out`` a
 new network is trained on the training formulas of the other families. Expected: rewriting into
-tables makes belief propagation nearly exact on networks of OR gates; learning adds to it on
-circuits, where the error is several nats.
+tables makes belief propagation nearly exact on networks of OR gates and close on grids; what is
+learned on top changes little, and circuits with parities stay off by nats.
 """
 
 import csv
