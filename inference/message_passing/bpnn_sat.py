@@ -22,9 +22,7 @@ Weights are refused, and so are sampling sets: the count is over all variables.
 import functools
 import itertools
 import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,23 +135,16 @@ def count_many(
     parameters: Network | None = None,
     sweeps: int = SWEEPS,
     block: int = BLOCK,
-    threads: int | None = None,
 ) -> list[tuple[estimate.Estimate, Info]]:
-    """As ``count`` for each formula; some ``block`` literals at once, blocks in threads.
-
-    Values can differ from those of ``count`` by rounding. By default one thread per core.
-    """
-    literals = np.cumsum([len(formula.clauses.values) for formula in formulas]) // block
-    numbered = itertools.groupby(range(len(formulas)), key=literals.__getitem__)
-    blocks = [[formulas[i] for i in numbers] for _, numbers in numbered]
-    threads = threads or os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool:
-        one = functools.partial(_counted, parameters=parameters, sweeps=sweeps)
-        answers = [pair for pairs in pool.map(one, blocks) for pair in zip(*pairs)]
-    return [
-        (estimate.Estimate(float(value)), Info("done", sweeps, int(tables)))
-        for value, tables in answers
-    ]
+    """As ``count`` for each formula, some ``block`` literals at once; values differ by rounding."""
+    number = np.cumsum([len(formula.clauses.values) for formula in formulas]) // block
+    numbered = itertools.groupby(range(len(formulas)), key=number.__getitem__)
+    answers: list[tuple[estimate.Estimate, Info]] = []
+    for _, numbers in numbered:
+        values, tables = _counted([formulas[i] for i in numbers], parameters, sweeps)
+        for value, left in zip(values.tolist(), tables.tolist()):
+            answers.append((estimate.Estimate(value), Info("done", sweeps, left)))
+    return answers
 
 
 def pack(clusters: clause_clusters.Clusters, sizes: Sequence[int] | None = None) -> Batch:
