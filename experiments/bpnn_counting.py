@@ -18,6 +18,7 @@ import csv
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,7 +127,9 @@ def read(folder: Path) -> list[Problem]:
         rows = list(csv.DictReader(file))
     problems = []
     for row in tqdm.tqdm(rows, "reading", leave=False, disable=None):
-        formula = dimacs.read(folder / row["file"], ignore_weights=True)
+        with warnings.catch_warnings():  # some headers of the collection miscount the clauses
+            warnings.simplefilter("ignore", dimacs.DimacsWarning)
+            formula = dimacs.read(folder / row["file"], ignore_weights=True)
         formula = dataclasses.replace(formula, projection=None)
         value = float(row["ln_count"])
         problems.append(Problem(row["file"], row["family"], row["split"], formula, value))
