@@ -38,7 +38,7 @@ def test_the_python_runs(capsys):
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(code, {})
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{2**39} ") and len(lines) == 3
+    assert lines[0].startswith(f"{2**39} ") and len(lines) == 4
 
 
 def test_set_up_takes_two_commands():
