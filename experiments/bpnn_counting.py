@@ -33,6 +33,7 @@ from inference.message_passing import bpnn_sat, training
 from inference.problems import cnf, dimacs, generators
 
 EPSILON, DELTA = 0.8, 0.2  # of ApproxMC
+MARKERS = len(plots.MARKERS)
 TRAINING_SEED = 2**40  # of the formulas that are made for training; runs have smaller seeds
 
 
@@ -101,10 +102,13 @@ def plot(result: registry.Result) -> Figure:
         title="Learned model counting",
     )
     at = np.arange(len(families))
-    for family in families:
+    for number, family in enumerate(families):
         mine = columns["family"] == family
         error = (columns["log_estimate"] - columns["log_exact"])[mine]
-        errors.plot(columns["log_exact"][mine], error, linestyle="none", label=family, alpha=0.7)
+        # Hollow once the markers repeat.
+        fill: Any = "full" if number < MARKERS else "none"
+        style = {"linestyle": "none", "fillstyle": fill}
+        errors.plot(columns["log_exact"][mine], error, label=family, alpha=0.7, **style)
     errors.set_yscale("symlog", linthresh=0.1)
     errors.axhspan(-0.5, 0.5, color="grey", alpha=0.15)
     summary = _by_family(columns)
@@ -118,7 +122,9 @@ def plot(result: registry.Result) -> Figure:
     for axes in (gains, times):
         axes.set_yscale("log")
         axes.set_xticks(at, families, rotation=60, fontsize="small")
-    return plots.finish(figure)
+    plots.finish(figure)
+    errors.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
 
 
 def read(folder: Path) -> list[Problem]:
