@@ -102,13 +102,14 @@ def plot(result: registry.Result) -> Figure:
             rates.plot(columns["messages"], rate, linestyle="none", label=tool)
     for colour, (family, target) in zip(plots.COLOURS, TARGETS.items()):
         mine = columns["family"] == family
-        if mine.any():
-            x, y = columns["messages"][mine], columns["seconds_ratio"][mine]
+        x, y = columns["messages"][mine], columns["seconds_ratio"][mine]
+        if np.isfinite(y).any():
             ratios.plot(x, y, linestyle="none", label=family, color=colour)
             ratios.axhline(target, color=colour, linewidth=0.8, linestyle="--", marker="")
     for axes in (rates, ratios):
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        if axes.lines:  # without a peer there are no ratios
+            axes.set_xscale("log")
+            axes.set_yscale("log")
     return plots.finish(figure)
 
 

@@ -300,9 +300,9 @@ def test_ctrl_c_over_a_pool():
             signal.signal(signal.SIGALRM, before)
         workers = list(pool._processes.values())
     check_early(result, info, "interrupted")
-    for worker in workers:
-        worker.join(5)
-        assert not worker.is_alive()
+    # A worker that the pool's own thread has just reaped passes for alive for a moment.
+    while any(worker.is_alive() for worker in workers) and time.monotonic() - start < 10:
+        time.sleep(0.05)
     assert time.monotonic() - start < 10
 
 
