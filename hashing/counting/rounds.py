@@ -18,6 +18,7 @@ import numpy as np
 
 from hashing.counting import anytime, cells
 from hashing.counting.witness import Round
+from inference.oracles import dispatch
 from inference.problems import cnf
 
 DEATHS = (futures.BrokenExecutor, MemoryError)
@@ -227,7 +228,7 @@ def _run_over(
     """As they come."""
     done: collections.deque[futures.Future] = collections.deque()
     try:
-        pending = [executor.submit(run_round, task) for task in tasks]
+        pending = dispatch.submit(executor, run_round, tasks)
     except futures.BrokenExecutor as error:
         yield _died(error)
         return

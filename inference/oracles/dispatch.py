@@ -40,12 +40,28 @@ def solve_many(
     deadline = time.monotonic() + (math.inf if timeout is None else timeout)
     if executor is None:
         return [_solve_here(oracle, i, task, deadline) for i, task in enumerate(tasks)]
-    pending = [executor.submit(oracle, task) for task in tasks]
+    pending = submit(executor, oracle, tasks)
     try:
         return [_collect(i, future, deadline) for i, future in enumerate(pending)]
     finally:
         for future in pending:
             future.cancel()
+
+
+def submit(
+    executor: futures.Executor, function: Callable, tasks: Iterable[Any]
+) -> list[futures.Future]:
+    """Submits each task, so that processes and threads started for it leave Ctrl-C to others.
+
+    They inherit that it is blocked. A worker that blocks it later is late: numpy has started
+    threads by then, and a signal goes to any thread that accepts it, so that a solver's own handler
+    would run and print.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return [executor.submit(function, task) for task in tasks]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
