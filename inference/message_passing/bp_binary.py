@@ -18,14 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference.message_passing import bp_general, bp_pairwise, bp_tables, rules
+from inference.message_passing import bp_general, bp_tables, rules
 
 _static = {"static": True}
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Binary:
+class Binary(bp_tables.Logarithms):
     """Messages [E] by block; make it with ``prepare``.
 
     Attributes:
@@ -81,18 +81,6 @@ class Binary:
             zero, one = (jnp.maximum(value, tiny) for value in values)
             parts.append(jnp.log(one / zero))
         return jnp.concatenate(parts)
-
-    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
-        """The largest change of a log ratio in each graph, [G]."""
-        return bp_general.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
-
-    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
-        """Damping of the logarithms."""
-        return bp_pairwise.LOGS.mix(old, new, weight)
-
-    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        """Old messages for frozen graphs, bool [G], else new ones."""
-        return jnp.where(frozen[self.graph_ids], old, new)
 
 
 def prepare(model: bp_general.Model) -> Binary | None:

@@ -60,9 +60,27 @@ class EdgeBlock:
     others: tuple[Any, ...]
 
 
+class Logarithms:
+    """What layouts share whose messages are one array of logarithms, as are ``graph_ids``."""
+
+    graph_ids: Any
+
+    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
+        """The largest change of a logarithm in each graph, [G]."""
+        return bp_general.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
+
+    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
+        """Damping of the logarithms."""
+        return bp_pairwise.LOGS.mix(old, new, weight)
+
+    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+        """Old messages for frozen graphs, bool [G], else new ones."""
+        return jnp.where(frozen[self.graph_ids], old, new)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Tables:
+class Tables(Logarithms):
     """Messages [M] by block, state and edge; make it with ``prepare``.
 
     Attributes:
@@ -102,18 +120,6 @@ class Tables:
         combine = jnp.maximum if self.temperature == 0 else jnp.add
         parts = [_outgoing(block, cavities, combine, self.floor) for block in self.edges]
         return jnp.concatenate(parts)
-
-    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
-        """The largest change of a logarithm in each graph, [G]."""
-        return bp_general.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
-
-    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
-        """Damping of the logarithms."""
-        return bp_pairwise.LOGS.mix(old, new, weight)
-
-    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        """Old messages for frozen graphs, bool [G], else new ones."""
-        return jnp.where(frozen[self.graph_ids], old, new)
 
 
 def _cavities(block: VariableBlock, messages: jax.Array, floor: float) -> jax.Array:

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inference import estimate
-from inference.message_passing import region_graph
+from inference.message_passing import region_graph, rules
 from inference.problems import factor_graph
 
 ROUND = 10  # updates of all messages for each linear part
@@ -212,7 +212,7 @@ def _read_out(layout: region_graph.Layout, state: State) -> tuple[Any, list[Any]
     """Minus the region free energy, and the outer beliefs as probabilities."""
     total, outer = jnp.zeros((), layout.counting.dtype), []
     for log_tables, table in zip(layout.log_tables, _outer(layout, state), strict=True):
-        log_beliefs = table - _log_sum(table)[:, None]
+        log_beliefs = table - rules.log_sum(table, -1)[:, None]
         outer.append(jnp.exp(log_beliefs))
         total += _expected(log_beliefs, log_tables) - _expected(log_beliefs, log_beliefs)
         total = jnp.where((table.max(axis=1) == -jnp.inf).any(), -jnp.inf, total)
@@ -221,7 +221,7 @@ def _read_out(layout: region_graph.Layout, state: State) -> tuple[Any, list[Any]
     for block, share in zip(
         _blocks(layout, beliefs[layout.belongs]), _blocks(layout, shares), strict=True
     ):
-        log_beliefs = block - _log_sum(block)[:, None]
+        log_beliefs = block - rules.log_sum(block, -1)[:, None]
         total -= _expected(log_beliefs, share * log_beliefs)
     return total, outer
 
@@ -239,7 +239,7 @@ def _inner(layout: region_graph.Layout, state: State) -> tuple[Any, Any]:
     """Messages to the inner regions [M] and their log-beliefs [I], not normalised."""
     none = state.messages[:0]
     tables = jnp.concatenate([none, *(table.ravel() for table in _outer(layout, state))])
-    projected = [_log_sum(tables[entries]).ravel() for entries in layout.entries]
+    projected = [rules.log_sum(tables[entries], -1).ravel() for entries in layout.entries]
     to_inner = _minus(jnp.concatenate([none, *projected]), state.messages)
     to_inner = _normalise(layout, to_inner)
     beliefs = jax.ops.segment_sum(to_inner, layout.belongs, len(layout.counting))
@@ -258,12 +258,6 @@ def _normalise(layout: region_graph.Layout, messages: Any) -> Any:
     blocks = _blocks(layout, messages)
     shifted = [block - _finite(block.max(axis=1, keepdims=True)) for block in blocks]
     return jnp.concatenate([messages[:0], *(block.ravel() for block in shifted)])
-
-
-def _log_sum(table: Any) -> Any:
-    """Logarithm of the sum of exponentials over the last axis, -inf where all are."""
-    shift = _finite(table.max(axis=-1))
-    return jnp.log(jnp.exp(table - shift[..., None]).sum(axis=-1)) + shift
 
 
 def _minus(a: Any, b: Any) -> Any:
