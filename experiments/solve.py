@@ -221,8 +221,9 @@ def _answer_graph(
     """Asks within the time limit; None where it, or Ctrl-C, came first."""
     _check_method(method, PARTITION_METHODS)
     start = time.monotonic()
+    left = math.inf if timeout is None else timeout
+    limits: dict[str, Any] = {"seed": seed, "memory": memory, "timeout": left}
     if method in graph_methods.METHODS:
-        limits: dict[str, Any] = {"seed": seed, "timeout": timeout or math.inf, "memory": memory}
         solved, told = graph_methods.ask(question, graph, method, **limits)
         return solved, Info(method, told.status, _since(start), 0, seed, told.message)
     if method != "auto":
@@ -241,8 +242,7 @@ def _answer_graph(
         solved, status, why = None, "failed", f"elimination: {error}"
     if solved is not None or status == "interrupted":
         return solved, Info("elimination", status, _since(start), 0, seed)
-    left = math.inf if timeout is None else timeout - _since(start)
-    limits = {"seed": seed, "timeout": left, "memory": memory}
+    limits["timeout"] -= _since(start)
     solved, told = graph_methods.fall_back(question, graph, **limits)
     method = "+".join(graph_methods.FALL_BACKS[question])
     return solved, Info(method, told.status, _since(start), 0, seed, f"{told.message}; {why}")

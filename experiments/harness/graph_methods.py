@@ -109,11 +109,10 @@ def _inside(answers: list[estimate.Estimate]) -> estimate.Estimate:
 
 
 def _best(answers: list[answer.Answer]) -> answer.Answer:
-    """The assignment of the highest score, optimal where it meets the lowest bound."""
-    values = [-math.inf if one.value is None else float(one.value) for one in answers]
-    best = answers[int(np.argmax(values))]
-    bound = min(float(one.bound) for one in answers)
-    return dataclasses.replace(best, bound=bound)
+    """The assignment of the highest score, with the lowest bound."""
+    # Among equal scores what is proven: OPTIMAL, or INFEASIBLE, where score and bound are one.
+    best = max(answers, key=lambda one: (one.value, one.value == one.bound))
+    return dataclasses.replace(best, bound=min(one.bound for one in answers))
 
 
 FALL_BACKS = {

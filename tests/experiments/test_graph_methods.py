@@ -85,6 +85,15 @@ def test_the_fall_back_leaves_out_what_does_not_fit():
     assert "mini_bucket: expected at most 20 variables" in info.message
 
 
+def test_the_fall_back_keeps_what_mini_buckets_prove():
+    possible = factor_graph.build([2, 2], [((0, 1), [[0.0, 1.0], [2.0, -np.inf]])])
+    best, _ = graph_methods.fall_back("maximize", possible, **LIMITS)
+    assert (best.status, best.value, best.bound) == (answer.Status.OPTIMAL, 2.0, 2.0)
+    impossible = factor_graph.build([2, 2], [((0, 1), np.full((2, 2), -np.inf))])
+    best, _ = graph_methods.fall_back("maximize", impossible, **LIMITS)
+    assert (best.status, best.bound) == (answer.Status.INFEASIBLE, -math.inf)
+
+
 def test_an_interrupt_ends_the_fall_back_with_what_there_is(monkeypatch):
     asked = []
 
