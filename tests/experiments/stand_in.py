@@ -33,6 +33,7 @@ def run(config, key):
         columns={"row": range(config.n), "draw": draws, "pair": [[0, 1]] * config.n},
         scalars={"worst": float("-inf"), "scale": config.scale, "word": "yes"},
         estimates={"z": estimate.exact_count(2**200), "zero": estimate.exact_count(0)},
+        units={"scale": "volts"},
     )
 
 

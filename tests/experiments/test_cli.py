@@ -263,6 +263,9 @@ def test_experiments_run_and_plot(capsys, files, stand_in):
     folder = files / out[-1]
     config = json.loads((folder / "config.json").read_text())
     assert config["config"] == {"n": 2, "scale": -2.5, "sizes": [3, 4, 5], "loud": False}
+    assert (config["preset"], config["changed"]) == ("smoke", ["scale", "sizes"])
+    assert "scale -2.5 volts" in out
+    assert (folder / "summary.txt").read_text().splitlines()[: len(out) - 1] == out[:-1]
     assert folder.name.endswith("-s9") and folder.parent == files / "there" / "stand_in"
     first = (folder / "figure.png").read_bytes()
     (folder / "figure.png").unlink()

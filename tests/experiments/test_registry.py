@@ -123,6 +123,7 @@ def test_results_are_checked_and_frozen():
         ({"scalars": {"a": [1, 2]}}, "'a'"),
         ({"scalars": {"a": None}}, "'a'"),
         ({"estimates": {"a": 3.0}}, "expected an Estimate for 'a'"),
+        ({"scalars": {"a": 1.0}, "units": {"b": "s"}}, "expected units of .'a'., given .'b'."),
     ],
 )
 def test_bad_results_are_refused(fields, message):
