@@ -27,31 +27,31 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments.harness import peers, plots, registry
+from experiments.harness import peers, plots, promises, registry
 from inference import randomness
 from inference.message_passing import bpnn_sat, training
 from inference.problems import cnf, dimacs, generators
 
 EPSILON, DELTA = 0.8, 0.2  # of ApproxMC
-MARKERS = len(plots.MARKERS)
 TRAINING_SEED = 2**40  # of the formulas that are made for training; runs have smaller seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Which formulas, and how many.
-
-    ``per_family`` test formulas of each family are counted, 0 for all; without a folder that many
-    are made. ``approxmc_variables`` is the largest formula that ApproxMC, which has no time limit
-    here, is given; 0 leaves it out. ``steps`` train the network of ``leave_out``.
-    """
+    """Which formulas, and how many."""
 
     folder: str = ""
+    """DIMACS files with counts.csv; without it, formulas are made."""
     per_family: int = 20
+    """Test formulas of each family that are counted, 0 for all; without a folder, made."""
     batch: int = 512
+    """A family is copied up to so many formulas for the time in batch."""
     approxmc_variables: int = 0
+    """ApproxMC, which has no time limit here, counts up to so many variables; 0 leaves it out."""
     leave_out: str = ""
+    """A family; a new network is trained on the others."""
     steps: int = 4000
+    """Of that training."""
 
 
 class Problem(NamedTuple):
@@ -88,7 +88,21 @@ def run(config: Config, key: Any) -> registry.Result:
     columns["seconds_batch"] = _batch_seconds(chosen, network, config.batch)
     summary = _by_family(columns)
     scalars = {f"rmse_{name}_{family}": x for family, s in summary.items() for name, x in s.items()}
-    return registry.Result(columns, scalars)
+    return registry.Result(columns, scalars, units=dict.fromkeys(scalars, "nats"))
+
+
+def check(result: registry.Result) -> None:
+    """Ganak finds the counts given, ApproxMC too but for its delta; diagnoses are nearly exact."""
+    columns = result.columns
+    exact = columns["log_exact"]
+    wrong = int(np.sum(np.abs(columns["log_ganak"] - exact) > 1e-6 * (1 + np.abs(exact))))
+    promises.expect(not wrong, f"expected the counts given from Ganak, given {wrong} others")
+    found = ~np.isnan(columns["log_approxmc"])
+    missed = np.abs(columns["log_approxmc"] - exact)[found] > math.log1p(EPSILON) + 1e-9
+    promises.expect_rare(int(missed.sum()), len(missed), DELTA, "counts by ApproxMC that miss")
+    made = np.char.startswith(columns["problem"], "diagnosis-")
+    off = np.abs(columns["log_propagation"] - exact)[made].max(initial=0.0)
+    promises.expect(off < 0.5, f"expected diagnoses within half a nat, given {off:.3g}")
 
 
 def plot(result: registry.Result) -> Figure:
@@ -105,12 +119,10 @@ def plot(result: registry.Result) -> Figure:
     for number, family in enumerate(families):
         mine = columns["family"] == family
         error = (columns["log_estimate"] - columns["log_exact"])[mine]
-        # Hollow once the markers repeat.
-        fill: Any = "full" if number < MARKERS else "none"
-        style = {"linestyle": "none", "fillstyle": fill}
-        errors.plot(columns["log_exact"][mine], error, label=family, alpha=0.7, **style)
+        style: dict[str, Any] = plots.style(number) | {"linestyle": "none", "alpha": 0.7}
+        errors.plot(columns["log_exact"][mine], error, label=family, **style)
     errors.set_yscale("symlog", linthresh=0.1)
-    errors.axhspan(-0.5, 0.5, color="grey", alpha=0.15)
+    errors.axhspan(-0.5, 0.5, color="grey", alpha=0.15, label="half a nat")
     summary = _by_family(columns)
     for shift, name in ((-0.2, "propagation"), (0.2, "network")):
         heights = [max(summary[family][name], 1e-4) for family in families]
@@ -121,10 +133,11 @@ def plot(result: registry.Result) -> Figure:
         times.plot(at, medians, linestyle="none", label=name.removeprefix("seconds_"))
     for axes in (gains, times):
         axes.set_yscale("log")
-        axes.set_xticks(at, families, rotation=60, fontsize="small")
-    plots.finish(figure)
-    errors.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure
+        axes.set_xlim(-0.6, len(families) - 0.4)
+        axes.set_xticks(at, families, fontsize="small")
+        if len(families) > 4:
+            axes.tick_params(axis="x", rotation=90)
+    return plots.finish(figure)
 
 
 def read(folder: Path) -> list[Problem]:
@@ -196,9 +209,12 @@ def _row(problem: Problem, network: bpnn_sat.Network, config: Config) -> dict[st
     formula, plain = problem.formula, bpnn_sat.Network()
     bpnn_sat.count(formula, parameters=network)  # compiles where a size is new
     seconds, [learned, info] = _timed(lambda: bpnn_sat.count(formula, parameters=network))
-    approxmc = math.nan
+    ganak_seconds, ganak = _timed(lambda: math.log(2) * peers.ganak(formula, seed=1))
+    approxmc_seconds, approxmc = math.nan, math.nan
     if formula.num_variables <= config.approxmc_variables:
-        approxmc = _timed(lambda: peers.approxmc(formula, EPSILON, DELTA, seed=1))[0]
+        approxmc_seconds, approxmc = _timed(
+            lambda: math.log(2) * peers.approxmc(formula, EPSILON, DELTA, seed=1)
+        )
     return {
         "problem": problem.name,
         "family": problem.family,
@@ -208,9 +224,11 @@ def _row(problem: Problem, network: bpnn_sat.Network, config: Config) -> dict[st
         "log_exact": problem.log_count,
         "log_estimate": learned.log_value,
         "log_propagation": bpnn_sat.count(formula, parameters=plain)[0].log_value,
+        "log_ganak": ganak,
+        "log_approxmc": approxmc,
         "seconds_single": seconds,
-        "seconds_ganak": _timed(lambda: peers.ganak(formula, seed=0))[0],
-        "seconds_approxmc": approxmc,
+        "seconds_ganak": ganak_seconds,
+        "seconds_approxmc": approxmc_seconds,
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments.harness import plots, registry
+from experiments.harness import plots, promises, registry
 from inference import randomness
 from inference.exact import elimination
 from inference.problems import factor_graph, generators
@@ -30,15 +30,16 @@ MODELS = ("ferromagnet", "spin glass")
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Sides of the grids and strengths of their couplings, in units of the temperature.
-
-    A ferromagnet has all couplings equal to the strength, a spin glass draws them normal with it
-    as standard deviation; 0.44 is near the ferromagnet's phase transition. All fields are equal.
-    """
+    """Which grids."""
 
     sides: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16)
+    """Sides of the grids."""
     strengths: tuple[float, ...] = (0.1, 0.44, 3.0)
+    """All couplings of a ferromagnet; standard deviation of a spin glass's, which are normal.
+
+    In units of the temperature; 0.44 is near the ferromagnet's phase transition."""
     field: float = 0.1
+    """The field on every spin."""
 
 
 @registry.experiment(
@@ -59,7 +60,16 @@ def run(config: Config, key: Any) -> registry.Result:
     inside = np.array(columns["error"]) <= np.array(columns["stated_error"])
     scalars = {"inside_stated_error": int(inside.sum()), "grids": len(rows)}
     scalars["worst_error"] = max(columns["error"])
-    return registry.Result(columns, scalars)
+    return registry.Result(columns, scalars, units={"worst_error": "nats"})
+
+
+def check(result: registry.Result) -> None:
+    """Every difference is within the error that elimination states; no width is below the side."""
+    columns, grids = result.columns, result.scalars["grids"]
+    inside = int(np.sum(columns["error"] <= columns["stated_error"]))
+    promises.expect(inside == grids, f"expected {grids} errors as stated, given {inside}")
+    narrow = int(np.sum(columns["width"] < columns["side"]))
+    promises.expect(not narrow, f"expected widths of at least the side, given {narrow} below")
 
 
 def plot(result: registry.Result) -> Figure:
@@ -75,11 +85,11 @@ def plot(result: registry.Result) -> Figure:
     for number, model in enumerate(MODELS):
         mine = columns["model"] == model
         at = side[mine] + 0.3 * number
-        style: dict[str, Any] = {"color": plots.COLOURS[number], "linestyle": "none"}
+        style: dict[str, Any] = plots.style(number) | {"linestyle": "none"}
         difference = np.maximum(columns["error"][mine], 1e-17)
         errors.plot(at, difference, label=f"{model}: difference", **style)
         stated = columns["stated_error"][mine]
-        errors.plot(at, stated, marker="_", label=f"{model}: stated", **style)
+        errors.plot(at, stated, label=f"{model}: stated", **style | {"marker": "_"})
     sides = np.unique(side)
     for name, label in (("elimination", "elimination"), ("transfer", "transfer matrix")):
         seconds = [np.median(columns[f"seconds_{name}"][side == one]) for one in sides]

@@ -8,11 +8,13 @@ Urbanke, "The capacity of low-density parity-check codes under message-passing d
 
     tally run ldpc_decoding
 
-Expected: curves that steepen with the length and cross near the threshold; hardly an error at four
-fifths of it. The default takes a minute, the paper preset a quarter of an hour.
+Expected: curves that steepen with the length and cross near the threshold; with 1000 bits and more
+hardly an error at four fifths of it. The default takes a minute, the paper preset a quarter of an
+hour.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,27 +25,29 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments.harness import plots, registry
+from experiments.harness import plots, promises, registry
 from inference import randomness
 from inference.message_passing import bp_general
 from inference.problems import factor_graph, logical_groups
 
 THRESHOLDS = {"symmetric": 0.0840, "gaussian": 0.8809}
+CHECKED = ("channel", "length", "level", "bits", "bit_error_rate", "channel_error_rate")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Lengths of the codes (multiples of 6) and levels of noise.
-
-    At least ``bits`` bits are sent at each level, in words that are decoded together;
-    ``iterations`` is where the decoder gives up.
-    """
+    """Which codes, and what the channels do to them."""
 
     lengths: tuple[int, ...] = (204, 1002, 6000)
+    """Bits of a code, multiples of 6."""
     crossovers: tuple[float, ...] = (0.05, 0.06, 0.07, 0.075, 0.08, 0.085, 0.09, 0.1)
+    """Binary symmetric channel: probability that a bit is flipped."""
     deviations: tuple[float, ...] = (0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9, 0.95)
+    """Gaussian channel: standard deviation of the noise on -1 and 1."""
     bits: int = 100_000
+    """At least so many bits are sent at each level, in words that are decoded together."""
     iterations: int = 100
+    """Where the decoder gives up."""
 
 
 @registry.experiment(
@@ -64,7 +68,28 @@ def run(config: Config, key: Any) -> registry.Result:
         for n, channel, level in tqdm.tqdm(points, "codes", leave=False, disable=None)
     ]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return registry.Result(columns, _summary(columns))
+    scalars = _summary(columns)
+    kinds = {"symmetric": "crossover probability", "gaussian": "standard deviation"}
+    units = {name: kinds[name.split("_")[0]] for name in scalars}
+    return registry.Result(columns, scalars, units=units)
+
+
+def check(result: registry.Result) -> None:
+    """The channels err as said; below the threshold decoding corrects, long codes nearly all."""
+    for row in zip(*(result.columns[name] for name in CHECKED), strict=True):
+        channel, length, level, bits, decoded, received = row
+        rate = level if channel == "symmetric" else math.erfc(1 / level / math.sqrt(2)) / 2
+        deviation = math.sqrt(rate * (1 - rate) / bits)
+        where = f"{length} bits, {channel} {level:g}"
+        # Dozens of points are checked: a quarter more standard errors than for a single mean.
+        promises.expect_mean(received, 1.25 * deviation, rate, f"a channel error rate, {where},")
+        share = level / THRESHOLDS[channel]
+        if share <= 0.9 and length >= 100:
+            what = f"expected no more errors than {received:.4g}, {where}, given {decoded:.4g}"
+            promises.expect(decoded <= received, what)
+        if share <= 0.8 and length >= 1000:
+            what = f"expected a bit error rate below 0.005, {where}, given {decoded:.4g}"
+            promises.expect(decoded < 0.005, what)
 
 
 def plot(result: registry.Result) -> Figure:
@@ -171,12 +196,15 @@ def _measure(
 
 
 def _summary(columns: dict[str, list]) -> dict[str, float]:
-    """Where the longest code's word error rate crosses one half, by channel."""
+    """Where the longest code's word error rate crosses one half, by channel; NaN if it does not."""
     table = {name: np.array(values) for name, values in columns.items()}
     found = {}
     for channel, threshold in THRESHOLDS.items():
         here = (table["channel"] == channel) & (table["length"] == table["length"].max())
         level, rate = table["level"][here], table["word_error_rate"][here]
-        found[f"{channel}_half_of_words"] = float(np.interp(0.5, rate, level))
+        crossed = rate.min() <= 0.5 <= rate.max()
+        found[f"{channel}_half_of_words"] = float(
+            np.interp(0.5, rate, level) if crossed else np.nan
+        )
         found[f"{channel}_threshold"] = threshold
     return found

@@ -28,7 +28,7 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments.harness import plots, registry
+from experiments.harness import plots, promises, registry
 from inference import estimate, randomness
 from inference.exact import elimination
 from inference.message_passing import mean_field, mini_bucket, trw
@@ -37,19 +37,20 @@ from inference.problems import factor_graph, generators, uai
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Models and budgets.
-
-    ``i_bounds``: tables of mini-buckets have at most 2^(i + 1) entries, the last one also those of
-    mean field; ``seconds`` for each method and i-bound; ``iterations`` of each fit; ``sides`` of
-    the drawn spin glasses and ``most`` models of the folder, 0 for all.
-    """
+    """Which models, and how much each method may take."""
 
     folder: str = ""
+    """UAI models with answers.csv; without it, models are drawn."""
     i_bounds: tuple[int, ...] = (2, 4, 6, 8, 10)
+    """Tables of mini-buckets have at most 2^(i + 1) entries; with the last, those of mean field."""
     seconds: float = 10.0
+    """Time limit of each method and i-bound."""
     iterations: int = 200
+    """Iterations of each fit."""
     sides: tuple[int, ...] = (10, 14)
+    """Sides of the drawn spin glasses; random factors have four variables for each."""
     most: int = 0
+    """At most so many models of the folder, 0 for all."""
 
 
 @registry.experiment(
@@ -82,7 +83,16 @@ def run(config: Config, key: Any) -> registry.Result:
     scalars["median_width"] = float(np.median(width))
     scalars["median_trivial_width"] = float(np.median(trivial))
     scalars["median_ratio"] = float(np.median(width / np.maximum(trivial, 1e-9)))
-    return registry.Result(columns, scalars)
+    units = {name: "nats" for name in scalars if name.endswith("_width")}
+    return registry.Result(columns, scalars, units=units)
+
+
+def check(result: registry.Result) -> None:
+    """Every side is certain: none lies beyond the exact log Z, nor a lower side above an upper."""
+    columns, wrong = result.columns, result.scalars["violations"]
+    promises.expect(not wrong, f"expected no bound on the wrong side of log Z, given {wrong}")
+    crossed = int(np.sum(columns["lower"] > columns["upper"]))
+    promises.expect(not crossed, f"expected no lower side above an upper one, given {crossed}")
 
 
 def plot(result: registry.Result) -> Figure:
@@ -97,17 +107,19 @@ def plot(result: registry.Result) -> Figure:
     i_bounds = sorted(
         int(c.removeprefix("upper_mini_bucket_")) for c in columns if "upper_mini" in c
     )
-    best = columns["lower"]
+    best, widest = columns["lower"], f"upper_mini_bucket_{i_bounds[-1]}"
     widths = {
         "trivial": columns["upper_trivial"] - columns["lower_trivial"],
         "trees above": columns["upper_trw"] - best,
-        f"mini-buckets above, i = {i_bounds[-1]}": columns[f"upper_mini_bucket_{i_bounds[-1]}"]
-        - best,
+        f"mini-buckets above, i = {i_bounds[-1]}": columns[widest] - best,
         "best of all": columns["upper"] - best,
     }
-    for label, width in widths.items():
+    for number, (label, width) in enumerate(widths.items()):
         drawn = np.sort(np.maximum(width, 1e-9))
-        sorted_axes.plot(np.arange(1, len(drawn) + 1), drawn, markersize=3, label=label)
+        style: dict[str, Any] = plots.style(number) | {"label": label, "markersize": 4}
+        if label == "best of all":  # often one of the others: they show through
+            style |= {"linestyle": ":", "markerfacecolor": "none", "markersize": 8}
+        sorted_axes.plot(np.arange(1, len(drawn) + 1), drawn, **style)
     for side in ("lower", "upper"):
         sign = 1 if side == "upper" else -1
         gaps = [sign * (columns[f"{side}_mini_bucket_{i}"] - columns["exact"]) for i in i_bounds]
@@ -115,6 +127,7 @@ def plot(result: registry.Result) -> Figure:
         bound_axes.plot(i_bounds, middle, label=f"mini-buckets {side}, median")
     for axes in figure.axes:
         axes.set_yscale("log")
+        plots.integer_ticks(axes.xaxis)
     return plots.finish(figure)
 
 

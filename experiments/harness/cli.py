@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import solve
-from experiments.harness import arguments, output, registry, results, store, trainers
+from experiments.harness import arguments, output, promises, registry, results, store, trainers
 from inference.problems import cnf, dimacs, factor_graph, uai
 
 SHIPPED = "domino_tilings_8x8.cnf"  # counted when no file is given
@@ -143,6 +143,8 @@ def show(words: Sequence[str]) -> None:
     print(f"{experiment.name}: {experiment.text}\n")
     if experiment.spec.paper:
         print(f"paper: {experiment.spec.paper}")
+    if experiment.check is not None:
+        print(f"checked after every run: {inspect.cleandoc(str(experiment.check.__doc__))}")
     for name, config in experiment.spec.presets.items():
         values = dataclasses.asdict(config).items()
         print(f"preset {name}: {', '.join(f'{field}={value}' for field, value in values)}")
@@ -158,11 +160,17 @@ def run(words: Sequence[str]) -> None:
     out = Path(options.out)
     folder = store.place(out, experiment.name, config, options.seed)
     store.check_writable(folder.parent)
-    clock = _clock()
-    result = registry.run(experiment, config, options.seed)
-    store.save(out, experiment, config, options.seed, result, seconds=clock())
+    clock, broken = _clock(), None
+    try:
+        result = registry.run(experiment, config, options.seed)
+    except promises.BrokenPromise as error:  # what took long is kept
+        result, broken = error.result, error
+    seed, preset = options.seed, options.preset
+    store.save(out, experiment, config, seed, result, preset=preset, seconds=clock())
     output.print_result(result)
     print(folder)
+    if broken is not None:
+        raise broken
 
 
 def plot(words: Sequence[str]) -> None:

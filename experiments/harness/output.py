@@ -95,10 +95,19 @@ def print_map(
 
 def print_result(result: registry.Result) -> None:
     """Prints the scalars and estimates of an experiment."""
+    for line in result_lines(result):
+        print(line)
+
+
+def result_lines(result: registry.Result) -> list[str]:
+    """One line per scalar and estimate: name, value, unit."""
+    lines = []
     for name, value in result.scalars.items():
-        print(f"{name} {_digits(value, 6) if isinstance(value, float) else value}")
+        text = _digits(value, 6) if isinstance(value, float) else str(value)
+        lines.append(f"{name} {text} {result.units.get(name, '')}".rstrip())
     for name, one in result.estimates.items():
-        print(f"{name} 2^{_digits(one.log_value / LN2, 6)}: {guarantee(one, '', 'value')}")
+        lines.append(f"{name} 2^{_digits(one.log_value / LN2, 6)}: {guarantee(one, '', 'value')}")
+    return lines
 
 
 def print_training(history: Any, seconds: float) -> None:

@@ -1,11 +1,13 @@
 """Experiments by name: what one is, which there are, how to run one.
 
 An experiment is one flat module of the ``experiments`` package with a decorated ``run`` and, if
-it has a figure, a ``plot``; its file name is its name everywhere.
+it has them, a ``plot`` for its figure and a ``check`` of its promises; its file name is its name
+everywhere.
 
     @registry.experiment(presets={"smoke": Config(n=4), "default": Config(), "paper": Config(n=9)})
     def run(config, key): return registry.Result(columns={"n": [1, 2]}, scalars={"worst": 0.1})
     def plot(result): return figure
+    def check(result): promises.expect(result.scalars["worst"] < 1, "expected ..., given ...")
 
 Listing reads the sources and imports nothing, so a missing solver breaks one experiment only.
 """
@@ -24,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.harness import promises
 from inference import estimate
 
 PRESETS = ("smoke", "default", "paper")
@@ -46,14 +49,16 @@ class Result:
       columns: arrays of numbers, strings or booleans with one common length (first axis).
       scalars: single numbers, strings or booleans.
       estimates: ``Estimate`` values by name.
+      units: of scalars, by name; none for numbers of things and ratios.
 
     Raises:
-      ValueError: lengths differ, or a value is of another kind.
+      ValueError: lengths differ, a value is of another kind, or a unit belongs to no scalar.
     """
 
     columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     scalars: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     estimates: Mapping[str, estimate.Estimate] = dataclasses.field(default_factory=dict)
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         columns = {name: _column(name, values) for name, values in self.columns.items()}
@@ -64,10 +69,13 @@ class Result:
         for name, value in self.estimates.items():
             if not isinstance(value, estimate.Estimate):
                 raise ValueError(f"expected an Estimate for {name!r}, given {value!r}")
+        if not self.units.keys() <= scalars.keys():
+            raise ValueError(f"expected units of {list(scalars)}, given {list(self.units)}")
         # Frozen once here, so a stored result and the one in hand cannot drift apart.
         object.__setattr__(self, "columns", MappingProxyType(columns))
         object.__setattr__(self, "scalars", MappingProxyType(scalars))
         object.__setattr__(self, "estimates", MappingProxyType(dict(self.estimates)))
+        object.__setattr__(self, "units", MappingProxyType(dict(self.units)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +104,8 @@ class Experiment:
     text: str
     spec: Spec
     run: Callable[[Any, Any], Result]
-    plot: Callable[[Result], Any] | None
+    plot: Callable[[Result], Any] | None = None
+    check: Callable[[Result], None] | None = None
 
 
 def experiment(
@@ -166,14 +175,16 @@ def load(name: str, package: str = "experiments") -> Experiment:
             raise MissingPackage(f"{name} needs {needed}: pip install {_provider(needed)}")
     module = importlib.import_module(f"{package}.{name}")
     text = (module.__doc__ or "").strip()
-    return Experiment(name, text, module.run.spec, module.run, getattr(module, "plot", None))
+    optional = (getattr(module, part, None) for part in ("plot", "check"))
+    return Experiment(name, text, module.run.spec, module.run, *optional)
 
 
 def run(chosen: Experiment, config: Any, seed: int) -> Result:
-    """Runs an experiment; the key is made here, once, from the seed.
+    """Runs an experiment and checks its promises; the key is made here, once, from the seed.
 
     Raises:
       TypeError: ``config`` or what the experiment returned is of another class.
+      BrokenPromise: the numbers contradict what the experiment promises; it holds the result.
     """
     expected = type(chosen.spec.presets["default"])
     if type(config) is not expected:
@@ -183,7 +194,19 @@ def run(chosen: Experiment, config: Any, seed: int) -> Result:
     result = chosen.run(config, jax.random.key(seed))
     if not isinstance(result, Result):
         raise TypeError(f"expected a Result from {chosen.name}, given {type(result).__name__}")
+    check(chosen, result)
     return result
+
+
+def check(chosen: Experiment, result: Result) -> None:
+    """Raises BrokenPromise, one line, where a result contradicts what its experiment promises."""
+    if chosen.check is None:
+        return
+    try:
+        chosen.check(result)
+    except promises.BrokenPromise as broken:
+        line = f"{chosen.name} breaks its promise: {broken}"
+        raise promises.BrokenPromise(line, result) from None
 
 
 def _read_entry(source: Path) -> Entry | None:

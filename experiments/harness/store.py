@@ -3,8 +3,10 @@
     folder = store.save(Path("results"), experiment, config, seed, result, seconds=1.5)
     stored = store.load(folder)          # .experiment, .config, .seed, .result
 
-A folder holds ``config.json``, ``summary.json`` (scalars, estimates, seconds), ``arrays.npz`` (the
-columns), ``columns.csv`` (the same, to read), ``environment.json`` and ``figure.png``.
+A folder holds ``config.json`` (with the preset and what was changed in it), ``summary.json``
+(scalars with their units, estimates, seconds), ``summary.txt`` (the same as printed, a line each),
+``arrays.npz`` (the columns), ``columns.csv`` (the same, to read), ``environment.json`` (versions
+and the commit) and ``figure.png``.
 Infinities and NaN are the strings "inf", "-inf" and "nan" in JSON.
 """
 
@@ -18,13 +20,14 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.harness import registry
+from experiments.harness import output, registry
 from inference import estimate
 
 
@@ -58,9 +61,10 @@ def save(
     seed: int,
     result: registry.Result,
     *,
+    preset: str | None = None,
     seconds: float = math.nan,
 ) -> Path:
-    """Writes one run and its figure; returns the folder.
+    """Writes one run and its figure; returns the folder. ``preset`` is where its config started.
 
     Everything is written beside the final folder and moved there at the end, so an earlier result
     of the same config and seed stays until its successor is complete.
@@ -71,9 +75,10 @@ def save(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        setting = {"experiment": experiment.name, "seed": seed}
-        _write_json(partial / "config.json", setting | {"config": dataclasses.asdict(config)})
+        _write_json(partial / "config.json", _setting(experiment, config, seed, preset))
         _write_json(partial / "summary.json", _summary(result, seconds))
+        lines = [*output.result_lines(result), f"seconds {seconds:.1f} s"]
+        (partial / "summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         _write_json(partial / "environment.json", environment())
         np.savez_compressed(partial / "arrays.npz", **result.columns)
         _write_csv(partial / "columns.csv", result)
@@ -98,7 +103,7 @@ def load(path: Path) -> Stored:
             columns = {name: arrays[name] for name in summary["columns"]}
         scalars = {name: _number(value) for name, value in summary["scalars"].items()}
         estimates = {name: _estimate(fields) for name, fields in summary["estimates"].items()}
-        result = registry.Result(columns, scalars, estimates)
+        result = registry.Result(columns, scalars, estimates, summary.get("units", {}))
         return Stored(setting["experiment"], setting["config"], setting["seed"], result)
     except FileNotFoundError as error:
         missing = Path(error.filename or "config.json").name
@@ -123,7 +128,7 @@ def draw(experiment: registry.Experiment, result: registry.Result, path: Path) -
 
 
 def environment() -> dict[str, Any]:
-    """Versions and precision flags that a result depends on; no paths, no host names."""
+    """Versions, commit and precision flags that a result depends on; no paths, no host names."""
     import jax
 
     requires = importlib.metadata.requires("tally-inference") or []
@@ -134,10 +139,23 @@ def environment() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: importlib.metadata.version(name) for name in names},
         "tally": importlib.metadata.version("tally-inference"),
+        "commit": commit(Path(__file__).resolve().parents[2]),
         "jax_backend": jax.default_backend(),
         "jax_enable_x64": jax.config.values["jax_enable_x64"],
         "jax_default_matmul_precision": jax.config.values["jax_default_matmul_precision"],
     }
+
+
+def commit(root: Path) -> str | None:
+    """The commit of a checkout, with ``-dirty`` after changes; None where there is none."""
+    if not (root / ".git").exists():  # installed, perhaps inside a checkout of something else
+        return None
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run([*words, "--exclude=*"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
 
 
 def _replace(partial: Path, target: Path) -> None:
@@ -155,6 +173,20 @@ def _replace(partial: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _setting(
+    experiment: registry.Experiment, config: Any, seed: int, preset: str | None
+) -> dict[str, Any]:
+    fields = dataclasses.asdict(config)
+    start = {} if preset is None else dataclasses.asdict(experiment.spec.presets[preset])
+    return {
+        "experiment": experiment.name,
+        "preset": preset,
+        "changed": [name for name in start if fields[name] != start[name]],
+        "seed": seed,
+        "config": fields,
+    }
+
+
 def _summary(result: registry.Result, seconds: float) -> dict[str, Any]:
     estimates = {}
     for name, value in result.estimates.items():
@@ -166,6 +198,7 @@ def _summary(result: registry.Result, seconds: float) -> dict[str, Any]:
     return {
         "columns": list(result.columns),
         "scalars": dict(result.scalars),
+        "units": dict(result.units),
         "estimates": estimates,
         "seconds": seconds,
     }

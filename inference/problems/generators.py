@@ -1,4 +1,4 @@
-"""Problems made to size: formulas with known counts, random formulas, Ising and spin-glass grids.
+"""Problems made to size: formulas with known counts, random formulas, Ising and Potts grids.
 
     >>> formula = domino_tilings(8, 8)
     >>> formula.num_variables, domino_tilings_count(8, 8)
@@ -155,6 +155,24 @@ def ising_grid(
     """
     edges = np.array(_grid_edges(rows, columns), dtype=np.int32).reshape(-1, 2)
     return spin_model(edges, np.full(len(edges), coupling), np.full(rows * columns, field))
+
+
+def potts_grid(
+    rows: int, columns: int, states: int, coupling: float, field: float = 0.0
+) -> factor_graph.FactorGraph:
+    """The Potts model: log p(x) = coupling * edges with x_i = x_j + field * vertices with x_i = 0.
+
+    Vertices are numbered row by row, borders are free. Neighbours attract where the coupling is
+    above 0; with two states it is the ferromagnet of half the coupling and a constant.
+
+    Raises:
+      ValueError: a size or the number of states is below one.
+    """
+    edges = _grid_edges(rows, columns)
+    _at_least(states, 1)
+    factors: list[tuple[Sequence[int], Any]] = [(edge, coupling * np.eye(states)) for edge in edges]
+    factors += [((i,), field * np.eye(states)[0]) for i in range(rows * columns)]
+    return factor_graph.build(np.full(rows * columns, states), factors)
 
 
 def spin_glass_grid(

@@ -7,7 +7,7 @@ import dataclasses
 
 import jax
 
-from experiments.harness import plots, registry
+from experiments.harness import plots, promises, registry
 from inference import estimate
 
 
@@ -33,7 +33,14 @@ def run(config, key):
         columns={"row": range(config.n), "draw": draws, "pair": [[0, 1]] * config.n},
         scalars={"worst": float("-inf"), "scale": config.scale, "word": "yes"},
         estimates={"z": estimate.exact_count(2**200), "zero": estimate.exact_count(0)},
+        units={"scale": "volts"},
     )
+
+
+def check(result):
+    """The scale is below 100."""
+    scale = result.scalars["scale"]
+    promises.expect(scale < 100, f"expected a scale below 100, given {scale:g}")
 
 
 def plot(result):

@@ -30,7 +30,10 @@ def test_without_a_peer_its_columns_are_nan(monkeypatch):
     assert (result.columns["seconds_rate_tally"] > 0).all()
     for name in ("seconds_rate_pgmax", "seconds_rate_libdai", "seconds_ratio", "difference"):
         assert np.isnan(result.columns[name]).all()
-    assert not result.scalars and bp_benchmark.plot(result).axes
+    families = ("grid", "regular", "batch")
+    assert list(result.scalars) == [f"seconds_rate_{family}_median" for family in families]
+    assert result.columns["difference_plain"].max() < 1e-5
+    assert len(bp_benchmark.plot(result).axes) == 1  # no panel for ratios that are not there
 
 
 def test_a_peer_makes_the_same_rounds(monkeypatch, tmp_path):
@@ -47,6 +50,7 @@ def test_a_peer_makes_the_same_rounds(monkeypatch, tmp_path):
     )
     assert (result.columns["rounds_to_residual"] > 0).all()
     assert result.scalars["seconds_ratio_uai_worst"] > 1
+    assert len(bp_benchmark.plot(result).axes) == 2
 
 
 def test_pgmax_agrees_where_it_is_installed():

@@ -252,7 +252,9 @@ def test_warnings_are_one_line(capsys, solve, files):
 
 def test_experiments_run_and_plot(capsys, files, stand_in):
     assert any(line.startswith("stand_in") for line in tally(capsys, "list")[1])
-    assert "preset paper: n=9" in "\n".join(tally(capsys, "show", "stand_in")[1])
+    shown = "\n".join(tally(capsys, "show", "stand_in")[1])
+    assert "preset paper: n=9" in shown
+    assert "checked after every run: The scale is below 100." in shown
     help_text = "\n".join(tally(capsys, "run", "stand_in", "--help")[1])
     assert "how many rows" in help_text and "--preset" in help_text and "Nobody" not in help_text
     words = "run stand_in --preset smoke --scale -2.5 --sizes 3 4 5 --seed 9 --out there".split()
@@ -261,6 +263,9 @@ def test_experiments_run_and_plot(capsys, files, stand_in):
     folder = files / out[-1]
     config = json.loads((folder / "config.json").read_text())
     assert config["config"] == {"n": 2, "scale": -2.5, "sizes": [3, 4, 5], "loud": False}
+    assert (config["preset"], config["changed"]) == ("smoke", ["scale", "sizes"])
+    assert "scale -2.5 volts" in out
+    assert (folder / "summary.txt").read_text().splitlines()[: len(out) - 1] == out[:-1]
     assert folder.name.endswith("-s9") and folder.parent == files / "there" / "stand_in"
     first = (folder / "figure.png").read_bytes()
     (folder / "figure.png").unlink()
@@ -268,6 +273,14 @@ def test_experiments_run_and_plot(capsys, files, stand_in):
     assert (folder / "figure.png").read_bytes() == first
     assert tally(capsys, "plot", f"{out[-1]}/config.json", "--out", "f.svg")[0] == 0
     assert "<svg" in (files / "f.svg").read_text()
+
+
+def test_a_broken_promise_is_told_and_its_result_kept(capsys, files, stand_in):
+    words = "run stand_in --preset smoke --scale 1000 --out there".split()
+    status, out, err = tally(capsys, *words)
+    expected = "stand_in breaks its promise: expected a scale below 100, given 1000"
+    assert (status, err) == (2, [f"tally: error: {expected}"])
+    assert (files / out[-1] / "figure.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import dataclasses
 import math
 import pathlib
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import reference
 from experiments import count_benchmark
-from experiments.harness import commands, peers, registry
+from experiments.harness import commands, peers, promises, registry
 from inference.problems import cnf, dimacs, generators
 
 pytest.importorskip("pyapproxmc")
@@ -145,8 +146,11 @@ def test_times_scores_and_ratios(scripted):
     assert result.scalars["par2_best_peer"] == pytest.approx((1 + 5 + 20 + 0.01) / 4)
     assert [result.scalars[f"solved_{tool}"] for tool in ALL] == [2, 3, 3, 2]
     assert result.scalars["contradictions_ganak"] == 0
-    rows = [line.split() for line in result.scalars["table"].splitlines()[2:]]
-    assert [row[:2] for row in rows[:2]] == [["a", "2"], ["b", "1"]] and len(rows) == 3
+    lines = {name: text for name, text in result.scalars.items() if name.startswith("family")}
+    assert list(lines) == ["family a:", "family b:", "family (none):"]
+    expected = "2 formulas, hashing 1 in 12.00 s, auto 2 in 2.00 s, approxmc 2 in 3.00 s, "
+    assert lines["family a:"].startswith(expected + "ganak 1 in 11.00 s, best_peer 2 in 3.00 s, ")
+    assert all(text.endswith(" s") for text in list(lines.values())[1:])  # no ratio to speak of
     assert [tool for _, tool in calls[:8]] == [*ALL, *ALL[1:], ALL[0]]
     assert len(count_benchmark.plot(result).axes) == 3
 
@@ -213,3 +217,19 @@ def test_smoke_agrees():
     chains = [generators.chain_count(60), generators.chain_count(40)]
     np.testing.assert_allclose(exact, np.log2(chains))
     assert result.columns["solved"].all() and not result.columns["contradicts"].any()
+
+
+def test_a_counter_that_fails_breaks_a_promise(scripted):
+    script = {("f.cnf", "ganak"): [(1.0, "failed")]}
+    with pytest.raises(promises.BrokenPromise, match="expected no counter to fail, given ganak"):
+        scripted(script, tools=("ganak",))
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [(6, None), (8, "by hashing .*, given 8 of 8")])
+def test_contradictions_may_be_rare(scripted, wrong, expected):
+    """Each with probability 0.2: six of eight happen once in 800, all of them once in 400,000."""
+    script = {(f"{i}.cnf", "hashing"): [(1.0, 9.0 if i < wrong else 10.0)] for i in range(8)}
+    script |= {(f"{i}.cnf", "ganak"): [(1.0, 10.0)] for i in range(8)}
+    broken = pytest.raises(promises.BrokenPromise, match=expected) if expected else nullcontext()
+    with broken:
+        scripted(script, tools=("hashing", "ganak"))

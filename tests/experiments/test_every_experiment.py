@@ -1,11 +1,39 @@
 """What holds for every experiment that `tally list` shows."""
 
+import dataclasses
+import functools
+import re
+
 import numpy as np
 import pytest
 
-from experiments.harness import registry, store
+from experiments.harness import arguments, promises, registry, store
 
 NAMES = sorted(registry.find())
+# What breaks a promise: the columns and scalars to change, and what is said then.
+DOCTORED = [
+    ("adaptive_hashing_bounds", {"violated_averaged": 1}, "averaged bounds above .* 6 of 6"),
+    ("adaptive_hashing_bounds", {"lower_adaptive": 17}, "no adaptive bound above"),
+    ("approxmc_accuracy", {"mean_ratio": 0.834, "mean_ratio_error": 0.016}, "a mean ratio"),
+    ("approxmc_accuracy", {"under": 4}, "rounds too far under at epsilon 0.3"),
+    ("approxmc_accuracy", {"over": 4}, "rounds too far over at epsilon 0.3"),
+    ("approxmc_accuracy", {"inside": 5}, "intervals that miss .* given 15 of 20"),
+    ("bp_benchmark", {"difference_plain": 2e-5}, "marginals within 1e-5 .* the plain kernel"),
+    ("bp_benchmark", {"difference": 2e-5}, "marginals within 1e-5 .* PGMax"),
+    ("bpnn_convergence", {"error": 0.01}, "converged values at most 0.0001 nats above log Z"),
+    ("bpnn_counting", {"log_ganak": 3.0}, "the counts given from Ganak"),
+    ("bpnn_counting", {"log_approxmc": 3.0}, "counts by ApproxMC that miss"),
+    ("bpnn_counting", {"log_propagation": 30.0}, "diagnoses within half a nat"),
+    ("bpnn_ising", {"most_error": 0.01}, "every value of mean field on its side"),
+    ("bpnn_ising", {"least_error": -0.01}, "every value of TRW on its side"),
+    ("count_benchmark", {"delta": 0.001, "contradicts": 1}, "counts by hashing that contradict"),
+    ("elimination_ising", {"error": 1e-9}, "expected 6 errors as stated, given 0"),
+    ("elimination_ising", {"width": 1}, "widths of at least the side, given 6 below"),
+    ("ldpc_decoding", {"channel_error_rate": 0.2}, "a channel error rate, 120 bits, symmetric"),
+    ("ldpc_decoding", {"bit_error_rate": 0.1}, "no more errors than 0.0.*, 120 bits, symmetric"),
+    ("uai_bounds", {"violations": 1}, "no bound on the wrong side of log Z, given 1"),
+    ("uai_bounds", {"lower": 1e6}, "no lower side above an upper one, given 4"),
+]
 
 
 def test_there_are_experiments():
@@ -19,17 +47,68 @@ def load(name):
         pytest.skip(str(missing))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_smoke_preset_runs_twice_alike_and_is_stored(name, tmp_path):
+@functools.cache
+def smoke(name):
+    """The result of the smoke preset; running it checks what the experiment promises."""
     experiment = load(name)
+    return registry.run(experiment, experiment.spec.presets["smoke"], seed=1)
+
+
+def doctored(result, changes):
+    """The result with all of a column, or a scalar, set to a number."""
+    parts = {"columns": dict(result.columns), "scalars": dict(result.scalars)}
+    for part in parts.values():
+        for name in part.keys() & changes.keys():
+            new = changes[name]
+            part[name] = np.full(np.shape(part[name]), new)
+    assert changes.keys() <= {*parts["columns"], *parts["scalars"]}
+    return registry.Result(**parts)
+
+
+@pytest.mark.parametrize(("name", "changes", "message"), DOCTORED)
+def test_numbers_that_break_a_promise_are_refused(name, changes, message):
+    broken = doctored(smoke(name), changes)
+    with pytest.raises(promises.BrokenPromise, match=f"{name} breaks its promise: .*{message}"):
+        registry.check(load(name), broken)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smoke_preset_keeps_its_promises_runs_twice_alike_and_is_stored(name, tmp_path):
+    experiment, first = load(name), smoke(name)
+    assert experiment.check.__doc__
     config = experiment.spec.presets["smoke"]
-    first, again = (registry.run(experiment, config, seed=1) for _ in range(2))
+    again = registry.run(experiment, config, seed=1)
     for column in first.columns:
         if not column.startswith("seconds"):
             np.testing.assert_array_equal(first.columns[column], again.columns[column])
     folder = store.save(tmp_path, experiment, config, 1, first)
     assert list(store.load(folder).result.columns) == list(first.columns)
     assert (folder / "figure.png").exists() is (experiment.plot is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_summary_has_units(name):
+    result = smoke(name)
+    bare = ("ratio", "fraction", "delta", "speed_")  # numbers without a unit
+    for scalar, value in result.scalars.items():
+        if isinstance(value, float):
+            assert result.units.get(scalar) or any(word in scalar for word in bare), scalar
+        assert "\n" not in str(value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_help_explains_every_field(name, capsys):
+    experiment = load(name)
+    with pytest.raises(SystemExit):
+        arguments.parse_run(["--help"], experiment)
+    told = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    options = re.split(r" (?=--[a-z-]+ )", told[told.index(" options ") :])
+    for field in dataclasses.fields(experiment.spec.presets["default"]):
+        flag = "--" + field.name.replace("_", "-")
+        [option] = [text for text in options if text.startswith(f"{flag} ")]
+        words = option.split("(default:")[0].removeprefix(flag)
+        words = re.sub(r"[A-Z]{3,}|[\[\]{}.,|]", " ", words)  # the kind of the value
+        assert len(words.split()) >= 2, f"{name} {flag}: {option}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.harness import registry
+from experiments.harness import promises, registry
 from inference import estimate
 
 STAND_IN = (Path(__file__).parent / "stand_in.py").read_text()
@@ -123,6 +123,7 @@ def test_results_are_checked_and_frozen():
         ({"scalars": {"a": [1, 2]}}, "'a'"),
         ({"scalars": {"a": None}}, "'a'"),
         ({"estimates": {"a": 3.0}}, "expected an Estimate for 'a'"),
+        ({"scalars": {"a": 1.0}, "units": {"b": "s"}}, "expected units of .'a'., given .'b'."),
     ],
 )
 def test_bad_results_are_refused(fields, message):
@@ -137,3 +138,11 @@ def test_run_refuses_a_foreign_config_and_a_foreign_result(package):
     wrong = dataclasses.replace(chosen, run=lambda config, key: {"row": [1]})
     with pytest.raises(TypeError, match="expected a Result from stand_in, given dict"):
         registry.run(wrong, chosen.spec.presets["smoke"], 0)
+
+
+def test_run_refuses_a_broken_promise_and_hands_out_its_result(package):
+    chosen = registry.load("stand_in", package("promising", {"stand_in": STAND_IN}))
+    config = dataclasses.replace(chosen.spec.presets["smoke"], scale=1000.0)
+    with pytest.raises(promises.BrokenPromise, match="^stand_in breaks its promise: ") as caught:
+        registry.run(chosen, config, 0)
+    assert caught.value.result.scalars["scale"] == 1000.0

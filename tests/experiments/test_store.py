@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ RESULT = registry.Result(
         "zero": estimate.exact_count(0),
         "open": estimate.bounded(1.0, 0.5, math.inf, 0.1, 0.0),
     },
+    units={"worst": "nats", "many": "s"},
 )
 BARE = registry.Experiment("bare", "Bare.", None, None, None)
 
@@ -44,6 +46,7 @@ def test_what_is_stored_comes_back(tmp_path):
     assert math.isnan(stored.result.scalars["gap"])
     same = {name: value for name, value in RESULT.scalars.items() if name != "gap"}
     assert {name: stored.result.scalars[name] for name in same} == same
+    assert stored.result.units == RESULT.units
     for name, value in RESULT.estimates.items():
         assert stored.result.estimates[name] == dataclasses.replace(value, witness=None)
 
@@ -63,8 +66,68 @@ def test_json_is_strict_and_columns_are_readable(tmp_path):
     assert (folder / "columns.csv").read_text().split() == ["n,log_z,name", "1,0.1,a", "2,-inf,b"]
 
 
+def test_the_summary_has_a_line_with_its_unit_for_each_number(tmp_path):
+    folder = save(tmp_path)
+    lines = (folder / "summary.txt").read_text().splitlines()
+    assert lines[:3] == ["worst inf nats", "gap nan", "word yes"]
+    assert lines[3] == f"many {2**80} s"
+    assert lines[5].startswith("z 2^200: exact value; wrong") and lines[-1] == "seconds 1.5 s"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["units"] == {"worst": "nats", "many": "s"}
+
+
+def test_the_config_tells_its_preset_and_what_was_changed(tmp_path):
+    spec = registry.Spec({"smoke": Config(1), "default": Config()}, "", ())
+    planned = dataclasses.replace(BARE, spec=spec)
+    folder = store.save(tmp_path, planned, Config(1), 0, RESULT, preset="smoke")
+    setting = json.loads((folder / "config.json").read_text())
+    assert (setting["preset"], setting["changed"]) == ("smoke", [])
+    # The folder is that of the config, whichever preset it came from.
+    assert store.save(tmp_path, planned, Config(1), 0, RESULT, preset="default") == folder
+    setting = json.loads((folder / "config.json").read_text())
+    assert (setting["preset"], setting["changed"]) == ("default", ["n"])
+    setting = json.loads((save(tmp_path, seed=1) / "config.json").read_text())
+    assert (setting["preset"], setting["changed"]) == (None, [])
+
+
+def test_results_of_earlier_versions_are_read(tmp_path):
+    folder = save(tmp_path)
+    for name, key in (("summary", "units"), ("config", "preset")):
+        fields = json.loads((folder / f"{name}.json").read_text())
+        del fields[key]
+        (folder / f"{name}.json").write_text(json.dumps(fields))
+    assert store.load(folder).result.units == {}
+
+
+def test_the_commit_of_a_checkout_and_of_no_other(tmp_path):
+    def git(*words):
+        name = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(tmp_path), *name, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert store.commit(tmp_path) is None
+    git("init")
+    assert store.commit(tmp_path) is None  # no commit yet
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-m", "first")
+    git("tag", "v1")
+    assert store.commit(tmp_path) == git("rev-parse", "HEAD")
+    (tmp_path / "file").write_text("2")
+    assert store.commit(tmp_path) == git("rev-parse", "HEAD") + "-dirty"
+    (tmp_path / "site-packages").mkdir()  # installed into a checkout of something else
+    assert store.commit(tmp_path / "site-packages") is None
+
+
+def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert store.commit(tmp_path) is None
+
+
 def test_the_environment_holds_versions_and_no_paths():
     environment = store.environment()
+    assert environment["tally"] and "commit" in environment
     assert {"numpy", "jax", "python-sat"} <= set(environment["packages"])
     assert environment["jax_enable_x64"] in (True, False)
     assert "/" not in json.dumps(environment) and "\\" not in json.dumps(environment)

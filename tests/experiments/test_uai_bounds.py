@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+import pytest
 
 from experiments import uai_bounds
-from experiments.harness import registry
+from experiments.harness import promises, registry
 from inference.exact import elimination
 from inference.problems import generators, uai
 
@@ -38,7 +39,9 @@ def test_folders_and_wrong_answers(tmp_path):
     assert result.scalars["models"] == 1 and result.scalars["violations"] == 0
     np.testing.assert_array_equal(result.columns["model"], ["a.uai.gz"])
     write_folder(tmp_path, 3.0)
-    assert registry.run(experiment, config, seed=0).scalars["violations"] >= 1
+    with pytest.raises(promises.BrokenPromise, match="no bound on the wrong side") as caught:
+        registry.run(experiment, config, seed=0)
+    assert caught.value.result.scalars["violations"] >= 1
 
 
 def test_the_trivial_interval_holds_log_z():

@@ -10,6 +10,7 @@ import pytest
 
 import experiments
 import reference
+from inference.exact import elimination
 from inference.problems import dimacs, factor_graph, generators
 
 
@@ -154,6 +155,8 @@ def test_random_problems_depend_on_the_seed_alone():
         (generators.domino_tilings, (0, 3)),
         (generators.grid_reachability, (2, 0)),
         (generators.ising_grid, (0, 2, 1.0)),
+        (generators.potts_grid, (2, 0, 3, 1.0)),
+        (generators.potts_grid, (2, 2, 0, 1.0)),
         (generators.spin_glass_grid, (0, 2, 0, 1.0)),
     ],
 )
@@ -174,6 +177,35 @@ def test_ising_grid_scores_every_assignment(rows, columns):
     for states in itertools.product([0, 1], repeat=rows * columns):
         expected = spin_energy(states, rows, columns, 0.7, -0.2)
         assert math.isclose(factor_graph.log_score(graph, np.array(states)), expected, abs_tol=1e-9)
+
+
+def potts_energy(x, rows, columns, coupling, field):
+    alike = 0
+    for (r1, c1), (r2, c2) in itertools.combinations(np.ndindex(rows, columns), 2):
+        if abs(r1 - r2) + abs(c1 - c2) == 1:
+            alike += x[r1 * columns + c1] == x[r2 * columns + c2]
+    return coupling * alike + field * list(x).count(0)
+
+
+@pytest.mark.parametrize(
+    "rows, columns, states", [(1, 1, 1), (1, 3, 4), (2, 3, 3), (3, 2, 2), (2, 2, 1)]
+)
+def test_potts_grid_against_enumeration(rows, columns, states):
+    graph = generators.potts_grid(rows, columns, states, 0.7, -0.2)
+    total = 0.0
+    for x in itertools.product(range(states), repeat=rows * columns):
+        expected = potts_energy(x, rows, columns, 0.7, -0.2)
+        assert math.isclose(factor_graph.log_score(graph, np.array(x)), expected, abs_tol=1e-9)
+        total += math.exp(expected)
+    value = elimination.log_partition(graph)[0].log_value
+    assert math.isclose(value, math.log(total), rel_tol=1e-12, abs_tol=1e-12)
+
+
+def test_potts_of_two_states_is_the_ferromagnet():
+    potts = generators.potts_grid(3, 4, 2, 0.8)
+    ising = elimination.log_partition(generators.ising_grid(3, 4, 0.4))[0].log_value
+    value = elimination.log_partition(potts)[0].log_value
+    assert math.isclose(value, ising + 17 * 0.4, rel_tol=1e-12)  # 17 edges
 
 
 def test_spin_glass_grid_draws_within_its_scales():
