@@ -1,7 +1,6 @@
 """Proofs that variables are free: wherever one is flipped, flipping some others repairs the model.
 
-    >>> formula = cnf.from_clauses([[-3, 1, 2], [3, -1], [3, -2]], projection=[1, 2])
-    >>> prover = Prover(formula, fixed=formula.sampling_set, assumptions=(), solver="cadical153")
+    >>> prover = Prover([[-3, 1, 2], [3, -1], [3, -2]], 3, fixed=[1, 2], solver="cadical153")
     >>> prover.is_free(1)  # flip 3 with it, unless 2 is true
     True
 
@@ -14,13 +13,13 @@ Counterexample Guided Refinement (SAT 2012).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from inference import answer
 from inference.oracles import sat
-from inference.problems import cnf, xor_clauses
+from inference.problems import cnf
 
 # For one variable; where few variables depend on it, few are needed.
 MAX_REPAIRS = 1000
@@ -31,30 +30,25 @@ class OutOfTime(Exception):
 
 
 class Prover:
-    """A formula whose free variables are to be proven free.
+    """Clauses whose free variables are to be proven free.
 
     Args:
-      formula: of any sampling set.
+      clauses: signed literals.
+      num_variables: those that the clauses may mention, from 1.
       fixed: the variables that partners agree on, and the free ones.
-      assumptions: literals that hold in all models.
       solver: any name PySAT knows.
     """
 
     def __init__(
-        self, formula: cnf.CNF, fixed: np.ndarray, assumptions: Sequence[int], solver: str
+        self, clauses: list[list[int]], num_variables: int, fixed: Iterable[int], solver: str
     ) -> None:
-        xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
-        extra, fresh = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
-        self._clauses = formula.clauses.tolist() + extra
-        self._mentions: list[list[int]] = [[] for _ in range(fresh)]
-        for index, clause in enumerate(self._clauses):
+        self._clauses, self._fixed, self._solver = clauses, set(fixed), solver
+        self._mentions: list[list[int]] = [[] for _ in range(num_variables + 1)]
+        for index, clause in enumerate(clauses):
             for variable in {abs(x) for x in clause}:
                 self._mentions[variable].append(index)
-        self._assumptions, self._solver = list(assumptions), solver
-        self._assumed = {abs(x) for x in assumptions}
-        self._held = self._assumed.union(fixed.tolist())
-        clauses_only = cnf.from_clauses(self._clauses, num_variables=fresh - 1)
-        self._session = sat.SatSession(clauses_only, solver=solver)
+        formula = cnf.from_clauses(clauses, num_variables=num_variables)
+        self._session = sat.SatSession(formula, solver=solver)
 
     def close(self) -> None:
         """Ends the solver session."""
@@ -68,7 +62,7 @@ class Prover:
         """
         switch = self._session.open_group()
         for _ in range(MAX_REPAIRS):
-            model = _model(self._session, [*self._assumptions, switch], deadline)
+            model = _model(self._session, [switch], deadline)
             if model is None:
                 self._session.close_group(switch)
                 return True
@@ -80,8 +74,6 @@ class Prover:
 
     def _repair(self, variable: int, model: np.ndarray, deadline: float) -> set[int] | None:
         """What to flip around a model, as close to the variable as there is anything."""
-        if variable in self._assumed:
-            return None
         value = model.copy()
         value[variable - 1] ^= True
         released: set[int] = set()
@@ -90,7 +82,7 @@ class Prover:
             flips = self._flips(clauses, value, sorted(released), deadline)
             if flips is not None:
                 return {variable, *flips}
-            wider = {abs(x) for clause in clauses for x in clause} - self._held
+            wider = {abs(x) for clause in clauses for x in clause} - self._fixed
             if wider == released:
                 return None
             released = wider

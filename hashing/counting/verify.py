@@ -20,6 +20,7 @@ whoever tries enough of them finds one for which the cells are small or large. O
 with a seed of the verifier's own, speaks about that.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import extensions, guarantee, repairs, resolve, witness
+from hashing.counting import extensions, guarantee, proofs, repairs, witness
 from hashing.parity import rows as parity_rows
 from inference import estimate, randomness
 from inference.problems import cnf
@@ -94,14 +95,15 @@ def check(
         ("models", lambda: _check_models(formula, found, assignments)),
         ("estimate", lambda: _check_estimate(claimed, found)),
     ]
+    free = functools.cache(lambda: proofs.FreeVariables(formula, found))
     if solver is None:
-        parts += [("free variables", lambda: _check_free(formula, found))]
+        parts += [("free variables", lambda: free().test())]
     else:
         asked = formula, found, solver, deadline
         parts += [
-            ("free variables", lambda: resolve.prove_free(*asked)),
-            ("defined variables", lambda: resolve.prove_defined(*asked)),
-            ("complete cells", lambda: resolve.resolve_cells(*asked)),
+            ("free variables", lambda: free().prove(solver, deadline)),
+            ("defined variables", lambda: proofs.prove_defined(*asked)),
+            ("complete cells", lambda: proofs.resolve_cells(*asked)),
         ]
     if reseed is not None:
         parts += [("another seed", lambda: _count_again(formula, claimed, found, reseed, deadline))]
@@ -114,7 +116,10 @@ def check(
         except ValueError as error:
             checks.append(Check(what, False, str(error)))
             break
-    return _report(checks, formula, found, solver, claimed["claim"])
+    if checks[-1].passed is False:
+        last = checks[-1]
+        return Report(tuple(checks), f"refused: {last.what}: {last.detail}", "none")
+    return _report(checks, found, free().doubtful, solver, claimed["claim"])
 
 
 def compare(
@@ -137,24 +142,16 @@ def compare(
 
 
 def _report(
-    checks: list[Check],
-    formula: cnf.CNF,
-    found: witness.Witness,
-    solver: str | None,
-    claim: str,
+    checks: list[Check], found: witness.Witness, doubtful: list[int], solver: str | None, claim: str
 ) -> Report:
     """What the checks amount to; a side is named only where all that it rests on was checked."""
-    last = checks[-1]
-    if last.passed is False:
-        return Report(tuple(checks), f"refused: {last.what}: {last.detail}", "none")
     passed = {one.what for one in checks if one.passed}
     missing = [one.what for one in checks if not one.passed]
     sides, level = "both", f"both sides: cells re-solved by {solver}"
     if not {"free variables", "defined variables", "complete cells"} <= passed:
         sides, level = "lower", "lower side only: models checked"
-        number = len(resolve.doubtful(formula, found))
-        if number and (solver is None or "free variables" in missing):
-            level += f", {number} of {len(found.free)} free variables tested, not proven"
+        if doubtful and (solver is None or "free variables" in missing):
+            level += f", {len(doubtful)} of {len(found.free)} free variables tested, not proven"
     if found.assumptions:
         level += f", assuming {' '.join(map(str, found.assumptions))}"
     if claim == "probable":
@@ -172,7 +169,7 @@ def _count_again(
 ) -> str:
     limits = {"epsilon": found.epsilon, "delta": found.delta}
     assumed = found.assumptions
-    return resolve.count_again(formula, claimed, seed, deadline, assumptions=assumed, **limits)
+    return proofs.count_again(formula, claimed, seed, deadline, assumptions=assumed, **limits)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -203,8 +200,10 @@ def _check_reduction(formula: cnf.CNF, found: witness.Witness) -> str:
             raise ValueError(f"expected increasing sampling variables for {name}")
     if np.intersect1d(found.support, found.free).size:
         raise ValueError("expected no variable both in the support and free")
+    if np.isin(found.free, np.abs(np.array(found.assumptions, dtype=int))).any():
+        raise ValueError("expected no assumption about a free variable")
     sizes = f"{len(found.support)} variables hashed, {len(found.free)} free"
-    return f"{sizes}, {len(resolve.dropped(formula, found))} taken for defined"
+    return f"{sizes}, {len(proofs.dropped(formula, found))} taken for defined"
 
 
 def _check_rounds(status: str, found: witness.Witness) -> str:
@@ -279,12 +278,6 @@ def _check_models(
             if (block[:, columns] != expected[start : start + len(block)]).any():
                 raise ValueError(f"round {index}: an assignment is not that of its model")
     return f"{total} assignments satisfy the formula and agree with the cells"
-
-
-def _check_free(formula: cnf.CNF, found: witness.Witness) -> str:
-    number = len(resolve.doubtful(formula, found))
-    detail = f"{len(found.free) - number} in no clause"
-    return detail + (f", {number} more {resolve.tested(found)}" if number else "")
 
 
 def _check_estimate(claimed: Mapping[str, Any], found: witness.Witness) -> str:

@@ -11,18 +11,19 @@ Raises, all of them:
 """
 
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hashing.counting import approxmc, extensions, repairs, witness
+from hashing.counting import approxmc, eliminate, extensions, repairs, witness
 from hashing.parity import rows as parity_rows
 from inference import answer
 from inference.oracles import sat
-from inference.problems import cnf
+from inference.problems import cnf, xor_clauses
 
 
 def dropped(formula: cnf.CNF, found: witness.Witness) -> np.ndarray:
@@ -30,37 +31,66 @@ def dropped(formula: cnf.CNF, found: witness.Witness) -> np.ndarray:
     return np.setdiff1d(formula.sampling_set, np.concatenate([found.support, found.free]))
 
 
-def doubtful(formula: cnf.CNF, found: witness.Witness) -> np.ndarray:
-    """Free variables that are not free for the simple reason that nothing mentions them."""
-    parts = [formula.clauses.values, formula.xors.values, np.array(found.assumptions, dtype=int)]
-    return found.free[np.isin(found.free, np.abs(np.concatenate(parts)))]
+class FreeVariables:
+    """How far the free variables are known to be.
+
+    Some occur in no clause; others in none once the variables that are not counted were resolved
+    away. For the ``doubtful`` rest random extensions are a test, and ``prove`` asks a solver.
+    """
+
+    def __init__(self, formula: cnf.CNF, found: witness.Witness) -> None:
+        self._fixed = {*found.support.tolist(), *found.free.tolist()}
+        self.doubtful: list[int] = []
+        self.seen = "nothing rests on them"
+        if found.rounds:
+            self._look(formula, found)
+
+    def _look(self, formula: cnf.CNF, found: witness.Witness) -> None:
+        clauses, self._num_variables = _as_clauses(formula, found.assumptions)
+        mentioned = _mentioned(clauses, found.free)
+        self._clauses = eliminate.eliminate(clauses, self._fixed, mentioned)
+        self.doubtful = _mentioned(self._clauses, mentioned)
+        self.seen = f"{len(found.free) - len(mentioned)} in no clause"
+        if number := len(mentioned) - len(self.doubtful):
+            self.seen += f", {number} more by resolution"
+        total = sum(extensions.number(found, index) for index in found.rounds)
+        self._tested = f"more tested on {total} random extensions, not proven"
+
+    def test(self) -> str:
+        """What is known without a solver."""
+        number = len(self.doubtful)
+        return self.seen + (f", {number} {self._tested}" if number else "")
+
+    def prove(self, solver: str, deadline: float) -> str:
+        """A proof for each of the others."""
+        if not self.doubtful:
+            return self.seen
+        prover, done = repairs.Prover(self._clauses, self._num_variables, self._fixed, solver), 0
+        try:
+            for variable in self.doubtful:
+                if not prover.is_free(variable, deadline):
+                    raise ValueError(f"variable {variable} is not free")
+                done += 1
+        except repairs.OutOfTime as limit:
+            left = f"{done} more proven, {len(self.doubtful) - done} {self._tested}"
+            raise repairs.OutOfTime(f"{self.seen}, {left}") from limit
+        finally:
+            prover.close()
+        return f"{self.seen}, {done} more proven"
 
 
-def tested(found: witness.Witness) -> str:
-    """What random extensions say of the doubtful ones."""
-    total = sum(extensions.number(found, index) for index in found.rounds)
-    return f"tested on {total} random extensions, not proven"
+def _as_clauses(formula: cnf.CNF, assumptions: Sequence[int]) -> tuple[list[list[int]], int]:
+    """The formula under the assumptions, XORs as clauses, and how many variables those mention."""
+    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
+    extra, fresh = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    true, false = set(assumptions), {-x for x in assumptions}
+    clauses = (c for c in itertools.chain(formula.clauses.tolist(), extra) if not true & set(c))
+    return [[x for x in clause if x not in false] for clause in clauses], fresh - 1
 
 
-def prove_free(formula: cnf.CNF, found: witness.Witness, solver: str, deadline: float) -> str:
-    """Whether the free variables are: all but those that nothing mentions take a proof."""
-    unproven = doubtful(formula, found)
-    seen = f"{len(found.free) - len(unproven)} in no clause"
-    if not len(unproven):
-        return seen
-    fixed, done = np.concatenate([found.support, found.free]), 0
-    prover = repairs.Prover(formula, fixed, found.assumptions, solver)
-    try:
-        for variable in unproven.tolist():
-            if not prover.is_free(variable, deadline):
-                raise ValueError(f"variable {variable} is not free")
-            done += 1
-    except repairs.OutOfTime as limit:
-        left = f"{len(unproven) - done} {tested(found)}"
-        raise repairs.OutOfTime(f"{seen}, {done} more proven free, {left}") from limit
-    finally:
-        prover.close()
-    return f"{seen}, {done} more proven free"
+def _mentioned(clauses: list[list[int]], variables: Iterable[int]) -> list[int]:
+    mentioned = {abs(x) for clause in clauses for x in clause}
+    return [int(v) for v in variables if int(v) in mentioned]
 
 
 def count_again(
