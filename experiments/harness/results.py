@@ -49,8 +49,9 @@ class Verify:
     cells are solved again, on which the upper side rests. That the seed was not chosen to suit
     nobody can see; --reseed counts again with another one.
 
-    Ends with status 0 where both sides were checked, 3 where the lower side alone or not all that
-    was asked for, 1 where the count is refused or nothing was checked, 2 for errors.
+    Ends with status 0 where both sides were checked, 3 where one side alone (without a solver the
+    lower one) or not all that was asked for, 1 where the count is refused or nothing was checked, 2
+    for errors.
     """
 
     file: Positional[Annotated[str, arg(metavar="RESULT.json")]]

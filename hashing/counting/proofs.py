@@ -65,7 +65,8 @@ class FreeVariables:
         """A proof for each of the others."""
         if not self.doubtful:
             return self.seen
-        prover, done = repairs.Prover(self._clauses, self._num_variables, self._fixed, solver), 0
+        fixed, done = self._fixed.difference(self.doubtful), 0
+        prover = repairs.Prover(self._clauses, self._num_variables, fixed, solver)
         try:
             for variable in self.doubtful:
                 if not prover.is_free(variable, deadline):

@@ -22,7 +22,7 @@ from inference.oracles import sat
 from inference.problems import cnf
 
 # For one variable; where few variables depend on it, few are needed.
-MAX_REPAIRS = 1000
+MAX_REPAIRS = 200
 
 
 class OutOfTime(Exception):
@@ -35,7 +35,7 @@ class Prover:
     Args:
       clauses: signed literals.
       num_variables: those that the clauses may mention, from 1.
-      fixed: the variables that partners agree on, and the free ones.
+      fixed: the variables that partners agree on; those proven free join them.
       solver: any name PySAT knows.
     """
 
@@ -57,9 +57,13 @@ class Prover:
     def is_free(self, variable: int, deadline: float = math.inf) -> bool:
         """Whether every model has a partner; ``deadline`` is a reading of ``time.monotonic()``.
 
+        From then on the variable is fixed. So the variables asked about one after the other are
+        free together: the first can be set to any value, the second without touching the first.
+
         Raises:
           OutOfTime: at the deadline, or after ``MAX_REPAIRS``.
         """
+        self._fixed.add(variable)
         switch = self._session.open_group()
         for _ in range(MAX_REPAIRS):
             model = _model(self._session, [switch], deadline)

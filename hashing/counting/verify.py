@@ -49,7 +49,7 @@ class Check(NamedTuple):
 class Report(NamedTuple):
     """The checks in order, up to the first that failed, and what they amount to.
 
-    ``sides`` is "both", "lower" or "none", ``level`` says it in words.
+    ``sides`` is "both", "lower", "upper" or "none", ``level`` says it in words.
     """
 
     checks: tuple[Check, ...]
@@ -147,11 +147,14 @@ def _report(
     """What the checks amount to; a side is named only where all that it rests on was checked."""
     passed = {one.what for one in checks if one.passed}
     missing = [one.what for one in checks if not one.passed]
-    sides, level = "both", f"both sides: cells re-solved by {solver}"
-    if not {"free variables", "defined variables", "complete cells"} <= passed:
-        sides, level = "lower", "lower side only: models checked"
-        if doubtful and (solver is None or "free variables" in missing):
-            level += f", {len(doubtful)} of {len(found.free)} free variables tested, not proven"
+    tested = f"{len(doubtful)} of {len(found.free)} free variables tested, not proven"
+    is_tested = doubtful and (solver is None or "free variables" in missing)
+    sides, level = "lower", "lower side only: models checked"
+    level += f", {tested}" if is_tested else ""
+    if {"defined variables", "complete cells"} <= passed:
+        sides, level = "both", f"both sides: cells re-solved by {solver}"
+        if is_tested:
+            sides, level = "upper", f"upper side only: cells re-solved by {solver}, {tested}"
     if found.assumptions:
         level += f", assuming {' '.join(map(str, found.assumptions))}"
     if claim == "probable":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from hashing.counting import approxmc, extensions, guarantee, support, verify, witness
+from hashing.counting import approxmc, extensions, guarantee, repairs, support, verify, witness
 from hashing.parity import rows as parity_rows
 from inference import estimate, randomness
 from inference.problems import cnf, generators
@@ -442,7 +442,7 @@ def test_models_ordered_to_suit_the_bits_of_free_variables_are_refused():
     assert refusals == {"cells", "models"}
 
 
-def test_variables_that_are_seldom_bound_take_a_proof():
+def test_variables_that_are_seldom_bound_take_a_proof(monkeypatch):
     # 8 is bound for one of 128 models; half of the seeds overlook it.
     formula = cnf.from_clauses([[-x for x in range(1, 9)]])
     models = all_models(7)
@@ -459,6 +459,13 @@ def test_variables_that_are_seldom_bound_take_a_proof():
     )
     report = verify.check(formula, *lie, solver="cadical153", timeout=0.0)
     assert report.level.endswith("proven; not checked: free variables, complete cells")
+    with monkeypatch.context() as limited:
+        limited.setattr(repairs, "MAX_REPAIRS", 0)
+        report = verify.check(formula, *lie, solver="cadical153")
+        assert report.sides == "upper" and report.level == (
+            "upper side only: cells re-solved by cadical153, "
+            "1 of 1 free variables tested, not proven; not checked: free variables"
+        )
     for solver in ("cadical153", "cryptominisat5"):
         expected = "free variables", "variable 8 is not free"
         assert refused(*lie, formula, solver=solver) == expected
