@@ -1,6 +1,8 @@
 import base64
+import itertools
 import json
 import math
+import warnings
 import zlib
 from types import SimpleNamespace
 
@@ -155,6 +157,51 @@ def test_weights_that_were_ignored_are_ignored_again(capsys, tmp_path):
 def test_degenerate_counts(capsys, tmp_path, clauses, variables):
     formula = cnf.from_clauses(clauses, num_variables=variables)
     path = save(tmp_path, formula, approxmc.count(0, formula)[0], info("approxmc"))
+    assert verify(capsys, path, "--solver", "cadical153")[0] == 0
+
+
+def save_stopped(folder, formula, **limits):
+    """A count that may have been stopped, on disk; how it went, and whether less was written."""
+    result, how = approxmc.count(0, formula, **limits)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        path = save(folder, formula, result, info("approxmc", how.status))
+    assert all("holds a weaker claim" in str(one.message) for one in caught)
+    return path, result, how, len(caught)
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_counts_that_were_stopped_verify_at_every_stage(capsys, tmp_path, first):
+    stages, weaker = set(), 0
+    for queries in [*range(first, 20, 4), *range(20 + 10 * first, 400, 40)]:
+        asked = itertools.count()
+        limit = {"stop": lambda: next(asked) > queries}
+        path, result, how, fewer = save_stopped(tmp_path, FORMULA, **limit)
+        stages.add(len(how.rounds))
+        weaker += fewer
+        fields = json.loads(path.read_text())
+        if not fewer:
+            assert fields["log2_lower"] in ("-inf", result.log_lower / math.log(2))
+        assert verify(capsys, path)[0] == 3
+        status, lines = verify(capsys, path, "--solver", "cadical153")
+        assert status == 0, lines
+        rounds = "3 of 3 rounds, done" if how.status == "done" else " of 3 rounds, timeout"
+        assert lines[3].endswith(rounds)
+    assert stages == {0, 1, 2, 3} and weaker
+
+
+def test_counts_that_ran_out_of_time_verify(capsys, tmp_path):
+    for timeout in np.random.default_rng(0).exponential(0.03, 10):
+        path, *_ = save_stopped(tmp_path, FORMULA, timeout=timeout)
+        assert verify(capsys, path, "--solver", "cadical153")[0] == 0
+
+
+def test_ctrl_c_before_anything_is_known_verifies(capsys, tmp_path):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    path, _, how, _ = save_stopped(tmp_path, FORMULA, reduce=interrupt)
+    assert how.status == "interrupted"
     assert verify(capsys, path, "--solver", "cadical153")[0] == 0
 
 
