@@ -61,7 +61,7 @@ class Verify:
     solver: Annotated[str | None, arg(metavar="NAME")] = None
     """A PySAT solver: cadical153 took no part in counting, cryptominisat5 did, but is quicker where
     parities are long. For exact counts ganak, which counts again."""
-    reseed: Annotated[tuple[int, ...] | None, arg(metavar="[N]")] = None
+    reseed: Annotated[tuple[str, ...] | None, arg(metavar="[N]")] = None
     """Count again by hashing, with the seed N or one that is drawn now. The result is refused where
     the two intervals do not meet."""
     timeout: arguments.Limit = None
@@ -80,10 +80,11 @@ class Verify:
                 f"--solver: expected ganak or a PySAT solver, as {extensions.SOLVER}, "
                 f"given {self.solver!r}"
             )
-        seeds = self.reseed or (0,)
-        if len(seeds) > 1 or not 0 <= seeds[0] < arguments.SEEDS:
+        words = self.reseed or ("0",)
+        if len(words) > 1 or not words[0].isdecimal() or int(words[0][:40]) >= arguments.SEEDS:
             raise arguments.UsageError(
-                f"--reseed: expected one seed of 0 to {arguments.SEEDS - 1}, or none to draw it"
+                f"--reseed: expected one seed of 0 to {arguments.SEEDS - 1}, or none to draw it, "
+                f"given {' '.join(words)}"
             )
 
 
@@ -129,15 +130,16 @@ def _other_formula(formula: cnf.CNF, digest: str) -> verification.Report:
     return verification.Report((refused,), f"refused: formula: {detail}", "none")
 
 
-def _other_seed(given: tuple[int, ...] | None, taken: int) -> int | None:
+def _other_seed(given: tuple[str, ...] | None, taken: int) -> int | None:
+    """The seed to count again with: the one given or, where there is none, one drawn now."""
     if given is None:
         return None
-    if taken in given:
-        raise arguments.UsageError(
-            f"--reseed: expected another seed than that of the count, {taken}"
-        )
-    drawn = secrets.randbelow(arguments.SEEDS - 1)
-    return given[0] if given else drawn + (drawn >= taken)
+    if not given:
+        drawn = secrets.randbelow(arguments.SEEDS - 1)
+        return drawn + (drawn >= taken)
+    if int(given[0]) == taken:
+        raise arguments.UsageError(f"--reseed: expected another seed than the {taken} of the count")
+    return int(given[0])
 
 
 def save(

@@ -437,7 +437,8 @@ def test_a_file_with_a_changed_byte_never_passes_with_another_claim(capsys, stor
         ["--solver", "ganak"],
         ["--timeout", "0"],
         ["--timeout", "nan"],
-        ["--reseed", "-1"],
+        ["--reseed", "abc"],
+        ["--reseed", "1.5"],
         ["--reseed", str(2**32)],
         ["--reseed", "1", "2"],
         ["--reseed", "0"],  # the seed of the count
