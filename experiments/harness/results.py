@@ -93,9 +93,9 @@ def verify(words: Sequence[str]) -> None:
     options = arguments.parse(Verify, "verify", words)
     fields, found, texts = load(options.file)
     path = _find(options.formula or fields["problem"])
-    formula = dimacs.read(path)
-    ignored = formula.log_weights is not None and formula.digest() != fields["digest"]
-    formula = formula.unweighted() if ignored else formula
+    formula = dimacs.read(path, ignore_weights=True)
+    if formula.digest() != fields["digest"]:  # unless the weights were ignored, too
+        formula = dimacs.read(path)
     if formula.digest() != fields["digest"]:
         report = _other_formula(formula, fields["digest"])
     elif found is None:
@@ -114,8 +114,8 @@ def verify(words: Sequence[str]) -> None:
             reseed=_other_seed(options.reseed, fields["seed"]),
             timeout=options.timeout,
         )
-    if ignored and report.sides != "none":
-        report = report._replace(level=f"{report.level}, ignoring the weights")
+    print(f"{'result':<12}{_claim_of(fields, formula)}")
+    print(f"{'of':<12}{path}")
     _print(options, report)
     sys.stdout.flush()  # what closed pipes raise is for the caller
     if report.sides == "none":
@@ -194,8 +194,17 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], witness.Witness | Non
             raise ValueError(f"no witness for the method {claimed['method']!r}")
         return claimed, *_found(fields["witness"])
     except _MALFORMED as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        name = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        reason = " ".join(f"{name}{error}".split())[:200]
         raise ValueError(f"{path}: expected a count stored by tally count: {reason}") from error
+
+
+def _claim_of(fields: dict[str, Any], formula: cnf.CNF) -> str:
+    """What the file claims, true or not."""
+    kind = "projected " if formula.projection is not None else ""
+    kind += "weighted " if formula.log_weights is not None else ""
+    interval = f"log2 within [{fields['log2_lower']:.6g}, {fields['log2_upper']:.6g}]"
+    return f"{kind}count by {fields['method']}, {fields['status']}: {fields['claim']}, {interval}"
 
 
 def _print(options: Verify, report: verification.Report) -> None:

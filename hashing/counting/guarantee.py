@@ -11,6 +11,7 @@ Yang and Meel, Rounding Meets Approximate Model Counting (CAV 2023), whose const
 epsilon >= 5 the rule of version 7, which needs only satisfiability (AAAI 2025).
 """
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -67,13 +68,17 @@ def plan(epsilon: float, delta: float) -> Plan:
 
 def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
     """The smallest odd number of rounds whose median fails with probability at most delta."""
-    rounds = 1
-    while (
-        estimate.majority_tail(rounds, failure_under) + estimate.majority_tail(rounds, failure_over)
-        > delta
-    ):
-        rounds += 2
-    return rounds
+
+    def holds(pairs: int) -> bool:
+        rounds = 2 * pairs + 1
+        under = estimate.majority_tail(rounds, failure_under)
+        return under + estimate.majority_tail(rounds, failure_over) <= delta
+
+    # More rounds fail less often, so thousands of them need not be tried one by one.
+    most = 1
+    while not holds(most):
+        most *= 2
+    return 2 * bisect.bisect_left(range(most), True, key=holds) + 1
 
 
 def estimate_of(

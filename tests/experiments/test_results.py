@@ -52,13 +52,15 @@ def exact(tmp_path):
 
 
 def verify(capsys, *words):
-    """Exit status and printed lines."""
+    """Exit status and printed lines, but those that say what is claimed of which file."""
     status = 0
     try:
         results.verify([str(word) for word in words])
     except SystemExit as end:
         status = end.code
-    return status, capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:12].rstrip() for line in lines[:2]] == ["result", "of"]
+    return status, lines[2:]
 
 
 def change(path, changes):
@@ -88,6 +90,15 @@ def test_a_stored_count_holds(capsys, stored):
     status, lines = verify(capsys, stored, "--solver", "cadical153", "--timeout", "60")
     assert status == 0
     assert lines[-1] == "both sides: cells re-solved by cadical153, for the seed as given"
+
+
+def test_the_claim_and_the_file_are_said(capsys, stored, exact):
+    results.verify([str(exact), "--solver", "ganak"])
+    result, of = capsys.readouterr().out.splitlines()[:2]
+    assert result == (
+        "result      projected count by ganak, done: probable, log2 within [14.0224, 14.0224]"
+    )
+    assert of == f"of          {exact.parent / 'f.cnf'}"
 
 
 def test_json_repeats_the_lines(capsys, stored):
