@@ -8,7 +8,8 @@
 ``parity.encode``     rows as DIMACS XORs
 ``counting``          ``approxmc``, the (epsilon, delta) counter: ``support`` reduces the formula,
                       ``rounds`` search ``cells``, ``guarantee`` and ``anytime`` claim, ``witness``
-                      and ``verify`` check; ``adaptive`` and ``short_xor`` bounds
+                      and ``verify`` check, with ``extensions`` of the models and ``proofs`` by
+                      ``eliminate``, ``repairs`` and solvers; ``adaptive``, ``short_xor`` bounds
 ====================  ============================================================================
 
 Importing this package imports nothing else, so it stays light.

@@ -17,10 +17,12 @@ inference.oracles.sat inference.oracles.ganak inference.oracles.process inferenc
 inference.oracles.preprocess
 hashing hashing.parity.rows hashing.counting.approxmc hashing.counting.support
 hashing.counting.rounds hashing.counting.witness hashing.counting.verify hashing.counting.adaptive
-hashing.counting.short_xor
+hashing.counting.short_xor hashing.counting.extensions hashing.counting.repairs
+hashing.counting.proofs hashing.counting.eliminate
 experiments.__main__ experiments.solve experiments.harness.cli experiments.harness.output
 experiments.harness.arguments experiments.harness.registry experiments.harness.store
-experiments.harness.results experiments.harness.peers experiments.harness.commands
+experiments.harness.results experiments.harness.recount experiments.harness.peers
+experiments.harness.commands
 experiments.harness.graph_methods experiments.harness.trainers inference.problems.logical_groups
 """.split()
 

@@ -1,11 +1,11 @@
 """Counts on disk, and `tally verify`, which checks one again.
 
     results.save("count.json", "f.cnf", formula, estimate, info, seconds=0.1)
-    results.verify(["count.json", "--solver", "cadical153"])  # prints; status 1 when refused
+    results.verify(["count.json", "--solver", "cadical153"])  # prints; status 0, 3, 1
 
-A stored count is the object that ``--json`` prints, with a ``witness``: None, or for approxmc what
-``hashing.counting.witness`` writes and ``assignments``, for each round those of
-``hashing.counting.verify.extend``, packed.
+A stored count is the object that ``--json`` prints, with the ``format``, the formula's ``digest``
+and a ``witness``: None, or for approxmc what ``hashing.counting.witness`` writes and
+``assignments``, for each round those of ``hashing.counting.extensions``, packed.
 """
 
 import base64
@@ -14,7 +14,9 @@ import importlib.resources
 import json
 import math
 import os
+import secrets
 import sys
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,18 +26,18 @@ import numpy as np
 from pysat import solvers
 from tyro.conf import Positional, arg
 
-from experiments.harness import arguments, output
+from experiments.harness import arguments, output, recount
+from hashing.counting import extensions, guarantee, witness
 from hashing.counting import verify as verification
-from hashing.counting import witness
-from inference import answer
 from inference.estimate import Estimate
-from inference.oracles import ganak
 from inference.problems import cnf, dimacs
+
+FORMAT = "tally count 2"
 
 # Packed assignments of all models of a count; a default count of 10^5 variables needs 6 MB.
 MAX_OCTETS = 1 << 28
 _MALFORMED = (*witness.MALFORMED, zlib.error)
-_TEXTS = ("problem", "method", "claim", "status")
+_TEXTS = ("problem", "method", "claim", "status", "digest")
 _NUMBERS = ("log2_value", "log2_lower", "log2_upper", "failure_lower", "failure_upper")
 
 
@@ -44,7 +46,12 @@ class Verify:
     """Check a count again that `tally count --save` stored.
 
     Without a solver the stored models are checked, on which the lower side rests; with one the
-    cells are solved again, on which the upper side rests. Ends with status 1 unless all holds.
+    cells are solved again, on which the upper side rests. That the seed was not chosen to suit
+    nobody can see; --reseed counts again with another one.
+
+    Ends with status 0 where both sides were checked, 3 where one side alone (without a solver the
+    lower one) or not all that was asked for, 1 where the count is refused or nothing was checked, 2
+    for errors.
     """
 
     file: Positional[Annotated[str, arg(metavar="RESULT.json")]]
@@ -54,6 +61,9 @@ class Verify:
     solver: Annotated[str | None, arg(metavar="NAME")] = None
     """A PySAT solver: cadical153 took no part in counting, cryptominisat5 did, but is quicker where
     parities are long. For exact counts ganak, which counts again."""
+    reseed: Annotated[tuple[str, ...] | None, arg(metavar="[N]")] = None
+    """Count again by hashing, with the seed N or one that is drawn now. The result is refused where
+    the two intervals do not meet."""
     timeout: arguments.Limit = None
     """Stop the solver then; what it did not finish is not checked."""
     json: bool = False
@@ -67,8 +77,14 @@ class Verify:
             )
         if self.solver not in (None, "ganak", *_solver_names()):
             raise arguments.UsageError(
-                f"--solver: expected ganak or a PySAT solver, as {verification.SOLVER}, "
+                f"--solver: expected ganak or a PySAT solver, as {extensions.SOLVER}, "
                 f"given {self.solver!r}"
+            )
+        words = self.reseed or ("0",)
+        if len(words) > 1 or not words[0].isdecimal() or int(words[0][:40]) >= arguments.SEEDS:
+            raise arguments.UsageError(
+                f"--reseed: expected one seed of 0 to {arguments.SEEDS - 1}, or none to draw it, "
+                f"given {' '.join(words)}"
             )
 
 
@@ -77,21 +93,53 @@ def verify(words: Sequence[str]) -> None:
     options = arguments.parse(Verify, "verify", words)
     fields, found, texts = load(options.file)
     path = _find(options.formula or fields["problem"])
-    if found is None:
-        formula = dimacs.read(path, ignore_weights=fields["count"] is not None)
-        report = recount(formula, fields, options.solver, options.timeout)
+    formula = dimacs.read(path, ignore_weights=True)
+    if formula.digest() != fields["digest"]:  # unless the weights were ignored, too
+        formula = dimacs.read(path)
+    if formula.digest() != fields["digest"]:
+        report = _other_formula(formula, fields["digest"])
+    elif found is None:
+        if options.reseed is not None:
+            raise arguments.UsageError("--reseed: expected a count by approxmc")
+        report = recount.check(formula, fields, solver=options.solver, timeout=options.timeout)
     else:
         if options.solver == "ganak":
             raise arguments.UsageError("--solver: expected a PySAT solver for a count by approxmc")
-        formula = dimacs.read(path, ignore_weights=True)
-        same = formula.digest() == found.digest  # otherwise refused, whatever the assignments
-        assignments = _unpacked(texts, found, formula) if same else {}
-        limits: dict[str, Any] = {"solver": options.solver, "timeout": options.timeout}
-        report = verification.check(formula, fields, found, assignments, **limits)
+        report = verification.check(
+            formula,
+            fields,
+            found,
+            _unpacked(texts, found, formula),
+            solver=options.solver,
+            reseed=_other_seed(options.reseed, fields["seed"]),
+            timeout=options.timeout,
+        )
+    print(f"{'result':<12}{_claim_of(fields, formula)}")
+    print(f"{'of':<12}{path}")
     _print(options, report)
-    if not report.holds:
-        sys.stdout.flush()  # what closed pipes raise is for the caller
+    sys.stdout.flush()  # what closed pipes raise is for the caller
+    if report.sides == "none":
         raise SystemExit(1)
+    if report.sides != "both" or not report.holds:
+        raise SystemExit(3)
+
+
+def _other_formula(formula: cnf.CNF, digest: str) -> verification.Report:
+    detail = f"expected the digest {formula.digest()[:12]}..., given {digest[:12]!r}"
+    refused = verification.Check("formula", False, detail)
+    return verification.Report((refused,), f"refused: formula: {detail}", "none")
+
+
+def _other_seed(given: tuple[str, ...] | None, taken: int) -> int | None:
+    """The seed to count again with: the one given or, where there is none, one drawn now."""
+    if given is None:
+        return None
+    if not given:
+        drawn = secrets.randbelow(arguments.SEEDS - 1)
+        return drawn + (drawn >= taken)
+    if int(given[0]) == taken:
+        raise arguments.UsageError(f"--reseed: expected another seed than the {taken} of the count")
+    return int(given[0])
 
 
 def save(
@@ -104,14 +152,24 @@ def save(
 ) -> None:
     """Writes a count with what it takes to check it; whoever is stopped leaves the old file whole.
 
+    Where hashing stopped before most rounds had finished, the claim that is written is the weaker
+    one that follows from the finished rounds, as only they are stored; a warning says so.
+
     Raises:
       RuntimeError: a model is none of the original formula, so the count is wrong.
       ValueError: the assignments would take more than 256 MB.
     """
-    fields = output.fields_of(problem, estimate, info, seconds) | {"witness": None}
-    if isinstance(estimate.witness, witness.Witness):
-        fields["witness"] = _witness(formula, estimate.witness)
-    witness.write_json(path, fields)
+    found, stored = estimate.witness, None
+    if isinstance(found, witness.Witness):
+        stored = _witness(formula, found)
+        printed = estimate
+        estimate = guarantee.estimate_of(found, guarantee.plan(found.epsilon, found.delta))
+        if estimate != printed:
+            warnings.warn(
+                f"{path} holds a weaker claim, on the finished rounds alone", stacklevel=2
+            )
+    fields = {"format": FORMAT, **output.fields_of(problem, estimate, info, seconds)}
+    witness.write_json(path, fields | {"digest": formula.digest(), "witness": stored})
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Any], witness.Witness | None, list[str]]:
@@ -122,7 +180,13 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], witness.Witness | Non
       OSError: it cannot be read.
     """
     try:
-        fields = json.loads(Path(path).read_bytes(), parse_int=_integer, parse_constant=_integer)
+        fields = json.loads(
+            Path(path).read_bytes(),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_number,
+        )
         claimed = _claimed(fields)
         if fields["witness"] is None:
             return claimed, None, []
@@ -130,48 +194,17 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], witness.Witness | Non
             raise ValueError(f"no witness for the method {claimed['method']!r}")
         return claimed, *_found(fields["witness"])
     except _MALFORMED as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        name = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        reason = " ".join(f"{name}{error}".split())[:200]
         raise ValueError(f"{path}: expected a count stored by tally count: {reason}") from error
 
 
-def recount(
-    formula: cnf.CNF, claimed: dict[str, Any], solver: str | None, timeout: float | None
-) -> verification.Report:
-    """Compares a count without witness with another one by Ganak.
-
-    Raises:
-      ValueError: the solver is not Ganak.
-    """
-    if solver is None:
-        detail = f"{claimed['method']} leaves nothing to check; --solver ganak counts again"
-        return verification.Report((verification.Check("count", None, detail),), "nothing checked")
-    if solver != "ganak":
-        raise arguments.UsageError(f"--solver: expected ganak, which counts again, given {solver}")
-    # Another seed, so another hash of the components in the cache.
-    solved = ganak.count(formula, timeout=timeout, seed=(claimed["seed"] + 1) % 2**31)
-    if solved.status is not answer.Status.OPTIMAL:
-        detail = solved.message or f"not finished within {solved.seconds:.3g} s"
-        return verification.Report((verification.Check("count", None, detail),), "nothing checked")
-    try:
-        detail = _compare(claimed, solved.value)
-    except ValueError as error:
-        check = verification.Check("count", False, str(error))
-        return verification.Report((check,), f"refused: count: {error}")
-    return verification.Report((verification.Check("count", True, detail),), "recounted")
-
-
-def _compare(claimed: dict[str, Any], counted: Estimate) -> str:
-    """Raises ValueError where the claim does not fit the new count."""
-    if claimed["method"] == "ganak" and claimed["status"] in ("done", "unsatisfiable"):
-        verification.compare(claimed, counted)
-        return "the same, with another seed"
-    value = counted.log_value / math.log(2)
-    near = verification.TOLERANCE * max(1.0, abs(value))
-    if not claimed["log2_lower"] - near <= value <= claimed["log2_upper"] + near:
-        raise ValueError(f"log2 of the count is {value:.12g}, outside the interval")
-    if claimed["count"] not in (None, str(counted.count)):
-        raise ValueError(f"count: expected {counted.count}, given {claimed['count']}")
-    return "inside the interval"
+def _claim_of(fields: dict[str, Any], formula: cnf.CNF) -> str:
+    """What the file claims, true or not."""
+    kind = "projected " if formula.projection is not None else ""
+    kind += "weighted " if formula.log_weights is not None else ""
+    interval = f"log2 within [{fields['log2_lower']:.6g}, {fields['log2_upper']:.6g}]"
+    return f"{kind}count by {fields['method']}, {fields['status']}: {fields['claim']}, {interval}"
 
 
 def _print(options: Verify, report: verification.Report) -> None:
@@ -182,7 +215,11 @@ def _print(options: Verify, report: verification.Report) -> None:
     if options.json:
         checks = [one._asdict() for one in report.checks]
         output.print_object(
-            result=options.file, holds=report.holds, level=report.level, checks=checks
+            result=options.file,
+            holds=report.holds,
+            sides=report.sides,
+            level=report.level,
+            checks=checks,
         )
 
 
@@ -190,7 +227,7 @@ def _witness(formula: cnf.CNF, found: witness.Witness) -> dict[str, Any]:
     octets = sum(_shape(formula, found, i)[0] * _shape(formula, found, i)[1] for i in found.rounds)
     if octets > MAX_OCTETS:
         raise ValueError(f"expected at most {MAX_OCTETS} octets of assignments, given {octets}")
-    extended = verification.extend(formula, found)
+    extended = extensions.extend(formula, found)
     texts = [
         base64.b64encode(zlib.compress(extended[index].tobytes(), 9)).decode()
         for index in sorted(found.rounds)
@@ -219,8 +256,7 @@ def _unpacked(texts: list[str], found: witness.Witness, formula: cnf.CNF) -> dic
 
 
 def _shape(formula: cnf.CNF, found: witness.Witness, index: int) -> tuple[int, int]:
-    number = len(verification.fixed_bits(found, index))
-    return formula.num_variables, -(-number // 8)
+    return formula.num_variables, -(-extensions.number(found, index) // 8)
 
 
 def _found(plain: dict[str, Any]) -> tuple[witness.Witness, list[str]]:
@@ -239,6 +275,10 @@ def _found(plain: dict[str, Any]) -> tuple[witness.Witness, list[str]]:
 
 def _claimed(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields that are checked, infinities as numbers."""
+    if fields.get("format") != FORMAT:
+        raise ValueError(
+            f"expected the format {FORMAT!r}, given {fields.get('format')!r}: count again"
+        )
     claimed = {name: fields[name] for name in (*_TEXTS, "seed", "count")}
     if not all(isinstance(claimed[name], str) for name in _TEXTS):
         raise ValueError(f"expected texts for {', '.join(_TEXTS)}")
@@ -252,10 +292,23 @@ def _claimed(fields: dict[str, Any]) -> dict[str, Any]:
     return claimed
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two equal names readers take one or the other, so there must be none."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("expected each name once")
+    return dict(pairs)
+
+
 def _integer(text: str) -> int:
     if len(text) > 40:  # a long one would take minutes to read
         raise ValueError(f"expected integers of up to 40 digits, given {len(text)}")
-    return int(text)  # NaN is none either
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(float(text)):  # 1e999 is infinite, too
+        raise ValueError(f"expected finite numbers, given {text[:40]}")
+    return float(text)
 
 
 def _find(problem: str) -> str:

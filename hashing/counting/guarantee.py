@@ -11,6 +11,7 @@ Yang and Meel, Rounding Meets Approximate Model Counting (CAV 2023), whose const
 epsilon >= 5 the rule of version 7, which needs only satisfiability (AAAI 2025).
 """
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -67,13 +68,17 @@ def plan(epsilon: float, delta: float) -> Plan:
 
 def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
     """The smallest odd number of rounds whose median fails with probability at most delta."""
-    rounds = 1
-    while (
-        estimate.majority_tail(rounds, failure_under) + estimate.majority_tail(rounds, failure_over)
-        > delta
-    ):
-        rounds += 2
-    return rounds
+
+    def holds(pairs: int) -> bool:
+        rounds = 2 * pairs + 1
+        under = estimate.majority_tail(rounds, failure_under)
+        return under + estimate.majority_tail(rounds, failure_over) <= delta
+
+    # More rounds fail less often, so thousands of them need not be tried one by one.
+    most = 1
+    while not holds(most):
+        most *= 2
+    return 2 * bisect.bisect_left(range(most), True, key=holds) + 1
 
 
 def estimate_of(
@@ -124,7 +129,9 @@ def _median(found: witness.Witness, steps: Plan) -> estimate.Estimate:
     values = [steps.log_value(r) + log_factor for r in found.rounds.values()]
     each = [estimate.bounded(v, v - width, v + width, over, under) for v in values]
     missing = steps.rounds - len(each)
-    return estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
+    median = estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
+    # The first small cell is no cell of all models, so there are some.
+    return _clipped(median, found, 0.0)
 
 
 def _anytime(
@@ -137,19 +144,32 @@ def _anytime(
     log_factor = len(found.free) * math.log(2)
     reached = [*reached, *[anytime.Reached()] * (steps.rounds - len(reached))]
     lower, upper = anytime.bounds(reached, steps.threshold, found.delta)
-    lower, upper = lower + log_factor, upper + log_factor
-    # Outward by more than the rounding of this product.
-    most = (len(found.support) + len(found.free)) * math.log(2) * (1 + 2.0**-51)
     product = max(r.log_product for r in reached)
     least = -math.inf if product == -math.inf else 0.0
-    if lower > min(upper, most):  # one of them failed
-        lower, upper = least, most
     spent = found.delta / 2
     below = spent + estimate.majority_tail(steps.rounds, steps.failure_over)
     above = spent + estimate.majority_tail(steps.rounds, steps.failure_under)
-    lower, below = (lower, below) if lower > least else (least, 0.0)
-    upper, above = (upper, above) if upper < most else (most, 0.0)
-    value = min(max(product + log_factor, lower), upper)
+    lower, upper = lower + log_factor, upper + log_factor
+    if lower > upper:  # one of them failed
+        lower, upper = -math.inf, math.inf
+    both = estimate.bounded(product + log_factor, lower, upper, below, above)
+    return _clipped(both, found, least)
+
+
+def _clipped(one: estimate.Estimate, found: witness.Witness, least: float) -> estimate.Estimate:
+    """The estimate inside what is certain without hashing: ``least`` and all assignments.
+
+    A side that is no better than what is certain becomes that, and cannot fail; so does one that
+    lies past the other certain side, as it has failed.
+    """
+    # Outward by more than the rounding of this product.
+    most = (len(found.support) + len(found.free)) * math.log(2) * (1 + 2.0**-51)
+    lower, below, upper, above = least, 0.0, most, 0.0
+    if least < one.log_lower <= most:
+        lower, below = one.log_lower, one.failure_lower
+    if least <= one.log_upper < most:
+        upper, above = one.log_upper, one.failure_upper
+    value = min(max(one.log_value, lower), upper)
     return estimate.bounded(value, lower, upper, below, above)
 
 

@@ -1,23 +1,26 @@
 """Checks a hashing count again, from what it stored, and trusts nothing that found it.
 
     >>> result, info = approxmc.count(7, formula)
-    >>> assignments = extend(formula, result.witness)
-    >>> check(formula, claimed, result.witness, assignments, solver="cadical153").level
-    'cells re-solved by cadical153 (both sides)'
+    >>> assignments = extensions.extend(formula, result.witness)
+    >>> check(formula, claimed, result.witness, assignments, solver="cadical153").sides
+    'both'
 
-A result stores its witness and, for each model in it, an assignment of all variables of the
-original formula, in which the free variables have random bits. Checking those takes no solver: the
-parities derive again, so each cell has the listed models at least, which is what the lower side
-rests on. With a solver the original formula is asked whether a cell has further models, and whether
-the variables that were not hashed are defined by the others, which is what the upper side rests on:
+A result stores its witness and, for each model in it, assignments of all variables of the original
+formula, in which the free variables have random bits. Checking those takes no solver: the parities
+derive again, so each cell has the listed models at least, which is what the lower side rests on.
+With a solver the original formula is asked whether a cell has further models, and whether the
+variables that were not hashed are defined by the others, which is what the upper side rests on:
 
     |over the sampling set| = |over support and free|   where the others are defined,
                            <= |over the support| 2^free, equal where the free ones are free.
 
-The last is certain for variables in no clause; for others only the random bits speak.
+The last is certain for variables in no clause. For others the random bits are a test, and a solver
+proves it (``repairs``). What no check of this kind can see is whether the seed was chosen to suit:
+whoever tries enough of them finds one for which the cells are small or large. Only another count,
+with a seed of the verifier's own, speaks about that.
 """
 
-import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,17 +28,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import guarantee, witness
+from hashing.counting import extensions, guarantee, proofs, repairs, witness
 from hashing.parity import rows as parity_rows
-from inference import answer, estimate, randomness
-from inference.oracles import sat
+from inference import estimate, randomness
 from inference.problems import cnf
 
-# One solver counts and another one reduces; this is neither.
-SOLVER = "cadical153"
-TOLERANCE = 1e-9
-# Random extensions of the models of a round, so that few models test free variables as well.
-MIN_EXTENSIONS = 64
+# Of logarithms and of failures: machines differ in the last digits of both.
+TOLERANCE, FAILURE_TOLERANCE = 1e-12, 1e-9
 _BLOCK_LITERALS = 1 << 25  # evaluated at once
 
 
@@ -48,66 +47,19 @@ class Check(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The checks in order, up to the first that failed, and what they amount to."""
+    """The checks in order, up to the first that failed, and what they amount to.
+
+    ``sides`` is "both", "lower", "upper" or "none", ``level`` says it in words.
+    """
 
     checks: tuple[Check, ...]
     level: str
+    sides: str
 
     @property
     def holds(self) -> bool:
         """Whether everything that was asked for was checked and holds."""
         return all(one.passed for one in self.checks)
-
-
-class OutOfTime(Exception):
-    """The time limit came before a check was through."""
-
-
-def extend(formula: cnf.CNF, found: witness.Witness, solver: str = SOLVER) -> dict[int, np.ndarray]:
-    """Assignments of all variables that extend the stored models, by number of the round.
-
-    Returns:
-      uint8 [n, ceil(N / 8)]: bit i (from the high end) of row v is variable v + 1 in assignment i,
-      which agrees with row i of ``fixed_bits``.
-
-    Raises:
-      RuntimeError: there is none, so the formula was reduced wrongly.
-    """
-    everything = dataclasses.replace(formula, projection=None, log_weights=None)
-    columns = np.concatenate([found.support, found.free])
-    extended = {}
-    with sat.SatSession(everything, solver=solver) as session:
-        for index in sorted(found.rounds):
-            bits = fixed_bits(found, index)
-            full = np.zeros((len(bits), formula.num_variables), dtype=bool)
-            for row, fixed in enumerate(np.where(bits, columns, -columns).tolist()):
-                model = session.solve([*found.assumptions, *fixed]).assignments
-                if model is None:
-                    raise RuntimeError(
-                        f"the count is wrong: assignment {row} of round {index} is no model of the "
-                        "formula, so it was reduced wrongly; please report formula and seed"
-                    )
-                full[row] = model[0]
-            extended[index] = np.packbits(full.T, axis=1)
-    return extended
-
-
-def fixed_bits(found: witness.Witness, index: int) -> np.ndarray:
-    """What the assignments of a round agree with, bool [N, k + f]: its models, then free bits.
-
-    These are the models of cell(m), then those of cell(m - 1) that are not among them, all of them
-    repeated up to ``MIN_EXTENSIONS`` where variables are free; the free bits are random.
-    """
-    one = found.rounds[index]
-    known = {model.tobytes() for model in one.models}
-    new = np.array([model.tobytes() not in known for model in one.before], dtype=bool)
-    models = np.concatenate([one.models, one.before[new]])
-    if len(models) and len(found.free):
-        models = np.tile(models, (-(-MIN_EXTENSIONS // len(models)), 1))
-    key = parity_rows.derive(found.seed, "free variables", found.digest, index)
-    free, _ = parity_rows.draw_dense(key, len(models), len(found.free))
-    bits = [(models, len(found.support)), (free, len(found.free))]
-    return np.concatenate([parity_rows.unpack(words, width) for words, width in bits], axis=1)
 
 
 def check(
@@ -117,6 +69,7 @@ def check(
     assignments: Mapping[int, np.ndarray],
     *,
     solver: str | None = None,
+    reseed: int | None = None,
     timeout: float | None = None,
 ) -> Report:
     """Whether a claim follows from its witness.
@@ -126,9 +79,10 @@ def check(
       claimed: ``seed``, ``status``, ``claim``, ``count`` (a string or None), ``log2_value``,
         ``log2_lower``, ``log2_upper``, ``failure_lower`` and ``failure_upper``.
       found: the witness, of any content.
-      assignments: as ``extend`` gives them.
+      assignments: as ``extensions.extend`` gives them.
       solver: any name PySAT knows, for both sides; None for no solver.
-      timeout: seconds for what the solver does.
+      reseed: a seed to count again with, chosen by whoever verifies.
+      timeout: seconds for what solver and recount do.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     parts: list[tuple[str, Callable[[], str]]] = [
@@ -139,28 +93,39 @@ def check(
         ("cells", lambda: _check_cells(found)),
         ("parities", lambda: _check_parities(found)),
         ("models", lambda: _check_models(formula, found, assignments)),
-        ("free variables", lambda: _check_free(formula, found)),
         ("estimate", lambda: _check_estimate(claimed, found)),
     ]
-    if solver is not None:
+    free = functools.cache(lambda: proofs.FreeVariables(formula, found))
+    if solver is None:
+        parts += [("free variables", lambda: free().test())]
+    else:
+        asked = formula, found, solver, deadline
         parts += [
-            ("defined variables", lambda: _check_defined(formula, found, solver, deadline)),
-            ("complete cells", lambda: _check_complete(formula, found, solver, deadline)),
+            ("free variables", lambda: free().prove(solver, deadline)),
+            ("defined variables", lambda: proofs.prove_defined(*asked)),
+            ("complete cells", lambda: proofs.resolve_cells(*asked)),
         ]
+    if reseed is not None:
+        parts += [("another seed", lambda: _count_again(formula, claimed, found, reseed, deadline))]
     checks: list[Check] = []
     for what, part in parts:
         try:
             checks.append(Check(what, True, part()))
-        except OutOfTime as limit:
-            checks.append(Check(what, None, f"{limit} within the time limit"))
+        except repairs.OutOfTime as limit:
+            checks.append(Check(what, None, str(limit)))
         except ValueError as error:
             checks.append(Check(what, False, str(error)))
             break
-    return Report(tuple(checks), _level(checks, found, solver))
+    if checks[-1].passed is False:
+        last = checks[-1]
+        return Report(tuple(checks), f"refused: {last.what}: {last.detail}", "none")
+    return _report(checks, found, free().doubtful, solver, claimed["claim"])
 
 
-def compare(claimed: Mapping[str, Any], expected: estimate.Estimate) -> None:
-    """Raises ValueError where a claim differs from an estimate."""
+def compare(
+    claimed: Mapping[str, Any], expected: estimate.Estimate, near: float = TOLERANCE
+) -> None:
+    """Raises ValueError where a claim differs from an estimate, ``near`` being for logarithms."""
     if claimed["claim"] != expected.claim.value:
         raise ValueError(f"claim: expected {expected.claim.value}, given {claimed['claim']}")
     count = None if expected.count is None else str(expected.count)
@@ -170,21 +135,44 @@ def compare(claimed: Mapping[str, Any], expected: estimate.Estimate) -> None:
         in_bits = name.startswith("log_")
         value = getattr(expected, name) / (math.log(2) if in_bits else 1.0)
         name = name.replace("log_", "log2_")
-        if not math.isclose(claimed[name], value, rel_tol=1e-12, abs_tol=TOLERANCE):
+        # Failures are compared relative to themselves, so that small ones cannot be set to zero.
+        tolerance = (near, near) if in_bits else (FAILURE_TOLERANCE, 0.0)
+        if not math.isclose(claimed[name], value, rel_tol=tolerance[0], abs_tol=tolerance[1]):
             raise ValueError(f"{name}: expected {value:.12g}, given {claimed[name]:.12g}")
 
 
-def _level(checks: list[Check], found: witness.Witness, solver: str | None) -> str:
-    last = checks[-1]
-    if last.passed is False:
-        return f"refused: {last.what}: {last.detail}"
-    level = f"cells re-solved by {solver} (both sides)"
-    missing = [one.what for one in checks if one.passed is None]
-    if missing or solver is None:
-        level = "models checked (lower side)"
+def _report(
+    checks: list[Check], found: witness.Witness, doubtful: list[int], solver: str | None, claim: str
+) -> Report:
+    """What the checks amount to; a side is named only where all that it rests on was checked."""
+    passed = {one.what for one in checks if one.passed}
+    missing = [one.what for one in checks if not one.passed]
+    tested = f"{len(doubtful)} of {len(found.free)} free variables tested, not proven"
+    is_tested = doubtful and (solver is None or "free variables" in missing)
+    sides, level = "lower", "lower side only: models checked"
+    level += f", {tested}" if is_tested else ""
+    if {"defined variables", "complete cells"} <= passed:
+        sides, level = "both", f"both sides: cells re-solved by {solver}"
+        if is_tested:
+            sides, level = "upper", f"upper side only: cells re-solved by {solver}, {tested}"
     if found.assumptions:
         level += f", assuming {' '.join(map(str, found.assumptions))}"
-    return level + (f"; not checked: {', '.join(missing)}" if missing else "")
+    if claim == "probable":
+        level += ", counted again" if "another seed" in passed else ", for the seed as given"
+    level += f"; not checked: {', '.join(missing)}" if missing else ""
+    return Report(tuple(checks), level, sides)
+
+
+def _count_again(
+    formula: cnf.CNF,
+    claimed: Mapping[str, Any],
+    found: witness.Witness,
+    seed: int,
+    deadline: float,
+) -> str:
+    limits = {"epsilon": found.epsilon, "delta": found.delta}
+    assumed = found.assumptions
+    return proofs.count_again(formula, claimed, seed, deadline, assumptions=assumed, **limits)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -215,8 +203,10 @@ def _check_reduction(formula: cnf.CNF, found: witness.Witness) -> str:
             raise ValueError(f"expected increasing sampling variables for {name}")
     if np.intersect1d(found.support, found.free).size:
         raise ValueError("expected no variable both in the support and free")
+    if np.isin(found.free, np.abs(np.array(found.assumptions, dtype=int))).any():
+        raise ValueError("expected no assumption about a free variable")
     sizes = f"{len(found.support)} variables hashed, {len(found.free)} free"
-    return f"{sizes}, {len(_dropped(formula, found))} taken for defined"
+    return f"{sizes}, {len(proofs.dropped(formula, found))} taken for defined"
 
 
 def _check_rounds(status: str, found: witness.Witness) -> str:
@@ -249,15 +239,21 @@ def _check_cells(found: witness.Witness) -> str:
         if before != (steps.threshold + 1 if one.num_hashes else 0):
             raise ValueError(f"round {index}: {before} models in the cell before")
         for models in (one.models, one.before):
-            if len({model.tobytes() for model in models}) < len(models):
-                raise ValueError(f"round {index}: a model is listed twice")
+            if not _increasing(models):
+                raise ValueError(f"round {index}: a model is listed twice, or out of order")
     sizes = [f"{len(one.models)} at {one.num_hashes}" for _, one in sorted(found.rounds.items())]
     return f"distinct models at levels: {', '.join(sizes) or 'none'}"
 
 
+def _increasing(models: np.ndarray) -> bool:
+    """Whether each model, as a list of words, comes before the next; so no two are equal."""
+    listed = models.tolist()
+    return all(one < next_one for one, next_one in zip(listed, listed[1:]))
+
+
 def _check_parities(found: witness.Witness) -> str:
     for index, one in found.rounds.items():
-        rows, rhs = _draw(found, index)
+        rows, rhs = witness.draw(found, index)
         if not parity_rows.satisfied(rows, rhs, one.models).all():
             raise ValueError(f"round {index}: a model lies outside its cell")
         if not parity_rows.satisfied(rows[:-1], rhs[:-1], one.before).all():
@@ -272,7 +268,7 @@ def _check_models(
     assumed = np.array(found.assumptions, dtype=np.int64)
     total = 0
     for index in found.rounds:
-        expected = fixed_bits(found, index)
+        expected = extensions.fixed_bits(found, index)
         total += len(expected)
         shape = (formula.num_variables, -(-len(expected) // 8))
         if index not in assignments or assignments[index].shape != shape:
@@ -287,25 +283,10 @@ def _check_models(
     return f"{total} assignments satisfy the formula and agree with the cells"
 
 
-def _check_free(formula: cnf.CNF, found: witness.Witness) -> str:
-    parts = [formula.clauses.values, formula.xors.values, np.array(found.assumptions, dtype=int)]
-    mentioned = int(np.isin(found.free, np.abs(np.concatenate(parts))).sum())
-    detail = f"{len(found.free) - mentioned} in no clause"
-    if mentioned:
-        total = sum(len(fixed_bits(found, index)) for index in found.rounds)
-        detail += f", {mentioned} more checked on {total} random extensions only"
-    return detail
-
-
 def _check_estimate(claimed: Mapping[str, Any], found: witness.Witness) -> str:
     steps = guarantee.plan(found.epsilon, found.delta)
     expected = guarantee.estimate_of(found, steps)
-    try:
-        compare(claimed, expected)
-    except ValueError as error:
-        if expected.count is not None or 2 * len(found.rounds) > steps.rounds:
-            raise
-        raise ValueError(f"{error}; it rests on unfinished rounds, which are not stored") from error
+    compare(claimed, expected)
     low, high = (x / math.log(2) for x in (expected.log_lower, expected.log_upper))
     return f"{expected.claim.value}, log2 within [{low:.6g}, {high:.6g}]{_slack(found, steps)}"
 
@@ -318,89 +299,6 @@ def _slack(found: witness.Witness, steps: guarantee.Plan) -> str:
     )
     bits = math.log2(largest / (2 * steps.scale(0))) if largest > 2 * steps.scale(0) else 0.0
     return f"; from the models alone up to {bits:.2g} bits less" if bits else ""
-
-
-# ------------------------------------------------------------------------------------------------
-# With a solver.
-
-
-def _check_complete(formula: cnf.CNF, found: witness.Witness, solver: str, deadline: float) -> str:
-    for done, index in enumerate(sorted(found.rounds)):
-        status = _search_unlisted(formula, found, index, solver, deadline)
-        if status is answer.Status.UNKNOWN:
-            raise OutOfTime(f"{done} of {len(found.rounds)} cells re-solved")
-        if status is not answer.Status.INFEASIBLE:
-            raise ValueError(f"round {index}: the cell has a model that is not listed")
-    return f"{len(found.rounds)} cells of the original formula have no further model"
-
-
-def _search_unlisted(
-    formula: cnf.CNF, found: witness.Witness, index: int, solver: str, deadline: float
-) -> answer.Status:
-    """Whether the cell of a round has a model besides those listed."""
-    columns, models = len(found.support), found.rounds[index].models
-    rows, rhs, pivots = parity_rows.row_reduce(*_draw(found, index))
-    rank = len(pivots)
-    if rhs[rank:].any():
-        return answer.Status.INFEASIBLE
-    hashed = dataclasses.replace(formula, projection=found.support, log_weights=None)
-    with sat.SatSession(hashed, solver=solver) as session:
-        session.require(parity_rows.unpack(rows[:rank], columns), rhs[:rank])
-        group = session.open_group()
-        for model in parity_rows.unpack(models, columns):
-            session.block(model, group)
-        return session.solve([*found.assumptions, group], deadline=deadline).status
-
-
-def _check_defined(formula: cnf.CNF, found: witness.Witness, solver: str, deadline: float) -> str:
-    """Padoa's test: two models that agree on support and free agree on what was dropped."""
-    dropped, n = _dropped(formula, found), formula.num_variables
-    if not len(dropped):
-        return "none was dropped"
-    copy = np.arange(n + 1, 2 * n + 1, dtype=np.int32)
-    for kept in (found.support, found.free):
-        copy[kept - 1] = kept
-    assumed = [x for y in found.assumptions for x in (y, int(np.sign(y) * copy[abs(y) - 1]))]
-    pairs = np.concatenate([dropped, copy[dropped - 1]])
-    with sat.SatSession(_doubled(formula, copy, pairs), solver=solver) as session:
-        for done, variable in enumerate(dropped.tolist()):
-            differ = [variable, -int(copy[variable - 1])]
-            status = session.solve([*assumed, *differ], deadline=deadline).status
-            if status is answer.Status.UNKNOWN:
-                raise OutOfTime(f"{done} of {len(dropped)} variables tested")
-            if status is not answer.Status.INFEASIBLE:
-                raise ValueError(f"variable {variable} is not defined by support and free")
-            # Now they are known to be equal, which the next tests may use.
-            session.require(np.isin(pairs, np.abs(differ))[None], np.zeros(1, dtype=bool))
-    return f"{len(dropped)} defined by support and free"
-
-
-def _doubled(formula: cnf.CNF, copy: np.ndarray, pairs: np.ndarray) -> cnf.CNF:
-    """The formula and a copy in which variable v is ``copy[v - 1]``; ``pairs`` are sampled."""
-    literals = formula.clauses.values
-    copied = np.sign(literals) * copy[np.abs(literals) - 1]
-    return cnf.CNF(
-        2 * formula.num_variables,
-        _both(formula.clauses, copied),
-        _both(formula.xors, copy[formula.xors.values - 1]),
-        np.concatenate([formula.xor_rhs, formula.xor_rhs]),
-        pairs,
-    )
-
-
-def _both(lists: cnf.Ragged, copied: np.ndarray) -> cnf.Ragged:
-    offsets = np.concatenate([lists.offsets, lists.offsets[1:] + len(lists.values)])
-    return cnf.Ragged(np.concatenate([lists.values, copied]), offsets)
-
-
-def _dropped(formula: cnf.CNF, found: witness.Witness) -> np.ndarray:
-    """Sampling variables that were neither hashed nor free."""
-    return np.setdiff1d(formula.sampling_set, np.concatenate([found.support, found.free]))
-
-
-def _draw(found: witness.Witness, index: int) -> tuple[np.ndarray, np.ndarray]:
-    key = witness.draw_key(found.seed, found.digest, index)
-    return parity_rows.draw_dense(key, found.rounds[index].num_hashes, len(found.support))
 
 
 def _blocks(packed: np.ndarray, number: int, formula: cnf.CNF) -> Iterator[tuple[int, np.ndarray]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from hashing.parity import rows as parity_rows
 
-FORMAT = "tally approxmc 1"
+FORMAT = "tally approxmc 2"
 # A cell that is not small at so many levels past the number of columns has chance 2^-SPARE_LEVELS.
 SPARE_LEVELS = 128
 # What reading a file of any content may raise.
@@ -72,6 +72,12 @@ def draw_key(seed: bytes, digest: str, index: int) -> int:
     The digest is part of it, so nobody can shop for a seed that suits a formula.
     """
     return parity_rows.derive(seed, "approxmc", digest, index)
+
+
+def draw(witness: Witness, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """The parities of a finished round, as many as its hashes: uint32 [m, W] and bool [m]."""
+    key = draw_key(witness.seed, witness.digest, index)
+    return parity_rows.draw_dense(key, witness.rounds[index].num_hashes, len(witness.support))
 
 
 def save(path: str | os.PathLike, witness: Witness) -> None:
@@ -146,10 +152,14 @@ def from_plain(fields: dict[str, Any]) -> Witness:
     for index, one in rounds.items():
         if index < 0 or one.num_hashes < 0 or bool(one.num_hashes) != bool(len(one.before)):
             raise ValueError(f"given an impossible round {index}")
-    # What reads leniently must not hide anything: rounds that occur twice, say.
-    if to_plain(found) != {**fields, "assumptions": tuple(fields["assumptions"])}:
+    # What reads leniently must not hide anything: rounds that occur twice, or true for 1.
+    if _canonical(to_plain(found)) != _canonical(fields):
         raise ValueError("given another form than is written")
     return found
+
+
+def _canonical(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, allow_nan=False)
 
 
 def _text(models: np.ndarray, width: int) -> dict[str, Any]:

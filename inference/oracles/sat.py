@@ -89,6 +89,10 @@ class SatSession:
         """Takes back every blocking clause under ``group``, for good."""
         self._solver.add_clause([-group])
 
+    def add_clause(self, literals: Sequence[int]) -> None:
+        """Adds a clause for good; switches may be among its literals."""
+        self._solver.add_clause(list(literals))
+
     def block(self, model: np.ndarray, group: int) -> None:
         """Excludes one assignment of the sampling set (bool [k]) where ``group`` is assumed."""
         literals = np.where(model, -self._sampling, self._sampling).tolist()

@@ -1,12 +1,15 @@
 import base64
+import itertools
 import json
 import math
+import warnings
 import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from experiments import solve
 from experiments.harness import arguments, results
 from hashing.counting import approxmc, support
 from inference import answer, estimate
@@ -49,13 +52,15 @@ def exact(tmp_path):
 
 
 def verify(capsys, *words):
-    """Exit status and printed lines."""
+    """Exit status and printed lines, but those that say what is claimed of which file."""
     status = 0
     try:
         results.verify([str(word) for word in words])
     except SystemExit as end:
         status = end.code
-    return status, capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:12].rstrip() for line in lines[:2]] == ["result", "of"]
+    return status, lines[2:]
 
 
 def change(path, changes):
@@ -71,7 +76,7 @@ def change(path, changes):
 
 def test_a_stored_count_is_what_json_prints_and_a_witness(stored, counted):
     fields = json.loads(stored.read_text())
-    assert list(fields)[-2:] == ["status", "witness"]
+    assert list(fields)[0] == "format" and list(fields)[-3:] == ["status", "digest", "witness"]
     assert fields["log2_value"] == counted.log_value / math.log(2)
     assert (fields["seconds"], fields["oracle_calls"], fields["count"]) == (0.5, 3, None)
     assert len(fields["witness"]["assignments"]) == len(fields["witness"]["rounds"]) == 3
@@ -80,23 +85,52 @@ def test_a_stored_count_is_what_json_prints_and_a_witness(stored, counted):
 
 def test_a_stored_count_holds(capsys, stored):
     status, lines = verify(capsys, stored)
-    assert (status, lines[-1]) == (0, "models checked (lower side)")
+    assert (status, lines[-1]) == (3, "lower side only: models checked, for the seed as given")
     assert all(line.startswith("ok ") for line in lines[:-1])
     status, lines = verify(capsys, stored, "--solver", "cadical153", "--timeout", "60")
-    assert (status, lines[-1]) == (0, "cells re-solved by cadical153 (both sides)")
+    assert status == 0
+    assert lines[-1] == "both sides: cells re-solved by cadical153, for the seed as given"
+
+
+def test_the_claim_and_the_file_are_said(capsys, stored, exact):
+    results.verify([str(exact), "--solver", "ganak"])
+    result, of = capsys.readouterr().out.splitlines()[:2]
+    assert result == (
+        "result      projected count by ganak, done: probable, log2 within [14.0224, 14.0224]"
+    )
+    assert of == f"of          {exact.parent / 'f.cnf'}"
 
 
 def test_json_repeats_the_lines(capsys, stored):
     status, lines = verify(capsys, stored, "--json")
     printed = json.loads(lines[-1])
-    assert (status, printed["holds"], printed["level"]) == (0, True, lines[-2])
+    assert (status, printed["holds"], printed["sides"]) == (3, True, "lower")
+    assert printed["level"] == lines[-2]
     assert [one["what"] for one in printed["checks"]][:2] == ["formula", "question"]
+
+
+def test_another_seed(capsys, stored, monkeypatch):
+    status, lines = verify(capsys, stored, "--solver", "cadical153", "--reseed", "5")
+    assert (status, lines[-1]) == (0, "both sides: cells re-solved by cadical153, counted again")
+    assert lines[-2].startswith("ok          another seed: with seed 5 log2 lies within [")
+    assert lines[-2].endswith("; the claim meets it")
+    monkeypatch.setattr("secrets.randbelow", lambda below: 0)  # that of the count is left out
+    status, lines = verify(capsys, stored, "--reseed")
+    assert status == 3 and "another seed: with seed 1 log2" in lines[-2]
+    status, lines = verify(capsys, stored, "--reseed", "5", "--timeout", "1e-9")
+    assert status == 3 and lines[-1].endswith("not checked: another seed")
+    assert lines[-2].startswith("not checked another seed: ")
+
+
+def test_another_seed_is_for_hashing(capsys, exact):
+    with pytest.raises(arguments.UsageError, match="--reseed: expected a count by approxmc"):
+        verify(capsys, exact, "--reseed")
 
 
 def test_too_little_time_is_no_pass(capsys, stored):
     status, lines = verify(capsys, stored, "--solver", "cadical153", "--timeout", "1e-9")
-    assert status == 1
-    assert lines[-1].startswith("models checked (lower side); not checked: ")
+    assert status == 3
+    assert lines[-1].startswith("lower side only: models checked, for the seed as given; not ")
     assert any(line.startswith("not checked complete cells: 0 of 3 cells") for line in lines)
 
 
@@ -104,7 +138,7 @@ def test_another_path_to_the_formula(capsys, stored, tmp_path):
     formula = (tmp_path / "f.cnf").rename(tmp_path / "g.cnf")
     with pytest.raises(FileNotFoundError):
         verify(capsys, stored)
-    assert verify(capsys, stored, "--formula", formula)[0] == 0
+    assert verify(capsys, stored, "--formula", formula)[0] == 3
     formula.write_text("p cnf 3 1\n1 2 0\n")
     status, lines = verify(capsys, stored, "--formula", formula)
     assert status == 1 and lines == [lines[0], lines[0].replace("refused     ", "refused: ")]
@@ -117,7 +151,7 @@ def test_the_shipped_formula(capsys, tmp_path, monkeypatch):
     formula = dimacs.read(results._find(name))
     result, _ = approxmc.count(0, formula)
     results.save("r.json", name, formula, result, info("approxmc"), seconds=1.0)
-    assert verify(capsys, "r.json")[0] == 0
+    assert verify(capsys, "r.json")[0] == 3
     (tmp_path / name).write_text("p cnf 1 1\n1 0\n")  # a file of that name comes first
     assert verify(capsys, "r.json")[0] == 1
 
@@ -134,6 +168,51 @@ def test_weights_that_were_ignored_are_ignored_again(capsys, tmp_path):
 def test_degenerate_counts(capsys, tmp_path, clauses, variables):
     formula = cnf.from_clauses(clauses, num_variables=variables)
     path = save(tmp_path, formula, approxmc.count(0, formula)[0], info("approxmc"))
+    assert verify(capsys, path, "--solver", "cadical153")[0] == 0
+
+
+def save_stopped(folder, formula, **limits):
+    """A count that may have been stopped, on disk; how it went, and whether less was written."""
+    result, how = approxmc.count(0, formula, **limits)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        path = save(folder, formula, result, info("approxmc", how.status))
+    assert all("holds a weaker claim" in str(one.message) for one in caught)
+    return path, result, how, len(caught)
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_counts_that_were_stopped_verify_at_every_stage(capsys, tmp_path, first):
+    stages, weaker = set(), 0
+    for queries in [*range(first, 20, 4), *range(20 + 10 * first, 400, 40)]:
+        asked = itertools.count()
+        limit = {"stop": lambda: next(asked) > queries}
+        path, result, how, fewer = save_stopped(tmp_path, FORMULA, **limit)
+        stages.add(len(how.rounds))
+        weaker += fewer
+        fields = json.loads(path.read_text())
+        if not fewer:
+            assert fields["log2_lower"] in ("-inf", result.log_lower / math.log(2))
+        assert verify(capsys, path)[0] == 3
+        status, lines = verify(capsys, path, "--solver", "cadical153")
+        assert status == 0, lines
+        rounds = "3 of 3 rounds, done" if how.status == "done" else " of 3 rounds, timeout"
+        assert lines[3].endswith(rounds)
+    assert stages == {0, 1, 2, 3} and weaker
+
+
+def test_counts_that_ran_out_of_time_verify(capsys, tmp_path):
+    for timeout in np.random.default_rng(0).exponential(0.03, 10):
+        path, *_ = save_stopped(tmp_path, FORMULA, timeout=timeout)
+        assert verify(capsys, path, "--solver", "cadical153")[0] == 0
+
+
+def test_ctrl_c_before_anything_is_known_verifies(capsys, tmp_path):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    path, _, how, _ = save_stopped(tmp_path, FORMULA, reduce=interrupt)
+    assert how.status == "interrupted"
     assert verify(capsys, path, "--solver", "cadical153")[0] == 0
 
 
@@ -256,7 +335,13 @@ MALFORMED = {
     "seed a float": lambda fields: fields.update(seed=1.0),
     "absurd seed": lambda fields: fields.update(seed=10**50),
     "method": lambda fields: fields.update(method="ganak"),
-    "format": lambda fields: fields["witness"].update(format="tally approxmc 0"),
+    "format": lambda fields: fields["witness"].update(format="tally approxmc 1"),
+    "no format": lambda fields: fields.pop("format"),
+    "format of the count": lambda fields: fields.update(format="tally count 1"),
+    "no digest": lambda fields: fields.pop("digest"),
+    "epsilon true": lambda fields: fields["witness"].update(epsilon=True),
+    "hashes a whole float": lambda fields: fields["witness"]["rounds"][0].update(num_hashes=7.0),
+    "index false": lambda fields: fields["witness"]["rounds"][0].update(index=False),
     "seed no hexadecimal": lambda fields: fields["witness"].update(seed="xyz"),
     "epsilon a text": lambda fields: fields["witness"].update(epsilon="0.8"),
     "epsilon no number": lambda fields: fields["witness"].update(epsilon=math.nan),
@@ -293,6 +378,31 @@ def test_malformed_files_end_in_one_line(capsys, stored, name):
     with pytest.raises(ValueError) as raised:
         verify(capsys, change(stored, MALFORMED[name]))
     assert "\n" not in str(raised.value)
+
+
+def test_files_of_before_end_in_one_line(capsys, stored):
+    change(stored, lambda fields: fields.pop("format"))
+    words = "expected the format 'tally count 2', given None: count again"
+    with pytest.raises(ValueError, match=words):
+        verify(capsys, stored)
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"seed": 0', '"seed": 1, "seed": 0'),
+        ('"num_hashes": ', '"num_hashes": 3, "num_hashes": '),
+        ('"epsilon": 0.8', '"epsilon": 1e999'),
+        ('"epsilon": 0.8', '"epsilon": Infinity'),
+        ('"log2_upper": ', '"log2_upper": 1e400, "x": '),
+    ],
+)
+def test_what_readers_may_take_differently_is_refused(capsys, stored, old, new):
+    text = stored.read_text()
+    assert old in text
+    stored.write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match="expected each name once|expected finite numbers"):
+        verify(capsys, stored)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +443,17 @@ def test_a_file_with_a_changed_byte_never_passes_with_another_claim(capsys, stor
 
 @pytest.mark.parametrize(
     "words",
-    [["--solver", "nosuch"], ["--timeout", "0"], ["--timeout", "nan"], ["--solver", "ganak"]],
+    [
+        ["--solver", "nosuch"],
+        ["--solver", "ganak"],
+        ["--timeout", "0"],
+        ["--timeout", "nan"],
+        ["--reseed", "abc"],
+        ["--reseed", "1.5"],
+        ["--reseed", str(2**32)],
+        ["--reseed", "1", "2"],
+        ["--reseed", "0"],  # the seed of the count
+    ],
 )
 def test_options_out_of_range(capsys, stored, words):
     with pytest.raises(arguments.UsageError, match=f"{words[0]}: expected"):
@@ -356,25 +476,32 @@ def test_ganak_counts_again_with_another_seed(capsys, exact, monkeypatch):
     seeds, honest = [], ganak.count
     monkeypatch.setattr(ganak, "count", lambda *a, **o: seeds.append(o["seed"]) or honest(*a, **o))
     status, lines = verify(capsys, exact, "--solver", "ganak")
-    assert (status, lines[-1], seeds) == (0, "recounted", [1])
+    assert (status, lines[-1], seeds) == (0, "both sides: counted again by ganak", [1])
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "changes, what",
     [
-        {"count": "95"},
-        {"log2_value": 3.0},
-        {"claim": "certain"},
-        {"failure_lower": 0.0},
-        {"log2_upper": "inf"},
-        {"method": "exhaustive", "count": "95"},
-        {"method": "exhaustive", "log2_upper": 3.0},
+        ({"count": "95"}, "count"),
+        ({"log2_value": 3.0}, "claim"),
+        ({"claim": "certain"}, "claim"),
+        ({"claim": "none"}, "claim"),
+        ({"failure_lower": 0.0}, "count"),
+        ({"failure_lower": 9.99e-7}, "count"),
+        ({"log2_upper": "inf"}, "claim"),
+        ({"log2_upper": "inf", "failure_upper": 0.0}, "count"),
+        ({"method": "exhaustive"}, "count"),
+        ({"method": "approxmc", "count": "95"}, "count"),
+        ({"method": "approxmc", "log2_upper": 3.0}, "claim"),
+        ({"method": "short_xor", "log2_value": 40.0}, "claim"),
+        ({"method": "short_xor", **dict.fromkeys(("log2_value", "log2_lower"), 20.0)}, "claim"),
+        ({"digest": "0" * 64}, "formula"),
     ],
 )
-def test_a_changed_exact_count_is_refused(capsys, exact, changes):
+def test_a_changed_exact_count_is_refused(capsys, exact, changes, what):
     change(exact, lambda fields: fields.update(changes))
     status, lines = verify(capsys, exact, "--solver", "ganak")
-    assert status == 1 and lines[-1].startswith("refused: count: ")
+    assert status == 1 and lines[-1].startswith(f"refused: {what}: ")
 
 
 def test_weighted_counts_are_recounted(capsys, tmp_path):
@@ -387,12 +514,36 @@ def test_weighted_counts_are_recounted(capsys, tmp_path):
 def test_other_counts_without_a_witness_hold_the_new_one(capsys, tmp_path):
     size = ganak.count(FORMULA).value.count
     exhaustive = estimate.exact_count(size)
-    early = estimate.bounded(-math.inf, -math.inf, 17 * math.log(2), 0.0, 0.0)
+    early = estimate.bounded(-math.inf, -math.inf, 16.5 * math.log(2), 0.0, 0.0)
     cases = [(exhaustive, info("exhaustive")), (early, info("ganak", "timeout"))]
     for result, how in cases:
         path = save(tmp_path, FORMULA, result, how)
+        assert verify(capsys, path)[0] == 1
         status, lines = verify(capsys, path, "--solver", "ganak")
-        assert (status, lines[-1]) == (0, "recounted")
+        assert (status, lines[-1]) == (0, "both sides: counted again by ganak")
+
+
+@pytest.mark.parametrize("formula", [FORMULA, WEIGHTS])
+def test_what_holds_of_any_formula_takes_no_solver(capsys, tmp_path, formula):
+    path = save(tmp_path, formula, solve._trivial_count(formula), info("auto", "interrupted"))
+    status, lines = verify(capsys, path)
+    assert (status, lines[-1]) == (0, "both sides: little is claimed")
+    change(path, lambda fields: fields.update(log2_upper=fields["log2_upper"] - 1e-3))
+    assert verify(capsys, path)[0] == 1
+
+
+def test_what_claims_nothing_is_not_checked(capsys, tmp_path):
+    path = save(tmp_path, FORMULA, estimate.Estimate(3.0), info("bpnn"))
+    status, lines = verify(capsys, path, "--solver", "ganak")
+    assert (status, lines[0]) == (1, "not checked count: nothing is claimed")
+
+
+@pytest.mark.parametrize("method", ["adaptive", "short_xor", "exhaustive"])
+def test_counts_of_other_methods_are_recounted(capsys, tmp_path, method):
+    result, how = solve.count(FORMULA, method=method)
+    path = save(tmp_path, FORMULA, result, how)
+    assert verify(capsys, path)[0] == 1
+    assert verify(capsys, path, "--solver", "ganak")[0] == 0
 
 
 @pytest.mark.parametrize("status", [answer.Status.UNKNOWN, answer.Status.FAILED])

@@ -81,14 +81,21 @@ def check_claim(results, size, epsilon, delta=0.2):
     plan = guarantee.plan(epsilon, delta)
     below = sum(math.log(size) < e.log_lower for e, _ in results)
     above = sum(math.log(size) > e.log_upper for e, _ in results)
+    over = majority_tail(plan.rounds, plan.failure_over)
+    under = majority_tail(plan.rounds, plan.failure_under)
+    assert over + under <= delta
     for result, info in results:
         assert len(info.rounds) == plan.rounds
-        assert result.failure_lower == majority_tail(plan.rounds, plan.failure_over)
-        assert result.failure_upper == majority_tail(plan.rounds, plan.failure_under)
-        assert result.failure_lower + result.failure_upper <= delta
-        assert result.log_upper - result.log_lower == pytest.approx(2 * math.log1p(epsilon))
-    _check_rate(below, len(results), results[0][0].failure_lower)
-    _check_rate(above, len(results), results[0][0].failure_upper)
+        # A side that is certain without hashing cannot fail.
+        most = (len(info.reduction.support) + len(info.reduction.free)) * math.log(2)
+        assert 0 <= result.log_lower and result.log_upper <= most * (1 + 1e-15)
+        assert result.failure_lower == (over if result.log_lower > 0 else 0)
+        assert result.failure_upper == (under if result.log_upper < most else 0)
+        width = pytest.approx(2 * math.log1p(epsilon))
+        both = result.failure_lower and result.failure_upper
+        assert result.log_width == width if both else result.log_width < 2 * math.log1p(epsilon)
+    _check_rate(below, len(results), over)
+    _check_rate(above, len(results), under)
 
 
 def check_rounds(results, size, epsilon):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import reference
-from hashing.counting import approxmc, guarantee, support, verify, witness
-from inference import estimate
+from hashing.counting import approxmc, extensions, guarantee, repairs, support, verify, witness
+from hashing.parity import rows as parity_rows
+from inference import estimate, randomness
 from inference.problems import cnf, generators
 
 RANDOM = generators.random_ksat(4, 14, 12).clauses.tolist()
@@ -55,7 +56,7 @@ def counted(formula, **options):
     """A claim, its witness and assignments."""
     result, info = approxmc.count(0, formula, **options)
     found = result.witness
-    return claim(result, info.status), found, verify.extend(formula, found)
+    return claim(result, info.status), found, extensions.extend(formula, found)
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,12 @@ def test_counts_hold(name):
     formula, options = ANY_SIZE[name]
     stored = counted(formula, **options)
     report = verify.check(formula, *stored)
-    assert report.holds and report.level.startswith("models checked (lower side)")
+    assert report.holds and report.sides == "lower"
+    assert report.level.startswith("lower side only: models checked")
     for solver in ("cadical153", "cryptominisat5"):
         report = verify.check(formula, *stored, solver=solver)
-        assert report.holds, report
-        assert report.level.startswith(f"cells re-solved by {solver} (both sides)")
+        assert report.holds and report.sides == "both", report
+        assert report.level.startswith(f"both sides: cells re-solved by {solver}")
         assert ("assuming" in report.level) == ("assumptions" in options)
 
 
@@ -94,14 +96,14 @@ def test_what_the_report_says(gates):
     assert details["question"] == "epsilon 0.8, delta 0.2, seed 0: threshold 72, 3 rounds"
     assert details["reduction"].endswith("3 free, 2 taken for defined")
     assert details["rounds"] == "3 of 3 rounds, done"
-    assert details["free variables"].startswith("2 in no clause, 1 more checked on ")
+    assert details["free variables"] == "2 in no clause, 1 more by resolution"
     details = {one.what: one for one in verify.check(FORMULA, *gates, solver="glucose4").checks}
     assert details["defined variables"].detail == "2 defined by support and free"
 
 
 def test_few_models_still_test_free_variables_on_many_extensions():
     _, found, assignments = counted(cnf.from_clauses([[1], [-4, 2, 3], [4, -2], [4, -3]]))
-    assert [len(verify.fixed_bits(found, i)) for i in found.rounds] == [64]
+    assert [len(extensions.fixed_bits(found, i)) for i in found.rounds] == [64]
     assert all(packed.shape == (4, 8) for packed in assignments.values())
 
 
@@ -124,9 +126,10 @@ def test_what_the_time_limit_cut_is_not_checked(gates, timeout):
         "defined variables",
         "complete cells",
     ]
-    assert not report.holds
+    assert not report.holds and report.sides == "lower"
     assert report.level == (
-        "models checked (lower side); not checked: defined variables, complete cells"
+        "lower side only: models checked, for the seed as given; "
+        "not checked: defined variables, complete cells"
     )
 
 
@@ -147,13 +150,12 @@ def test_early_ends_hold_where_most_rounds_finished():
         if number in numbers:
             continue
         numbers.add(number)
-        assignments = verify.extend(FORMULA, found)
+        assignments = extensions.extend(FORMULA, found)
         if number in (2, 3):
             report = verify.check(FORMULA, claimed, found, assignments, solver="cadical153")
             assert report.holds and claimed["status"] == ("done" if number == 3 else "timeout")
-        if number == 1:
-            what, detail = refused(claimed, found, assignments)
-            assert what == "estimate" and "unfinished rounds, which are not stored" in detail
+        if number == 1:  # what rests on unfinished rounds is not stored; so it is not saved
+            assert refused(claimed, found, assignments)[0] == "estimate"
     assert numbers == {0, 1, 2, 3}
 
 
@@ -249,6 +251,8 @@ WITNESSES = {
     "bit before": (lambda w: in_round(w, 0, before=flipped(w.rounds[0].before)), "parities"),
     "model dropped": (lambda w: in_round(w, 0, models=w.rounds[0].models[1:]), "models"),
     "model doubled": (lambda w: doubled(w, "models"), "cells"),
+    "models out of order": (lambda w: turned(w, "models"), "cells"),
+    "before out of order": (lambda w: turned(w, "before"), "cells"),
     "before dropped": (lambda w: in_round(w, 0, before=w.rounds[0].before[1:]), "cells"),
     "before doubled": (lambda w: doubled(w, "before"), "cells"),
     "support shorter": (lambda w: w._replace(support=w.support[:-1]), "parities"),
@@ -279,6 +283,10 @@ def doubled(found, field):
     return in_round(found, 0, **{field: np.concatenate([models[1:], models[1:2]])})
 
 
+def turned(found, field):
+    return in_round(found, 0, **{field: getattr(found.rounds[0], field)[::-1]})
+
+
 def without(variables, dropped, added):
     return np.union1d(np.setdiff1d(variables, [dropped]), [added]).astype(np.int32)
 
@@ -289,7 +297,7 @@ def test_a_changed_witness_is_refused(gates, name):
     change, what = WITNESSES[name]
     changed = change(found)
     try:
-        bits = {i: len(verify.fixed_bits(changed, i)) for i in changed.rounds}
+        bits = {i: len(extensions.fixed_bits(changed, i)) for i in changed.rounds}
         assignments = {i: assignments.get(i, assignments[0])[:, : -(-bits[i] // 8)] for i in bits}
     except ValueError:  # models of another width
         assert name.startswith("support")
@@ -319,7 +327,7 @@ def test_another_formula_is_refused(gates):
 
 def claim_again(found):
     result = guarantee.estimate_of(found, guarantee.plan(found.epsilon, found.delta))
-    return claim(result, "done"), found, verify.extend(FORMULA, found)
+    return claim(result, "done"), found, extensions.extend(FORMULA, found)
 
 
 @pytest.mark.parametrize("solver", ["cadical153", "cryptominisat5", "minisat22"])
@@ -327,7 +335,7 @@ def test_models_left_out_need_a_solver(gates, solver):
     for index in range(3):
         models = gates[1].rounds[index].models
         lie = claim_again(in_round(gates[1], index, models=models[:-1]))
-        assert verify.check(FORMULA, *lie).level == "models checked (lower side)"
+        assert verify.check(FORMULA, *lie).sides == "lower"
         what, detail = refused(*lie, solver=solver)
         assert (what, detail) == (
             "complete cells",
@@ -340,7 +348,7 @@ def test_models_left_out_of_an_exact_count_need_a_solver():
     _, found, _ = counted(formula)
     found = in_round(found, 0, models=found.rounds[0].models[:-1])
     lie = claim(guarantee.estimate_of(found, guarantee.plan(0.8, 0.2)), "done")
-    stored = lie, found, verify.extend(formula, found)
+    stored = lie, found, extensions.extend(formula, found)
     assert verify.check(formula, *stored).holds
     assert refused(*stored, formula, solver="cadical153")[0] == "complete cells"
 
@@ -395,6 +403,129 @@ def test_defined_under_the_assumptions_alone():
         report = verify.check(formula, *stored, solver="cadical153")
         assert report.holds == holds
         assert report.checks[-1].what == ("complete cells" if holds else "defined variables")
+
+
+# ------------------------------------------------------------------------------------------------
+# Forgeries: an author who chooses seed and order of what is stored.
+
+
+def listing(formula, support, free, models, seed):
+    """A claim that the models over the support are all, each for all values of the free ones."""
+    words = randomness.seed_words(seed)
+    sides = np.array(support, dtype=np.int32), np.array(free, dtype=np.int32)
+    rounds = {0: witness.Round(0, parity_rows.pack(models), parity_rows.pack(models[:0]))}
+    found = witness.Witness(formula.digest(), (), words, 0.8, 0.2, *sides, rounds)
+    return claim(guarantee.estimate_of(found, guarantee.plan(0.8, 0.2)), "done", seed), found
+
+
+def all_models(columns):
+    bits = np.array(list(itertools.product([False, True], repeat=columns)))
+    order = np.argsort(parity_rows.pack(bits)[:, 0], kind="stable")
+    return bits[order]
+
+
+def test_models_ordered_to_suit_the_bits_of_free_variables_are_refused():
+    # 8 equals 1, and is said to be free: 256 instead of 128 models.
+    formula = cnf.from_clauses([[-8, 1], [8, -1]])
+    models, refusals = all_models(7), set()
+    for seed in range(200):
+        _, found = listing(formula, range(1, 8), [8], models, seed)
+        bits = extensions.fixed_bits(found, 0)[:, -1]
+        if bits.sum() != 64:
+            continue
+        fitting = models.copy()
+        fitting[bits], fitting[~bits] = models[models[:, 0]], models[~models[:, 0]]
+        for listed in (models, fitting):
+            claimed, found = listing(formula, range(1, 8), [8], listed, seed)
+            values = np.packbits(np.column_stack([listed, listed[:, 0]]).T, axis=1)
+            refusals.add(refused(claimed, found, {0: values}, formula)[0])
+    assert refusals == {"cells", "models"}
+
+
+def test_variables_that_are_seldom_bound_take_a_proof(monkeypatch):
+    # 8 is bound for one of 128 models; half of the seeds overlook it.
+    formula = cnf.from_clauses([[-x for x in range(1, 9)]])
+    models = all_models(7)
+    for seed in range(9):
+        lie = listing(formula, range(1, 8), [8], models, seed)
+        bits = extensions.fixed_bits(lie[1], 0)
+        if formula.is_satisfied(bits).all():
+            break
+    lie = *lie, {0: np.packbits(bits.T, axis=1)}
+    report = verify.check(formula, *lie)
+    assert report.sides == "lower"
+    assert (
+        report.level == "lower side only: models checked, 1 of 1 free variables tested, not proven"
+    )
+    report = verify.check(formula, *lie, solver="cadical153", timeout=0.0)
+    assert report.level.endswith("proven; not checked: free variables, complete cells")
+    with monkeypatch.context() as limited:
+        limited.setattr(repairs, "MAX_REPAIRS", 0)
+        report = verify.check(formula, *lie, solver="cadical153")
+        assert report.sides == "upper" and report.level == (
+            "upper side only: cells re-solved by cadical153, "
+            "1 of 1 free variables tested, not proven; not checked: free variables"
+        )
+    for solver in ("cadical153", "cryptominisat5"):
+        expected = "free variables", "variable 8 is not free"
+        assert refused(*lie, formula, solver=solver) == expected
+
+
+def shopped(variables, hashes):
+    """A count at epsilon 15 of a formula with one model, of a seed that finds so many hashes."""
+    formula = cnf.from_clauses([[v] for v in range(1, variables + 1)])
+    model = parity_rows.pack(np.ones((1, variables), dtype=bool))
+    for seed in range(100 << hashes):
+        key = witness.draw_key(randomness.seed_words(seed), formula.digest(), 0)
+        holds = parity_rows.satisfied(*parity_rows.draw_dense(key, hashes, variables), model)[0]
+        if holds[:-1].all() and not holds[-1]:
+            break
+    one = witness.Round(hashes, model[:0], model)
+    asked = formula.digest(), (), randomness.seed_words(seed), 15.0, 0.2
+    sides = formula.sampling_set, np.zeros(0, dtype=np.int32)
+    found = witness.Witness(*asked, *sides, {0: one})
+    result = guarantee.estimate_of(found, guarantee.plan(15.0, 0.2))
+    values = {0: np.packbits(np.ones((variables, 1), dtype=bool), axis=1)}
+    return formula, result, (claim(result, "done", seed), found, values)
+
+
+def test_no_seed_claims_more_than_all_assignments():
+    # Unclipped, two variables would have 2^3.4 to 2^11.4 models.
+    formula, result, stored = shopped(2, hashes=8)
+    assert (result.claim, result.log_lower) == (estimate.Claim.CERTAIN, 0.0)
+    assert result.log_value <= result.log_upper == pytest.approx(2 * math.log(2))
+    assert verify.check(formula, *stored, solver="cadical153").sides == "both"
+    claimed = {**stored[0], "log2_upper": 11.4, "failure_upper": 0.1, "claim": "probable"}
+    assert refused(claimed, *stored[1:], formula)[0] == "estimate"
+
+
+def test_a_seed_that_was_shopped_takes_another_seed():
+    formula, result, stored = shopped(10, hashes=9)
+    assert result.log_lower > 4 * math.log(2) and result.failure_lower < 0.1
+    report = verify.check(formula, *stored, solver="cadical153")
+    assert report.sides == "both" and report.level.endswith(", for the seed as given")
+    what, detail = refused(*stored, formula, solver="cadical153", reseed=1)
+    assert what == "another seed" and detail.startswith(
+        "with seed 1 log2 lies within [0, 0], apart"
+    )
+
+
+def test_another_seed_agrees_with_honest_counts(gates):
+    report = verify.check(FORMULA, *gates, solver="cadical153", reseed=7)
+    assert (
+        report.holds and report.level == "both sides: cells re-solved by cadical153, counted again"
+    )
+    under = counted(FORMULA, assumptions=[1, -16])
+    assert verify.check(FORMULA, *under, reseed=7).checks[-1].passed
+
+
+def test_failures_are_compared_relative_to_themselves():
+    small = estimate.bounded(3.0, 2.0, 4.0, 1e-12, 1e-300)
+    verify.compare(claim(small, "done"), small)
+    for field in ("failure_lower", "failure_upper"):
+        for value in (0.0, 0.5 * getattr(small, field), 5e-324):
+            with pytest.raises(ValueError, match=f"{field}: expected"):
+                verify.compare({**claim(small, "done"), field: value}, small)
 
 
 def test_compare_is_exact_in_the_sides():
