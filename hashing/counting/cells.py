@@ -26,7 +26,6 @@ BELOW, ABOVE = 6, 24
 # much for each variable in each of them.
 MOST_BYTES, BYTES_IN_SOLVER = 1 << 30, 16
 _BLOCK_BITS = 1 << 24  # unpacked at once
-_FEW = 32  # parities drawn at once to see which of them a model satisfies
 
 
 class OutOfTime(Exception):
@@ -168,18 +167,8 @@ class NestedCells:
 
     def _store(self, found: np.ndarray, level: int) -> None:
         self._found = np.concatenate([self._found, found])
-        self._depths = np.concatenate([self._depths, self._depth(found, level)])
-
-    def _depth(self, models: np.ndarray, start: int) -> np.ndarray:
-        """How many leading parities hold, for models that satisfy the first ``start``."""
-        depths, left = np.full(len(models), start), np.arange(len(models))
-        while len(left):
-            # A model satisfies few more than it was asked to.
-            holds = parity_rows.satisfied(*self._drawn(start, _FEW), models[left])
-            ends = np.concatenate([holds, np.zeros((len(left), 1), dtype=bool)], axis=1)
-            depths[left] = start + np.argmin(ends, axis=1)
-            start, left = start + _FEW, left[holds.all(axis=1)]
-        return depths
+        depths = parity_rows.num_leading(self._drawn, found, level)
+        self._depths = np.concatenate([self._depths, depths])
 
     def _drawn(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Parities ``first``, ``first + 1`` and so on; counted from 0."""

@@ -199,15 +199,16 @@ def _pair(
     values = clauses.values
     shift = int(np.abs(values).max(initial=0))
     copy = cnf.Ragged(values + np.sign(values) * np.int32(shift), clauses.offsets)
-    for part in itertools.chain(clauses.parts(), copy.parts()):
+    selectors = np.arange(2 * shift + 1, 2 * shift + 1 + len(variables), dtype=np.int32)
+    forward = np.stack([-selectors, -variables, variables + np.int32(shift)], axis=1)
+    backward = np.stack([-selectors, variables, -variables - np.int32(shift)], axis=1)
+    equal = np.stack([forward, backward], axis=1).reshape(-1).astype(np.int32)
+    switches = cnf.Ragged(equal, np.arange(0, len(equal) + 1, 3, dtype=np.int64))
+    for part in itertools.chain(clauses.parts(), copy.parts(), switches.parts()):
         if is_over():
             raise cells.OutOfTime
         solver.append_formula(part)
-    selectors = range(2 * shift + 1, 2 * shift + 1 + len(variables))
-    for variable, selector in zip(variables.tolist(), selectors):
-        solver.add_clause([-selector, -variable, variable + shift])
-        solver.add_clause([-selector, variable, -variable - shift])
-    return shift, selectors
+    return shift, range(2 * shift + 1, 2 * shift + 1 + len(variables))
 
 
 def _has_no_model(solver: solvers.Solver, assumptions: list[int]) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from inference import randomness
 
 _BLOCK_WORDS = 1 << 15  # of 64 bits, handled at once: they stay in a processor's cache
+_FEW_DRAWN = 32  # parities at once, to see how many an assignment satisfies
 _FEW_ROWS = 512  # to change: below, tables of sums cost more than they save
 
 
@@ -69,6 +70,24 @@ def satisfied(rows: np.ndarray, rhs: np.ndarray, assignments: np.ndarray) -> np.
     for row_words, assignment_words in zip(rows.T, assignments.T):
         common ^= assignment_words[:, None] & row_words
     return (np.bitwise_count(common) & 1).astype(bool) == rhs
+
+
+def num_leading(
+    draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]], assignments: np.ndarray, start: int
+) -> np.ndarray:
+    """How many parities of a random sequence hold before the first that does not: int [N].
+
+    Args:
+      draw: rows and right sides, from the number of the first one and how many.
+      assignments: uint32 [N, W], which satisfy the first ``start``.
+    """
+    lengths, left = np.full(len(assignments), start), np.arange(len(assignments))
+    while len(left):  # each holds with probability 1/2, so few are drawn
+        holds = satisfied(*draw(start, _FEW_DRAWN), assignments[left])
+        ends = np.concatenate([holds, np.zeros((len(left), 1), dtype=bool)], axis=1)
+        lengths[left] = start + np.argmin(ends, axis=1)
+        start, left = start + _FEW_DRAWN, left[holds.all(axis=1)]
+    return lengths
 
 
 def row_reduce(
