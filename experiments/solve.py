@@ -335,9 +335,9 @@ def _bound(
     start = time.monotonic()
     progress("preprocessing")
     if reduction is None:
-        deadline = start + (math.inf if timeout is None else timeout)
+        half = start + (math.inf if timeout is None else timeout / 2)
         try:
-            reduction = support.reduce(formula, deadline=deadline)
+            reduction = support.reduce(formula, deadline=half)
         except KeyboardInterrupt:
             return _trivial_count(formula), Info(method, "interrupted", _since(start), 0, seed)
     options: dict[str, Any] = {"delta": delta, "timeout": _left(timeout, start)}

@@ -38,6 +38,8 @@ FEWEST_MODELS = 10
 TRIAL_PART = 1 / 8
 # Above this part of ones in a column, rows are dense, as in the authors' program.
 LARGEST_DENSITY = 0.4
+# In the rows of one cell. Levels with more are left alone, which is a loss, never an error.
+MOST_BITS = 1 << 30
 
 # From a generator, the number of rows and, per column, the part of ones among the models found so
 # far: rows bool [m, k]. Any law gives valid bounds.
@@ -62,7 +64,10 @@ def dense_rows(
     generator: np.random.Generator, num_rows: int, frequencies: np.ndarray
 ) -> np.ndarray:
     """Every bit a fair coin: bool [m, k]."""
-    return generator.integers(2, size=(num_rows, len(frequencies))).astype(bool)
+    rows = np.zeros((num_rows, len(frequencies)), dtype=bool)
+    for row in rows:  # all at once they would take eight bytes a bit
+        row[:] = generator.integers(2, size=len(frequencies))
+    return rows
 
 
 def biregular_rows(
@@ -252,7 +257,7 @@ class _Search:
             level, step = level - step, 2 * step
 
     def _seems_too_high(self, level: int) -> bool:
-        if not 0 < level < self._num_columns:
+        if not 0 < level < min(self._num_columns, MOST_BITS // self._num_columns):
             return level > 0
         return 2 * self._trial(level, self._cutoff) < self._cutoff
 
@@ -289,6 +294,8 @@ class _Search:
         # Clipped after averaging: one large cell may make up for empty ones.
         missing, full = self._cutoff * self._repetitions, []
         for index in range(self._repetitions):
+            if time.monotonic() >= deadline:
+                break  # cells that are not looked into count as empty
             rows, rhs = self._draw_cell(level, index)
             found = self._models(rows, rhs, min(at_first, missing), deadline)
             self._ones += found.sum(axis=0)
@@ -297,9 +304,10 @@ class _Search:
             if not missing:
                 break
             if len(found) == at_first:
-                full.append((rows, rhs))
-        for rows, rhs in full:
+                full.append((np.packbits(rows, axis=1), rhs))
+        for packed, rhs in full:
             if missing:
+                rows = np.unpackbits(packed, axis=1, count=self._num_columns).astype(bool)
                 found = self._models(rows, rhs, at_first + missing, deadline)
                 missing -= max(0, len(found) - at_first)
         self.trials += 1

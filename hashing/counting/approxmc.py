@@ -78,14 +78,14 @@ def count(
       delta: probability of failure, in (0, 1).
       assumptions: literals that hold in the models that are counted. For many counts of one formula
         reduce it once: ``reduced = support.reduce(formula, keep=variables)``, then
-        ``reduce=lambda *_, **__: reduced``.
+        ``reduce=lambda *_, **__: reduced``. Under the assumptions what is left is reduced again.
       timeout: seconds; None for no limit.
       executor: where rounds run; None for here, one after the other. Only ``dispatch.open_pool``
         ends rounds that still run at a stop; over others they go on up to the time limit.
       patience: the rounds that are left go to the executor once they would take longer than this
         here, in seconds; by default all go.
-      checkpoint: a file that holds the rounds finished so far. Where it exists they are taken from
-        it, and the answer is that of an unbroken run.
+      checkpoint: a file that holds the support, the level and the rounds, as soon as each is known.
+        Where it exists they are taken from it, and the answer is that of an unbroken run.
       reduce: from the formula to what is hashed; ``support.unreduced`` hashes all of it.
       open_session: from a formula to what answers as a ``SatSession`` does; another solver is
         ``functools.partial(sat.SatSession, solver="glucose4")``.
@@ -98,7 +98,8 @@ def count(
 
     Raises:
       ValueError: epsilon or delta out of range, the formula has weights, an assumption is no
-        literal of it, or the checkpoint belongs to another count.
+        literal of it or one that the reduction did not keep, or the checkpoint belongs to another
+        count.
     """
     if formula.log_weights is not None:
         raise ValueError("approxmc counts models: expected no weights, given some")
@@ -110,12 +111,14 @@ def count(
     search = _Search(formula, asked, deadline)
     try:
         progress("preprocessing")
-        search.prepare(formula, reduce, checkpoint)
+        search.prepare(formula, reduce, checkpoint, stop)
         tasks, level = search.tasks(open_session), search.level()
         outcomes = rounds.run(tasks, level, executor, stop, progress, patience) if tasks else ()
         search.take(outcomes, checkpoint)
     except KeyboardInterrupt:
         search.status = "interrupted"
+    except MemoryError as error:
+        search.fail(f"out of memory: {error}".removesuffix(": "))
     return search.claim(), search.info(time.monotonic() - start)
 
 
@@ -135,25 +138,29 @@ class _Search:
         formula: cnf.CNF,
         reduce: Callable[..., support.Reduction],
         checkpoint: str | os.PathLike | None,
+        stop: Callable[[], bool],
     ) -> None:
         """Reduces the formula, to the support of the checkpoint if there is one."""
         found, known = self._found, None
         if checkpoint is not None and os.path.exists(checkpoint):
             found = _resumed(found, checkpoint)
             known = np.union1d(found.support, found.free)
-        keep = [abs(x) for x in found.assumptions]
         now = time.monotonic()
         half = now + (self._deadline - now) / 2  # the rest is for hashing
-        self._reduction = reduce(formula, keep=keep, support=known, deadline=half)
+        limits: dict[str, Any] = {"deadline": half, "stop": stop}
+        self._reduction = _reduced(formula, reduce, found.assumptions, known, limits)
         hashed, free = self._reduction.support, self._reduction.free
-        if found.rounds and not np.array_equal(hashed, found.support):
+        same = np.array_equal(hashed, found.support)
+        if found.rounds and not same:
             raise ValueError(f"{checkpoint}: expected the support that the formula has now")
-        self._found = found._replace(support=hashed, free=free)
+        level = found.level if same else None
+        self._found = found._replace(support=hashed, free=free, level=level)
         self._reached = {i: guarantee.reached_by(r) for i, r in found.rounds.items()}
+        if checkpoint is not None and time.monotonic() < half:  # else cut short: a poor support
+            witness.save(checkpoint, self._found)
 
     def tasks(self, open_session: Callable[[cnf.CNF], Any]) -> list[rounds.Task]:
         """The rounds that are left."""
-        number = {int(v): i + 1 for i, v in enumerate(self._reduction.variables)}
         found, threshold = self._found, self._plan.threshold
         common = rounds.Task(
             number=0,
@@ -162,7 +169,6 @@ class _Search:
             threshold=threshold,
             # Listing so many models takes no longer than hashing.
             exact_limit=self._plan.rounds * (threshold + 1),
-            assumptions=tuple(int(np.sign(x)) * number[abs(x)] for x in found.assumptions),
             deadline=self._deadline + time.time() - time.monotonic(),
             open_session=open_session,
         )
@@ -173,8 +179,9 @@ class _Search:
         ]
 
     def level(self) -> int | None:
-        """Where the search starts, if a round is known."""
-        return next((r.num_hashes for r in self._found.rounds.values()), None)
+        """Where the search starts, if that is known."""
+        rounds_known = self._found.rounds.values()
+        return next((r.num_hashes for r in rounds_known), self._found.level)
 
     def take(
         self, outcomes: Iterable[rounds.Outcome], checkpoint: str | os.PathLike | None
@@ -182,7 +189,8 @@ class _Search:
         """Takes outcomes as they come, until all rounds are there or one listed all models."""
         for outcome in outcomes:
             self._take(outcome)
-            if checkpoint is not None and outcome.finished is not None:
+            news = outcome.finished is not None or outcome.level is not None
+            if checkpoint is not None and news:
                 witness.save(checkpoint, self._found)
             if guarantee.listed(self._found) is not None or outcome.interrupted:
                 break
@@ -192,7 +200,12 @@ class _Search:
 
     def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
-        return guarantee.estimate_of(self._found, self._plan, self._reached)
+        found = self._found._replace(level=None)  # of use to a checkpoint alone
+        return guarantee.estimate_of(found, self._plan, self._reached)
+
+    def fail(self, message: str) -> None:
+        """Something died or was too large; what has been found holds."""
+        self.status, self._message = "failed", message
 
     def info(self, seconds: float) -> Info:
         """How it went."""
@@ -206,7 +219,8 @@ class _Search:
         if outcome.interrupted:
             self.status = "interrupted"
         if outcome.message:
-            self.status, self._message = "failed", outcome.message
+            self.fail(outcome.message)
+        if outcome.number < 0:  # of no round
             return
         before = self._reached.get(outcome.number, anytime.Reached())
         self._reached[outcome.number] = anytime.Reached(
@@ -215,7 +229,25 @@ class _Search:
         )
         if outcome.finished is not None:
             kept = {} if outcome.finished.num_hashes == 0 else self._found.rounds
-            self._found = self._found._replace(rounds={**kept, outcome.number: outcome.finished})
+            kept = {**kept, outcome.number: outcome.finished}
+            self._found = self._found._replace(rounds=kept, level=None)
+        elif outcome.level is not None:
+            self._found = self._found._replace(level=outcome.level)
+
+
+def _reduced(
+    formula: cnf.CNF,
+    reduce: Callable[..., support.Reduction],
+    assumptions: Sequence[int],
+    known: np.ndarray | None,
+    limits: dict[str, Any],
+) -> support.Reduction:
+    """What is hashed; ``known`` is its support where a checkpoint has it."""
+    if not assumptions:
+        return reduce(formula, keep=(), support=known, **limits)
+    keep = np.union1d(np.abs(assumptions), NONE if known is None else known)
+    reduction = reduce(formula, keep=keep.tolist(), support=None, **limits)
+    return support.assume(reduction, assumptions, support=known, **limits)
 
 
 def _checked(assumptions: Sequence[int], num_variables: int) -> tuple[int, ...]:
@@ -238,4 +270,6 @@ def _resumed(asked: witness.Witness, path: str | os.PathLike) -> witness.Witness
     for index, one in stored.rounds.items():
         if index >= planned or one.num_hashes > levels:
             raise ValueError(f"{path}: expected rounds 0..{planned - 1} of up to {levels} hashes")
+    if stored.level is not None and not 0 <= stored.level <= levels:
+        raise ValueError(f"{path}: expected a level in 0..{levels}, given {stored.level}")
     return stored

@@ -10,7 +10,7 @@ search k - m is small. The parities above the base are reduced by it and switche
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ from inference.problems import cnf
 
 # A session for level m has its base at m - BELOW and serves up to ABOVE levels over its base.
 BELOW, ABOVE = 6, 24
+# Bytes for the parities of one level: while they are reduced, and in the solver, which wants this
+# much for each variable in each of them.
+MOST_BYTES, BYTES_IN_SOLVER = 1 << 30, 16
+_BLOCK_BITS = 1 << 24  # unpacked at once
 
 
 class OutOfTime(Exception):
@@ -35,7 +39,6 @@ class NestedCells:
       formula: what is counted.
       open_session: from the formula to what answers as a ``SatSession`` does.
       draw_key: 128 bits from which the parities derive.
-      assumptions: literals that hold in every cell.
       stop: once it is true, queries end as at a deadline.
 
     Attributes:
@@ -49,15 +52,11 @@ class NestedCells:
         open_session: Callable[[cnf.CNF], Any],
         draw_key: int,
         *,
-        assumptions: Sequence[int] = (),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._formula, self._open_session, self._draw_key = formula, open_session, draw_key
-        self._assumptions, self._stop = list(assumptions), stop
+        self._stop = stop
         self.num_columns = len(formula.sampling_set)
-        self._rows, self._rhs = parity_rows.draw_dense(
-            draw_key, self.num_columns + 32, self.num_columns
-        )
         self._found = np.zeros((0, parity_rows.num_words(self.num_columns)), dtype=np.uint32)
         self._depths = np.zeros(0, dtype=np.int64)  # leading parities that each model satisfies
         self._session: Any = None
@@ -76,6 +75,7 @@ class NestedCells:
 
         Raises:
           OutOfTime: the deadline passed; what was found until then is kept.
+          MemoryError: the parities would take more than ``MOST_BYTES``.
         """
         known = int((self._depths >= level).sum())
         status = answer.Status.OPTIMAL
@@ -105,44 +105,61 @@ class NestedCells:
             self._session = None
 
     def _search(self, level: int, limit: int, deadline: float) -> tuple[answer.Status, int]:
-        if time.monotonic() >= deadline or self._stop():
+        try:
+            self._look(deadline)
+            if self._session is None or not self._base <= level <= self._base + ABOVE:
+                self._open(max(0, level - BELOW), lambda: self._look(deadline))
+        except OutOfTime:
             return answer.Status.UNKNOWN, 0
-        if self._session is None or not self._base <= level <= self._base + ABOVE:
-            self._open(max(0, level - BELOW))
         if self._contradiction:
             return answer.Status.OPTIMAL, 0
         self._add_switched(level)
         switches = self._switches[: level - self._base]
         search = self._session.enumerate(
-            limit, assumptions=self._assumptions + switches, group=self._group, deadline=deadline
+            limit, assumptions=switches, group=self._group, deadline=deadline
         )
         self._store(parity_rows.pack(search.assignments), level)
         return search.status, search.value
 
-    def _open(self, base: int) -> None:
+    def _look(self, deadline: float) -> None:
+        if time.monotonic() >= deadline or self._stop():
+            raise OutOfTime
+
+    def _open(self, base: int, look: Callable[[], None]) -> None:
         """A new session with the first ``base`` parities, without the models known there."""
         self.close()
-        self._session, self._base = self._open_session(self._formula), base
-        self._session.stop = self._stop
-        self._group = self._session.open_group()
-        self._switches: list[int] = []
-        self._draw(base)
-        rows, rhs, pivots = parity_rows.row_reduce(self._rows[:base], self._rhs[:base])
+        self._check_size(base * self.num_columns // 8, base)
+        rows, rhs = parity_rows.draw_dense(self._draw_key, base, self.num_columns)
+        rows, rhs, pivots = parity_rows.row_reduce(rows, rhs, look)
         rank = len(pivots)
-        self._contradiction = bool(rhs[rank:].any())
+        self._check_size(rank * (self.num_columns - rank) // 2 * BYTES_IN_SOLVER, base)
+        self._base, self._contradiction = base, bool(rhs[rank:].any())
         self._base_rows, self._base_rhs, self._pivots = rows[:rank], rhs[:rank], pivots
-        if self._contradiction:
-            return
-        self._session.require(parity_rows.unpack(rows[:rank], self.num_columns), rhs[:rank])
+        session = self._open_session(self._formula)
+        session.stop = self._stop
+        self._group = session.open_group()
+        self._switches: list[int] = []
+        step = max(1, _BLOCK_BITS // (self.num_columns + 1))
+        for start in range(0, 0 if self._contradiction else rank, step):
+            look()
+            bits = parity_rows.unpack(rows[:rank][start : start + step], self.num_columns)
+            session.require(bits, rhs[:rank][start : start + step])
         for model in parity_rows.unpack(self._found[self._depths >= base], self.num_columns):
-            self._session.block(model, self._group)
+            session.block(model, self._group)
+        self._session = session
+
+    def _check_size(self, size: int, level: int) -> None:
+        if size > MOST_BYTES:
+            raise MemoryError(
+                f"{level} parities over {self.num_columns} variables: expected at most "
+                f"{MOST_BYTES / 2**30:.3g} GiB for them, given {size / 2**30:.3g}"
+            )
 
     def _add_switched(self, level: int) -> None:
-        self._draw(level)
         start = self._base + len(self._switches)
-        for row, side in zip(self._rows[start:level], self._rhs[start:level]):
-            bits = parity_rows.unpack(row, self.num_columns)
-            used = bits[self._pivots]
+        rows, rhs = self._drawn(start, max(0, level - start))
+        for row, side in zip(rows, rhs):
+            used = parity_rows.unpack(row, self.num_columns)[self._pivots]
             short = row ^ np.bitwise_xor.reduce(self._base_rows[used], axis=0)
             side = side ^ np.logical_xor.reduce(self._base_rhs[used])
             bits = parity_rows.unpack(short[None], self.num_columns)
@@ -150,18 +167,9 @@ class NestedCells:
 
     def _store(self, found: np.ndarray, level: int) -> None:
         self._found = np.concatenate([self._found, found])
-        self._depths = np.concatenate([self._depths, self._depth(found, level)])
+        depths = parity_rows.num_leading(self._drawn, found, level)
+        self._depths = np.concatenate([self._depths, depths])
 
-    def _depth(self, models: np.ndarray, start: int) -> np.ndarray:
-        """How many leading parities hold, for models that satisfy the first ``start``."""
-        holds = parity_rows.satisfied(self._rows[start:], self._rhs[start:], models)
-        ends = np.concatenate([holds, np.zeros((len(models), 1), dtype=bool)], axis=1)
-        return start + np.argmin(ends, axis=1)
-
-    def _draw(self, level: int) -> None:
-        if level > len(self._rows):
-            # A longer draw starts with the shorter one.
-            self._rows, self._rhs = parity_rows.draw_dense(
-                self._draw_key, 2 * level, self.num_columns
-            )
-            self._depths = self._depth(self._found, 0)
+    def _drawn(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Parities ``first``, ``first + 1`` and so on; counted from 0."""
+        return parity_rows.draw_dense(self._draw_key, number, self.num_columns, first=first)

@@ -43,14 +43,17 @@ class Task(NamedTuple):
     draw_key: int
     threshold: int
     exact_limit: int
-    assumptions: tuple[int, ...]
     deadline: float
     open_session: Callable[[cnf.CNF], Any]
     start: int = 0
 
 
 class Outcome(NamedTuple):
-    """What became of a round; ``finished`` is None where the time was too short."""
+    """What became of a round; ``finished`` is None where time or memory was too short.
+
+    ``message`` says so of the memory, or of a worker that died. ``level`` is told once, before the
+    first round, where it is no use to list all models: a level to search from.
+    """
 
     number: int
     finished: Round | None
@@ -58,6 +61,7 @@ class Outcome(NamedTuple):
     calls: int
     interrupted: bool = False
     message: str = ""
+    level: int | None = None
 
 
 def run(
@@ -84,12 +88,13 @@ def run(
     try:
         if start is None:
             progress("looking for the level")
-            start, interrupted = _attempt(lambda: locate(first, tasks[0]))
+            start, why = _attempt(lambda: locate(first, tasks[0]))
             listed = start is not None and first.reached.small_level == 0
             finished = Round(0, _sorted(first.models(0)), first.models(0)[:0]) if listed else None
-            over_all = executor is not None and not patience
-            if start is None or listed or over_all:
-                yield Outcome(tasks[0].number, finished, first.reached, first.calls, interrupted)
+            ends, over_all = start is None or listed, executor is not None and not patience
+            calls = first.calls if ends or over_all else 0  # else counted with the round
+            level = None if ends else start
+            yield Outcome(tasks[0].number, finished, first.reached, calls, level=level, **why)
             if start is None or listed:
                 return
         left, began = [task._replace(start=start) for task in tasks], time.monotonic()
@@ -122,10 +127,10 @@ def run_round(
         progress(f"{level} hashes")
         return nested.fill(level, limit, deadline)
 
-    level, interrupted = _attempt(lambda: first_small(size, task.start, limit))
+    level, why = _attempt(lambda: first_small(size, task.start, limit))
     nested.close()
     finished = None if level is None else _finish(nested, level, limit)
-    return Outcome(task.number, finished, nested.reached, nested.calls, interrupted)
+    return Outcome(task.number, finished, nested.reached, nested.calls, **why)
 
 
 def locate(nested: cells.NestedCells, task: Task) -> int:
@@ -181,9 +186,7 @@ def first_level(is_small: Callable[[int], bool], start: int) -> int:
 
 
 def _nested(task: Task, stop: Stop) -> cells.NestedCells:
-    return cells.NestedCells(
-        task.formula, task.open_session, task.draw_key, assumptions=task.assumptions, stop=stop
-    )
+    return cells.NestedCells(task.formula, task.open_session, task.draw_key, stop=stop)
 
 
 def _finish(nested: cells.NestedCells, level: int, limit: int) -> Round:
@@ -196,14 +199,16 @@ def _sorted(models: np.ndarray) -> np.ndarray:
     return models[np.lexsort(models.T[::-1])] if models.size else models
 
 
-def _attempt(search: Callable[[], int]) -> tuple[int | None, bool]:
-    """What the search finds, None where it was stopped; and whether by Ctrl-C."""
+def _attempt(search: Callable[[], int]) -> tuple[int | None, dict[str, Any]]:
+    """What the search finds, None where it was stopped; and what else there is to say of it."""
     try:
-        return search(), False
+        return search(), {}
     except cells.OutOfTime:
-        return None, False
+        return None, {}
     except KeyboardInterrupt:
-        return None, True
+        return None, {"interrupted": True}
+    except MemoryError as error:
+        return None, {"message": f"out of memory: {error}".removesuffix(": ")}
 
 
 def _run_here(

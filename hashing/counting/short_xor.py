@@ -33,6 +33,10 @@ from inference.problems import cnf
 
 # Up to so many models are listed and counted exactly.
 EXACT_LIMIT = 64
+# Sizes of balls are exact integers up to so many variables; later they would take too long.
+MOST_EXACT = 4096
+# Rows of parities that are unpacked at once, in bits.
+_BLOCK_BITS = 1 << 24
 
 
 class Info(NamedTuple):
@@ -150,7 +154,12 @@ def log_largest_size(num_columns: int, level: int, probability: float, density: 
 
 @functools.lru_cache(maxsize=4)
 def _log_ball_sizes(num_columns: int) -> np.ndarray:
-    """log V_j for j = 0, ..., n - 1, from exact integers."""
+    """log V_j for j = 0, ..., n - 1; where n is small, from exact integers."""
+    if num_columns > MOST_EXACT:
+        sizes = np.arange(num_columns, dtype=np.float64)
+        log_shells = special.gammaln(num_columns + 1.0) - special.gammaln(sizes + 1.0)
+        log_shells -= special.gammaln(num_columns - sizes + 1.0)
+        return np.logaddexp.accumulate(log_shells)
     shell = ball = 1
     logs = np.zeros(num_columns)
     for radius in range(1, num_columns):
@@ -235,7 +244,11 @@ class _Search:
     def _limits(self, trials: int, failure: float) -> tuple[float, float]:
         """The best bounds over all levels, in nats; each holds at all levels at once."""
         lower, upper, tightest = -math.inf, math.inf, 1.0
-        for level in range(1, self._num_columns + 1):
+        # Between the levels of the trials the limits of p(m) stay the same: the last level says
+        # most below, the first one above.
+        for level in sorted({level for pair in self.levels for level in pair}):
+            if not 1 <= level <= self._num_columns:
+                continue
             filled = sum(level <= last for last, _ in self.levels)
             empty = sum(level >= first for _, first in self.levels)
             least, _ = confidence_limits(filled, trials, failure / self._num_columns)
@@ -266,7 +279,6 @@ class _Sequence:
         self._session = session
         self._switches: list[int] = []
         self._draw_key, self._num_columns, self._density = draw_key, num_columns, density
-        self._rows, self._rhs = parity_rows.draw_sparse(draw_key, 0, num_columns, density)
         self.filled_to, self.empty_from = 0, num_columns + 1
 
     def is_empty(self, level: int, deadline: float) -> bool:
@@ -276,7 +288,7 @@ class _Sequence:
           OutOfTime: the deadline passed.
         """
         if self.filled_to < level < self.empty_from:
-            self._add_parities(level)
+            self._add_parities(level, deadline)
             found = self._session.enumerate(
                 1, assumptions=self._switches[:level], deadline=deadline
             )
@@ -285,19 +297,23 @@ class _Sequence:
             if found.value:
                 # It may satisfy further parities, too.
                 model = parity_rows.pack(found.assignments)
-                holds = parity_rows.satisfied(self._rows, self._rhs, model)[0]
-                self.filled_to = int(np.logical_and.accumulate(holds).sum())
+                leading = int(parity_rows.num_leading(self._draw, model, level)[0])
+                self.filled_to = min(leading, self._num_columns)
             else:
                 self.empty_from = level
         return level > self.filled_to
 
-    def _add_parities(self, level: int) -> None:
-        present = len(self._switches)
-        if level > len(self._rows):
-            # A longer draw starts with the shorter one; doubling keeps the total work linear.
-            num_rows = min(max(level, 2 * len(self._rows), 16), self._num_columns)
-            self._rows, self._rhs = parity_rows.draw_sparse(
-                self._draw_key, num_rows, self._num_columns, self._density
-            )
-        bits = parity_rows.unpack(self._rows[present:level], self._num_columns)
-        self._switches += self._session.add_parities(bits, self._rhs[present:level])
+    def _add_parities(self, level: int, deadline: float) -> None:
+        step = max(1, _BLOCK_BITS // (self._num_columns + 1))
+        while (present := len(self._switches)) < level:
+            if time.monotonic() >= deadline:
+                raise cells.OutOfTime
+            rows, rhs = self._draw(present, min(step, level - present))
+            bits = parity_rows.unpack(rows, self._num_columns)
+            self._switches += self._session.add_parities(bits, rhs)
+
+    def _draw(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Parities ``first``, ``first + 1`` and so on, counted from 0."""
+        return parity_rows.draw_sparse(
+            self._draw_key, number, self._num_columns, self._density, first=first
+        )

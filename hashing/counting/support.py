@@ -16,15 +16,18 @@ and Its Applications to Sampling and Counting (Constraints 2016). All limits cou
 queries, so a formula has the same support on every machine.
 """
 
+import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pysolvers
 from pysat import solvers
 
+from hashing.counting import cells
 from hashing.parity import rows as parity_rows
 from inference.oracles import preprocess
 from inference.problems import cnf, xor_clauses
@@ -62,6 +65,7 @@ def reduce(
     keep: Sequence[int] = (),
     support: np.ndarray | None = None,
     deadline: float = math.inf,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Reduction:
     """Preprocesses, drops defined variables, eliminates what is not hashed, sets free ones apart.
 
@@ -70,14 +74,50 @@ def reduce(
       keep: variables that stay in the residual formula, so that they can be assumed.
       support: an independent support, where one is known.
       deadline: a reading of ``time.monotonic()``; from then on every variable counts as undefined.
+      stop: asked now and then; once it is true the time is over as at the deadline.
     """
     kept = np.array(sorted(set(keep)), dtype=np.int32)
-    sampled = formula.sampling_set
-    simpler = preprocess.simplify(formula, np.union1d(sampled, kept))
+    limits: dict[str, Any] = {"deadline": deadline, "stop": stop}
+    simpler = preprocess.simplify(formula, np.union1d(formula.sampling_set, kept), **limits)
     if support is None:
-        support = independent_support(simpler, deadline=deadline)
-    simpler = preprocess.simplify(simpler, np.union1d(support, kept), rounds=2)
+        support = independent_support(simpler, **limits)
+    simpler = preprocess.simplify(simpler, np.union1d(support, kept), rounds=2, **limits)
     return _renumber(simpler, support, kept)
+
+
+def assume(
+    reduction: Reduction,
+    assumptions: Sequence[int],
+    *,
+    support: np.ndarray | None = None,
+    **limits: Any,
+) -> Reduction:
+    """The reduction under literals of the original formula: reduced again, as they fix others.
+
+    Args:
+      reduction: that keeps their variables.
+      assumptions: literals; what comes back has no model without them.
+      support: original variables that define the others under the assumptions, where known.
+      limits: ``deadline`` and ``stop`` as for ``reduce``.
+
+    Raises:
+      ValueError: a variable was not kept.
+    """
+    number = {v: i for i, v in enumerate(reduction.variables.tolist(), 1)}
+    for literal in assumptions:
+        if abs(literal) not in number:
+            raise ValueError(
+                "expected assumptions among the variables that the reduction keeps, "
+                f"given {literal}"
+            )
+    units = cnf.ragged([[number[abs(x)] * (1 if x > 0 else -1)] for x in assumptions])
+    clauses = cnf.join(reduction.formula.clauses, units)
+    if support is not None:
+        support = np.array([number[v] for v in support.tolist() if v in number], dtype=np.int32)
+    conditioned = dataclasses.replace(reduction.formula, clauses=clauses)
+    again = reduce(conditioned, support=support, **limits)
+    free = np.union1d(reduction.free, reduction.variables[again.free - 1])
+    return Reduction(again.formula, reduction.variables[again.variables - 1], free)
 
 
 def unreduced(formula: cnf.CNF, **_: Any) -> Reduction:
@@ -86,28 +126,39 @@ def unreduced(formula: cnf.CNF, **_: Any) -> Reduction:
     return Reduction(formula, everything, np.zeros(0, dtype=np.int32))
 
 
-def independent_support(formula: cnf.CNF, *, deadline: float = math.inf) -> np.ndarray:
+def independent_support(
+    formula: cnf.CNF, *, deadline: float = math.inf, stop: Callable[[], bool] = lambda: False
+) -> np.ndarray:
     """Sampling variables that define the others: increasing int32 [k].
 
     Two orders compete, and the smaller support wins: late variables first, as encodings tend to
     number inputs before what is computed from them; frequent variables first.
     """
+
+    def is_over() -> bool:
+        return time.monotonic() >= deadline or stop()
+
     compact = _renumber(formula, formula.sampling_set, np.zeros(0, dtype=np.int32))
     # Where XORs define, the solver would need as many conflicts as they have assignments.
-    tested = np.setdiff1d(compact.formula.sampling_set, _defined_by_xors(compact.formula))
+    defined = _defined_by_xors(compact.formula, is_over)
+    tested = np.setdiff1d(compact.formula.sampling_set, defined)
     clauses = _as_clauses(compact.formula)
     occurrences = _count_occurrences(compact.formula)
     late, best = tested[::-1], tested
     frequent = tested[np.argsort(-occurrences[tested], kind="stable")]
-    smaller = _minimize(clauses, late, FIRST_CONFLICTS, len(late), deadline)
+    smaller = _minimize(clauses, late, FIRST_CONFLICTS, len(late), is_over)
     if smaller is not None:
-        smallest = _minimize(clauses, frequent, SECOND_CONFLICTS, len(smaller), deadline)
+        smallest = _minimize(clauses, frequent, SECOND_CONFLICTS, len(smaller), is_over)
         best = np.array(smaller if smallest is None else smallest, dtype=np.int32)
     return np.union1d(compact.free, compact.variables[best - 1])
 
 
 def _minimize(
-    clauses: list[list[int]], order: np.ndarray, conflicts: int, below: int, deadline: float
+    clauses: cnf.Ragged,
+    order: np.ndarray,
+    conflicts: int,
+    below: int,
+    is_over: Callable[[], bool],
 ) -> list[int] | None:
     """What is left when each variable in turn is dropped if the others define it.
 
@@ -116,35 +167,48 @@ def _minimize(
     # MiniSat keeps to a limit of conflicts; Glucose looks at it between rare restarts only.
     with solvers.Solver(name="minisat22") as solver:
         kept: list[int] = []
-        differ, selectors = _pair(solver, clauses, order.tolist())
+        try:
+            shift, selectors = _pair(solver, clauses, order, is_over)
+        except cells.OutOfTime:
+            return None
         assumptions = 0
         for position, variable in enumerate(order.tolist()):
             assumptions += len(order) - position
             over = solver.accum_stats()["conflicts"] > conflicts or assumptions > ALL_ASSUMPTIONS
-            if not over and time.monotonic() < deadline:
-                equal = selectors[position + 1 :]
-                if _has_no_model(solver, [*differ[variable], *equal]):
-                    continue
-            kept.append(variable)
+            if over or is_over():
+                kept += order[position:].tolist()
+                break
+            equal = selectors[position + 1 :]
+            if not _has_no_model(solver, [variable, -variable - shift, *equal]):
+                kept.append(variable)
+                solver.add_clause([selectors[position]])  # from now on equal in every query
             if len(kept) >= below:
-                return None
-            solver.add_clause([selectors[position]])  # from now on equal in every query
-        return kept
+                break
+        return kept if len(kept) < below else None
 
 
 def _pair(
-    solver: solvers.Solver, clauses: list[list[int]], variables: list[int]
-) -> tuple[dict[int, list[int]], list[int]]:
-    """Adds the formula and a copy; literals that make a variable differ, and ones that make each
-    equal."""
-    shift = max((abs(x) for clause in clauses for x in clause), default=0)
-    solver.append_formula(clauses)
-    solver.append_formula([[x + shift if x > 0 else x - shift for x in c] for c in clauses])
-    selectors = list(range(2 * shift + 1, 2 * shift + 1 + len(variables)))
-    for variable, selector in zip(variables, selectors):
-        solver.add_clause([-selector, -variable, variable + shift])
-        solver.add_clause([-selector, variable, -variable - shift])
-    return {v: [v, -v - shift] for v in variables}, selectors
+    solver: solvers.Solver, clauses: cnf.Ragged, variables: np.ndarray, is_over: Callable[[], bool]
+) -> tuple[int, range]:
+    """Adds the formula and a copy; by how much it numbers higher, and literals that make each of
+    the variables equal.
+
+    Raises:
+      OutOfTime: before all was added.
+    """
+    values = clauses.values
+    shift = int(np.abs(values).max(initial=0))
+    copy = cnf.Ragged(values + np.sign(values) * np.int32(shift), clauses.offsets)
+    selectors = np.arange(2 * shift + 1, 2 * shift + 1 + len(variables), dtype=np.int32)
+    forward = np.stack([-selectors, -variables, variables + np.int32(shift)], axis=1)
+    backward = np.stack([-selectors, variables, -variables - np.int32(shift)], axis=1)
+    equal = np.stack([forward, backward], axis=1).reshape(-1).astype(np.int32)
+    switches = cnf.Ragged(equal, np.arange(0, len(equal) + 1, 3, dtype=np.int64))
+    for part in itertools.chain(clauses.parts(), copy.parts(), switches.parts()):
+        if is_over():
+            raise cells.OutOfTime
+        solver.append_formula(part)
+    return shift, range(2 * shift + 1, 2 * shift + 1 + len(variables))
 
 
 def _has_no_model(solver: solvers.Solver, assumptions: list[int]) -> bool:
@@ -155,19 +219,40 @@ def _has_no_model(solver: solvers.Solver, assumptions: list[int]) -> bool:
         raise KeyboardInterrupt from error
 
 
-def _defined_by_xors(formula: cnf.CNF) -> np.ndarray:
+def _defined_by_xors(formula: cnf.CNF, is_over: Callable[[], bool]) -> np.ndarray:
     """Sampling variables that the XORs among sampling variables define by the others."""
-    inside = [v for v in formula.xors if np.isin(v, formula.sampling_set).all()]
+
+    def look() -> None:
+        if is_over():
+            raise cells.OutOfTime
+
+    inside = [v for v in formula.xors if _is_in(formula.sampling_set, v).all()]
     columns = np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *inside]))
-    rows = np.array([np.isin(columns, v) for v in inside]).reshape(len(inside), len(columns))
-    _, _, pivots = parity_rows.row_reduce(parity_rows.pack(rows), np.zeros(len(inside), dtype=bool))
+    if len(inside) * len(columns) // 8 > cells.MOST_BYTES:
+        return columns[:0]
+    rows = np.zeros((len(inside), parity_rows.num_words(len(columns))), dtype=np.uint32)
+    for row, variables in zip(rows, inside):
+        column = np.searchsorted(columns, variables)
+        np.bitwise_or.at(row, column // 32, np.uint32(1) << (column % 32).astype(np.uint32))
+    try:
+        _, _, pivots = parity_rows.row_reduce(rows, np.zeros(len(inside), dtype=bool), look)
+    except cells.OutOfTime:
+        return columns[:0]
     return columns[pivots]
 
 
-def _as_clauses(formula: cnf.CNF) -> list[list[int]]:
+def _is_in(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """As ``np.isin``, which looks at all of the first array each time."""
+    if not len(increasing):
+        return np.zeros(len(values), dtype=bool)
+    place = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
+    return increasing[place] == values
+
+
+def _as_clauses(formula: cnf.CNF) -> cnf.Ragged:
     xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
     extra, _ = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
-    return formula.clauses.tolist() + extra
+    return cnf.join(formula.clauses, cnf.ragged(extra))
 
 
 def _count_occurrences(formula: cnf.CNF) -> np.ndarray:

@@ -54,6 +54,7 @@ class Witness(NamedTuple):
       support: int32 [k], the variables that are hashed, one per column of the parities.
       free: int32 [f], sampling variables that double the count.
       rounds: by number; only an exact count has a round with no hashes, and that one alone.
+      level: in a checkpoint, where the search for the first round starts; None where not known.
     """
 
     digest: str
@@ -64,6 +65,7 @@ class Witness(NamedTuple):
     support: np.ndarray
     free: np.ndarray
     rounds: dict[int, Round]
+    level: int | None = None
 
 
 def draw_key(seed: bytes, digest: str, index: int) -> int:
@@ -123,6 +125,8 @@ def to_plain(witness: Witness) -> dict[str, Any]:
         "free": witness.free.tolist(),
         "rounds": rounds,
     }
+    if witness.level is None:
+        del fields["level"]
     return fields
 
 
@@ -148,6 +152,7 @@ def from_plain(fields: dict[str, Any]) -> Witness:
         support,
         np.array(fields["free"], dtype=np.int32),
         rounds,
+        None if fields.get("level") is None else int(fields["level"]),
     )
     for index, one in rounds.items():
         if index < 0 or one.num_hashes < 0 or bool(one.num_hashes) != bool(len(one.before)):

@@ -13,6 +13,7 @@ Soos and Meel, GANAK: A Scalable Probabilistic Exact Model Counter (IJCAI 2019).
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -121,12 +122,12 @@ def _count_scaled(
 def _load(counter, formula: cnf.CNF) -> None:
     xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
     extra, next_fresh = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
-    clauses = formula.clauses.tolist() + extra
     counter.new_vars(next_fresh - 1)
-    # An empty clause is taken as no clause: say the same with a variable.
-    counter.add_clauses([c for c in clauses if c])
-    if not all(clauses):
-        counter.add_clauses([[next_fresh], [-next_fresh]])
+    for clauses in itertools.chain(formula.clauses.parts(), [extra]):
+        # An empty clause is taken as no clause: say the same with a variable.
+        counter.add_clauses([c for c in clauses if c])
+        if not all(clauses):
+            counter.add_clauses([[next_fresh], [-next_fresh]])
     if formula.projection is not None:
         counter.set_sampling_set(formula.projection.tolist())
 

@@ -168,14 +168,14 @@ class SatSession:
         return rows
 
     def _load(self) -> None:
-        clauses = self._formula.clauses.tolist()
-        if self._native:
-            # The wrapper adds clause by clause in Python; the solver below it takes them at once.
+        for clauses in self._formula.clauses.parts():
+            if not self._native:
+                self._solver.append_formula(clauses)
+                continue
+            # The wrapper adds clause by clause in Python; the solver below takes many at once.
             self._solver.solver.cryptosat.add_clauses([c for c in clauses if c])
             if not all(clauses):
                 self._solver.add_clause([])
-        else:
-            self._solver.append_formula(clauses)
         if self._last_variable:
             self._introduce(self._last_variable)
         for variables, rhs in zip(self._formula.xors, self._formula.xor_rhs):

@@ -1,5 +1,6 @@
 import functools
 import time
+import tracemalloc
 
 import enumerated
 import numpy as np
@@ -66,11 +67,28 @@ def test_more_parities_than_variables():
     assert nested.reached.small_level == 200
 
 
-def test_assumptions_hold_in_every_cell():
-    conditioned = [[*CLAUSES, [5]], [*CLAUSES, [5], [-9]]]
-    for clauses, assumptions in zip(conditioned, ([5], [5, -9])):
-        nested = cells.NestedCells(FORMULA, sat.SatSession, draw_key=1, assumptions=assumptions)
-        assert nested.fill(0, limit=1000) == reference.count_models(9, clauses)
+def test_parities_are_drawn_when_they_are_needed():
+    models = np.zeros((1, 200_000), dtype=bool)
+    formula = cnf.from_clauses([], num_variables=200_000)
+    tracemalloc.start()
+    nested = cells.NestedCells(
+        formula, functools.partial(enumerated.open_session, models), draw_key=1
+    )
+    assert nested.fill(0, limit=1) == 1
+    with pytest.raises(MemoryError, match="200001 parities over 200000 variables"):
+        nested.fill(200_001 + cells.BELOW, limit=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6  # all rows would take 5 GB
+
+
+def test_the_clock_is_looked_at_while_parities_are_reduced():
+    formula = cnf.from_clauses([], num_variables=8000)
+    nested = cells.NestedCells(formula, sat.SatSession, draw_key=1)
+    start = time.monotonic()
+    with pytest.raises(cells.OutOfTime):
+        nested.fill(8001, limit=1, deadline=start + 0.3)
+    assert time.monotonic() - start < 1.5
 
 
 def test_a_stop_ends_a_search():

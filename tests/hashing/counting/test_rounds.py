@@ -126,9 +126,7 @@ def task_of(question, number=0, **changes):
     formula, options = QUESTIONS[question]
     steps, reduction = guarantee.plan(options.get("epsilon", 0.8), 0.2), support.reduce(formula)
     key = witness.draw_key(b"i\7", formula.digest(), number)
-    task = rounds.Task(
-        number, reduction.formula, key, steps.threshold, 0, (), math.inf, sat.SatSession
-    )
+    task = rounds.Task(number, reduction.formula, key, steps.threshold, 0, math.inf, sat.SatSession)
     return task._replace(**changes)
 
 

@@ -134,11 +134,11 @@ def test_mutant_everything_is_defined(monkeypatch):
 def test_mutant_the_copy_agrees_on_one_variable_too_many(monkeypatch):
     honest = support._pair
 
-    def unfair(solver, clauses, variables):
-        differ, selectors = honest(solver, clauses, variables)
-        if variables:
+    def unfair(solver, clauses, variables, is_over):
+        shift, selectors = honest(solver, clauses, variables, is_over)
+        if selectors:
             solver.add_clause([selectors[0]])
-        return differ, selectors
+        return shift, selectors
 
     monkeypatch.setattr(support, "_pair", unfair)
     with pytest.raises(AssertionError):

@@ -70,6 +70,16 @@ def test_a_short_draw_is_a_prefix_of_a_longer_one_and_padding_is_zero(draw, num_
     assert np.array_equal(parity_rows.pack(unpacked), long_rows)
 
 
+@pytest.mark.parametrize("draw", [parity_rows.draw_dense, parity_rows.draw_sparse])
+@pytest.mark.parametrize("num_columns", [0, 1, 33, 64, 100, 40_000])
+def test_a_draw_starts_at_any_row(draw, num_columns):
+    options = () if draw is parity_rows.draw_dense else (0.3,)
+    rows, rhs = draw(123, 9, num_columns, *options)
+    for first in (0, 1, 2, 3, 8):
+        there, sides = draw(123, 9 - first, num_columns, *options, first=first)
+        assert np.array_equal(there, rows[first:]) and np.array_equal(sides, rhs[first:])
+
+
 def test_draws_are_pinned():
     # A witness derives its rows again, so these values may change only on purpose.
     key = parity_rows.derive(7, "round", 3)
@@ -170,6 +180,54 @@ def test_row_reduce_is_the_one_reduced_form():
         contradiction = any(row[-1] for row in expected[rank:])
         assert sides[rank:].any() == contradiction
         assert contradiction or sides.tolist() == [row[-1] for row in expected]
+
+
+def reduced_as_integers(rows, rhs):
+    """The reduced rows as integers, the right side the highest bit; and the pivots."""
+    width = 32 * rows.shape[1]
+    system = [
+        int.from_bytes(row.astype("<u4").tobytes(), "little") | int(side) << width
+        for row, side in zip(rows, rhs)
+    ]
+    done = []
+    for column in range(width):
+        source = next((i for i, row in enumerate(system) if row >> column & 1), None)
+        if source is not None:
+            pivot = system.pop(source)
+            system = [row ^ pivot if row >> column & 1 else row for row in system]
+            done = [(c, row ^ pivot if row >> column & 1 else row) for c, row in done]
+            done.append((column, pivot))
+    return [row for _, row in done], [column for column, _ in done]
+
+
+@pytest.mark.parametrize("shape", [(600, 700), (700, 560), (1300, 200)])
+@pytest.mark.parametrize("density", [0.5, 0.003])
+def test_row_reduce_of_many_rows(shape, density):
+    rows, rhs = parity_rows.draw_sparse(5, *shape, density)
+    expected, expected_pivots = reduced_as_integers(rows, rhs)
+    reduced, sides, pivots = parity_rows.row_reduce(rows, rhs)
+    rank = len(pivots)
+    assert pivots.tolist() == expected_pivots
+    assert not reduced[rank:].any()
+    width = 32 * rows.shape[1]
+    given = [int.from_bytes(row.astype("<u4").tobytes(), "little") for row in reduced[:rank]]
+    assert given == [row & ((1 << width) - 1) for row in expected]
+    if not sides[rank:].any():
+        assert sides[:rank].tolist() == [bool(row >> width) for row in expected]
+
+
+def test_a_look_ends_a_reduction():
+    rows, rhs = parity_rows.draw_dense(1, 3000, 3000)
+    looks = []
+
+    def look():
+        looks.append(1)
+        if len(looks) == 20:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        parity_rows.row_reduce(rows, rhs, look)
+    assert len(looks) == 20
 
 
 def test_row_reduce_leaves_its_arguments_alone():

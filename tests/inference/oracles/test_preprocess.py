@@ -1,10 +1,12 @@
 """Simplified formulas against enumeration of what they keep."""
 
 import random
+import time
 
 import numpy as np
+import pysolvers
 import pytest
-from pysat import process
+from pysat import solvers
 
 import reference
 from inference.oracles import preprocess
@@ -57,9 +59,11 @@ def test_what_is_kept_extends_as_before():
 
 
 def test_mutant_without_frozen_variables_is_caught(monkeypatch):
-    honest = process.Processor.process
+    honest = solvers.Cadical153.process
     monkeypatch.setattr(
-        process.Processor, "process", lambda self, freeze, **options: honest(self, **options)
+        solvers.Cadical153,
+        "process",
+        lambda self, rounds, freeze, **options: honest(self, rounds, **options, freeze=[]),
     )
     with pytest.raises(AssertionError):
         for seed in range(400):
@@ -115,3 +119,34 @@ def test_the_same_formula_every_time():
     formula = generators.random_ksat(2, 60, 150)
     first, again = (preprocess.simplify(formula, np.arange(1, 20)) for _ in range(2))
     assert first.digest() == again.digest()
+
+
+# ------------------------------------------------------------------------------------------------
+# Limits.
+
+
+def test_a_child_process_finds_the_same(monkeypatch):
+    formula, keep = generators.random_ksat(2, 60, 150), np.arange(1, 20)
+    here = preprocess.simplify(formula, keep, rounds=2)
+    monkeypatch.setattr(preprocess, "CHILD_LITERALS", 0)
+    assert (
+        preprocess.simplify(formula, keep, rounds=2).digest() == here.digest() != formula.digest()
+    )
+
+
+def test_a_large_formula_is_given_up_at_the_deadline_or_a_stop():
+    formula = generators.random_ksat(1, 100_000, 100_000)  # it takes several seconds
+    start = time.monotonic()
+    for options in ({"deadline": start + 0.5}, {"stop": lambda: time.monotonic() > start + 1}):
+        assert preprocess.simplify(formula, np.arange(1, 9), **options) is formula
+    assert time.monotonic() - start < 3
+    assert preprocess.simplify(formula, np.arange(1, 9), deadline=start) is formula
+
+
+def test_ctrl_c_while_the_formula_is_loaded(monkeypatch):
+    def interrupted(self, formula):
+        raise pysolvers.error("Caught keyboard interrupt")
+
+    monkeypatch.setattr(solvers.Cadical153, "append_formula", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess.simplify(cnf.from_clauses([[1, 2]]), np.array([1]))
