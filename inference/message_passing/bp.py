@@ -308,7 +308,7 @@ def maximize(
     state, _ = best_of(prepared, (start,), schedule=schedule, seed=seed, **options)
     shares = beliefs(prepared, state)
     assignment = np.argmax(np.where(log_unary > -np.inf, shares, -1.0), axis=1)[None]
-    value = float(factor_graph.log_score(graph, assignment)[0])
+    value = factor_graph.score(graph, assignment[0])
     status = answer.Status.FEASIBLE if value > -np.inf else answer.Status.UNKNOWN
     found = assignment if value > -np.inf else None
     return answer.Answer(status, value, np.inf, found, time.monotonic() - begun)
