@@ -409,7 +409,7 @@ def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
 def _greedy(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, float]:
     """The assignment best for the unaries, [V], and its score, a lower bound up to rounding."""
     assignment = np.argmax(graph.log_unary, axis=1)
-    return assignment, float(factor_graph.log_score(graph, assignment))
+    return assignment, factor_graph.score(graph, assignment)
 
 
 def _upper_bound(graph: factor_graph.FactorGraph, combine: np.ufunc) -> float:

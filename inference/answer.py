@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from inference import estimate
+
 
 class Status(enum.Enum):
     """How far an oracle got with one question."""
 
-    OPTIMAL = "optimal"  # solved: value equals bound, or the list of models is complete
+    OPTIMAL = "optimal"  # solved: value is bound up to rounding, or the list of models is complete
     FEASIBLE = "feasible"  # something was found, more may exist
     INFEASIBLE = "infeasible"  # proven to have no solution
     UNKNOWN = "unknown"  # the budget ran out before anything was found or proven
@@ -24,6 +26,10 @@ class Answer:
 
     ``value`` is what was achieved (a log-score in nats, a number of models, a count), ``bound``
     what was proven from above in the same unit, ``assignments`` bool or integer ``[N, V]``.
+
+    A log-score is the exact sum of the float64 potentials at the assignment, rounded once. No exact
+    log-score is above ``bound``, which allows for rounding and for the graph's ``log_error``; where
+    the status is OPTIMAL nothing else lies between the two.
     """
 
     status: Status
@@ -32,3 +38,25 @@ class Answer:
     assignments: np.ndarray | None = None
     seconds: float = 0.0
     message: str = ""
+
+
+def best(
+    assignment: np.ndarray,
+    value: float,
+    bound: float,
+    rounding: float,
+    log_error: float = 0.0,
+    *,
+    seconds: float = 0.0,
+) -> Answer:
+    """The answer for the best assignment [1, V] known.
+
+    Args:
+      value: its log-score, rounded once.
+      bound: of every log-score, computed with an error of at most ``rounding`` nats.
+      log_error: of the potentials. OPTIMAL where rounding alone keeps value and bound apart.
+    """
+    is_optimal = value >= estimate.below(bound, 2 * rounding)
+    status = Status.OPTIMAL if is_optimal else Status.FEASIBLE
+    proven = max(value, estimate.above(bound, rounding + log_error))
+    return Answer(status, value, proven, assignment, seconds)

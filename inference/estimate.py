@@ -89,13 +89,28 @@ def exact_count(count: int, *, failure: float = 0.0, witness: Any = None) -> Est
 
 
 def certain(log_value: float, log_error: float, *, witness: Any = None) -> Estimate:
-    """A deterministic result whose floating point error is at most ``log_error`` nats."""
+    """A deterministic result, rounded once, that errs by at most ``log_error`` nats besides.
+
+    With an error of 0 it is exact, the one rounding included.
+    """
     if log_value == -math.inf:
         return Estimate(log_value, log_value, log_value, claim=Claim.CERTAIN, witness=witness)
-    lower, upper = log_value - log_error, log_value + log_error
-    if log_error > 0:  # the two sums above round as well
-        lower, upper = math.nextafter(lower, -math.inf), math.nextafter(upper, math.inf)
+    lower = upper = log_value
+    if log_error != 0:
+        lower, upper = below(log_value, log_error), above(log_value, log_error)
     return Estimate(log_value, lower, upper, claim=Claim.CERTAIN, witness=witness)
+
+
+def below(value: float, error: float) -> float:
+    """At most the exact ``value - error``, even if ``value`` was rounded once; -inf stays."""
+    return math.nextafter(math.nextafter(value, -math.inf) - error, -math.inf)
+
+
+def above(value: float, error: float) -> float:
+    """At least the exact ``value + error``, even if ``value`` was rounded once; -inf stays."""
+    if value == -math.inf:
+        return value
+    return math.nextafter(math.nextafter(value, math.inf) + error, math.inf)
 
 
 def median_of(estimates: Sequence[Estimate]) -> Estimate:
@@ -150,8 +165,8 @@ def doubled(one: Estimate, times: int) -> Estimate:
         return exact_count(one.count << times, failure=failure, witness=one.witness)
     shift = times * math.log(2)
     value, lower, upper = (x + shift for x in (one.log_value, one.log_lower, one.log_upper))
-    if times:  # the product and the sum are rounded
-        lower, upper = lower - 4 * math.ulp(lower), upper + 4 * math.ulp(upper)
+    if times:  # log 2 and the product are rounded, then the sum, which may be far smaller
+        lower, upper = below(lower, 2 * math.ulp(shift)), above(upper, 2 * math.ulp(shift))
     return dataclasses.replace(one, log_value=value, log_lower=lower, log_upper=upper)
 
 

@@ -6,8 +6,11 @@ projection as a list of variables (None for all), weights as a dictionary from l
 numbers of states and pairs (variables, table), tables as nested lists in the linear domain.
 """
 
+import decimal
 import itertools
 import math
+
+DIGITS = decimal.Context(prec=90, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
 
 
 def models(num_variables, clauses, xors=()):
@@ -79,3 +82,23 @@ def map(num_states, factors):
     """The best assignment (the first one among equals) and its log-score in nats."""
     best, score = max(scores(num_states, factors), key=lambda pair: pair[1])
     return best, math.log(score) if score else -math.inf
+
+
+def exact_log_scores(num_states, log_factors):
+    """By assignment: the sum of its log-table entries as a decimal, without impossible ones."""
+    found = {}
+    for x in itertools.product(*(range(s) for s in num_states)):
+        entries = [float(_entry(table, [x[v] for v in vs])) for vs, table in log_factors]
+        if -math.inf not in entries:
+            with decimal.localcontext(DIGITS):
+                found[x] = sum((decimal.Decimal(e) for e in entries), decimal.Decimal(0))
+    return found
+
+
+def exact_log_partition(scores):
+    """log Z of ``exact_log_scores`` to some 90 digits; None where Z = 0."""
+    if not scores:
+        return None
+    with decimal.localcontext(DIGITS):
+        top = max(scores.values())
+        return top + sum((score - top).exp() for score in scores.values()).ln()

@@ -110,8 +110,9 @@ def _inside(answers: list[estimate.Estimate]) -> estimate.Estimate:
 
 def _best(answers: list[answer.Answer]) -> answer.Answer:
     """The assignment of the highest score, with the lowest bound."""
-    # Among equal scores what is proven: OPTIMAL, or INFEASIBLE, where score and bound are one.
-    best = max(answers, key=lambda one: (one.value, one.value == one.bound))
+    # What is proven first: another score can be larger by rounding alone.
+    proven = (answer.Status.OPTIMAL, answer.Status.INFEASIBLE)
+    best = max(answers, key=lambda one: (one.status in proven, one.value))
     return dataclasses.replace(best, bound=min(one.bound for one in answers))
 
 
@@ -143,6 +144,7 @@ def decode(
             if scores.max() > score:
                 assignment, score = others[int(np.argmax(scores))], float(scores.max())
                 improved = True
+    score = factor_graph.score(graph, assignment)
     if score == -math.inf:
         return answer.Answer(answer.Status.UNKNOWN, score, math.inf, seconds=seconds)
     found = assignment[None].astype(np.int32)

@@ -57,8 +57,12 @@ class Model(NamedTuple):
 
     plan: Plan
     factors: list[tuple[list[int], np.ndarray]]  # increasing positions; axes in the same order
-    constant: float
+    constants: list[float]  # nats, kept apart so that ``total`` rounds once
     states: list[np.ndarray]  # the states left, by variable
+
+    def total(self, *values: float) -> float:
+        """The values and the constants of the model together, rounded once."""
+        return math.fsum([*values, *self.constants])
 
 
 def prepare(graph: factor_graph.FactorGraph, order_fn: orders.Order) -> Model:
@@ -82,7 +86,7 @@ def prepare(graph: factor_graph.FactorGraph, order_fn: orders.Order) -> Model:
             constants.append(table.item())
     plan = make_plan(scopes, [len(left) for left in states], order_fn)
     factors = [item for bucket in fill(plan, scopes, tables) for item in bucket]
-    return Model(plan, factors, math.fsum(constants), states)
+    return Model(plan, factors, constants, states)
 
 
 def _possible_states(num_states: np.ndarray, given: list) -> list[np.ndarray]:

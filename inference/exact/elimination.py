@@ -118,7 +118,8 @@ def maximize(
 ) -> answer.Answer:
     """An assignment of greatest log-score: OPTIMAL, or INFEASIBLE where every score is -inf.
 
-    ``value`` and ``bound`` are its log-score in nats, ``assignments`` is int64 [1, V].
+    ``value`` is its log-score in nats, ``bound`` is above it by the rounding errors alone, and
+    ``assignments`` is int64 [1, V].
 
     Raises:
       TooWide: the tables need more than ``memory_limit`` bytes.
@@ -138,9 +139,9 @@ def maximize(
     assignment = np.zeros((1, len(plan.order)), dtype=np.int64)
     for variable, state in zip(plan.order, chosen, strict=True):
         assignment[0, variable] = model.states[variable][state]
-    value = float(factor_graph.log_score(graph, assignment)[0])
+    value, error = factor_graph.score(graph, assignment[0]), _rounding_error(model, log_value)
     seconds = time.perf_counter() - start
-    return answer.Answer(answer.Status.OPTIMAL, value, value, assignment, seconds)
+    return answer.best(assignment, value, log_value, error, float(graph.log_error), seconds=seconds)
 
 
 def compile_log_partition(
@@ -208,7 +209,7 @@ def _traced_log_sum(table: Any) -> Any:
 
 def _upward(model: bucket_tree.Model, reduce_fn: Reduce, *, keep: bool) -> tuple[float, list, list]:
     """Eliminates all variables: the value, and with ``keep`` the buckets and the messages."""
-    plan, constants = model.plan, [model.constant]
+    plan, constants = model.plan, list[float]()
     buckets: list[list] = [[] for _ in plan.order]
     messages: list[Any] = [None] * len(plan.order)
     for scope, table in model.factors:
@@ -226,7 +227,7 @@ def _upward(model: bucket_tree.Model, reduce_fn: Reduce, *, keep: bool) -> tuple
                 messages[at] = message
             else:
                 buckets[at] = []
-    return math.fsum(constants), buckets, messages
+    return model.total(*constants), buckets, messages
 
 
 def _eliminate(
@@ -333,7 +334,7 @@ def _rounding_error(model: bucket_tree.Model, log_value: float) -> float:
     sum-exp and maximum do not enlarge errors of their input, and each message is used once: so the
     errors of all buckets add up. The message is bounded by B + log S.
     """
-    plan, error = model.plan, abs(log_value)  # the last term: adding up the constants
+    plan, error = model.plan, abs(log_value)  # the last term: adding up all constants at once
     bound, count = [0.0] * len(plan.order), [0] * len(plan.order)
     for scope, table in model.factors:
         bound[scope[0]] += float(factor_graph.magnitude(table))

@@ -8,7 +8,8 @@
 Sum-product at temperature 1, max-product at 0 and what lies between (Pearl, 1988; Kschischang, Frey
 and Loeliger, 2001). Exact on trees; elsewhere the Bethe value is a claim of ``NONE``, though never
 above log Z at the fixed points of attractive binary pairwise graphs (Ruozzi, "The Bethe partition
-function of log-supermodular graphical models", NIPS 2012). What did not converge is flagged.
+function of log-supermodular graphical models", NIPS 2012). What did not converge is flagged, and
+nothing counts as converged that a round of the general rules in float64 still moves.
 
 ``log_partition``, ``marginals`` and ``maximize`` do everything; ``prepare``, ``init`` and ``run``
 are their parts, for repeats, batches and timing. The layout is chosen from the graph: ``stencil``
@@ -40,6 +41,7 @@ from inference.message_passing import (
 from inference.problems import factor_graph
 
 EVERY = 8  # iterations from one look at convergence to the next
+_FAR = 600.0  # nats beyond which two messages are alike: float64 layouts end at 700
 _WORK = 10**8  # messages computed between looks at the clock: a second at most
 
 
@@ -164,6 +166,8 @@ def run(
 ) -> tuple[State, str]:
     """Rounds until every graph has converged, or so many more have been made; with the status.
 
+    What ``confirm`` refutes, in float32 or a fast layout, does not count as converged.
+
     Args:
       schedule: which messages move, and how far; all but ``damped`` need ``fast=False``.
       tolerance: nats that a round of flooding may still move a message by where it has converged;
@@ -191,7 +195,24 @@ def run(
         except KeyboardInterrupt:
             status = "interrupted"
     # All but the messages is numpy: float64 arrays of jax warn outside this context.
-    return State(state.messages, *(np.asarray(part) for part in state[1:])), status
+    state = State(state.messages, *(np.asarray(part) for part in state[1:]))
+    return confirm(prepared, state, 100 * tolerance), status
+
+
+def confirm(prepared: Prepared, state: State, tolerance: float) -> State:
+    """Converged only where a round of the general rules in float64 moves no message by more nats.
+
+    In float64 the layouts without cuts are those rules. Messages beyond 600 nats are alike. Where a
+    variable has no state left, the general rules are what has to find that.
+    """
+    cuts = isinstance(prepared.layout, (bp_binary.Binary, bp_tables.Tables))
+    if not state.converged.any() or not (cuts or np.dtype(prepared.dtype).itemsize <= 4):
+        return state
+    with jax.enable_x64(True):
+        moves = np.asarray(_moves(prepared.model, messages(prepared, state)))
+    refuted = state.converged & ~(moves <= tolerance)
+    residuals = np.where(refuted, moves, state.residuals)
+    return state._replace(residuals=residuals, converged=state.converged & ~refuted)
 
 
 def messages(prepared: Prepared, state: State) -> np.ndarray:
@@ -263,8 +284,7 @@ def log_partition(
       options: ``tolerance``, ``iterations`` and ``timeout`` as in ``run``.
     """
     begun = time.monotonic()
-    prepared = _prepare_for(schedule, graph, temperature, dtype)
-    state, status = best_of(prepared, starts, schedule=schedule, seed=seed, **options)
+    prepared, state, status = _solve(graph, schedule, starts, temperature, dtype, seed, **options)
     value = float(bethe(prepared, state)[0])
     return estimate.Estimate(value), _info(prepared, state, status, begun)
 
@@ -279,11 +299,15 @@ def marginals(
     seed: int = 0,
     **options: Any,
 ) -> tuple[np.ndarray, Info]:
-    """Beliefs of the variables, float64 [V, S]; arguments as for ``log_partition``."""
+    """Beliefs of the variables, float64 [V, S]; arguments as for ``log_partition``.
+
+    All zero where messages leave a variable no state, so that Z = 0.
+    """
     begun = time.monotonic()
-    prepared = _prepare_for(schedule, graph, temperature, dtype)
-    state, status = best_of(prepared, starts, schedule=schedule, seed=seed, **options)
-    return beliefs(prepared, state), _info(prepared, state, status, begun)
+    prepared, state, status = _solve(graph, schedule, starts, temperature, dtype, seed, **options)
+    rows = beliefs(prepared, state)
+    rows = rows if (rows.sum(axis=1) > 0).all() else np.zeros_like(rows)
+    return rows, _info(prepared, state, status, begun)
 
 
 def maximize(
@@ -304,11 +328,10 @@ def maximize(
     rng = randomness.generator(seed, "bp")
     log_unary = np.asarray(graph.log_unary, np.float64)
     noisy = graph._replace(log_unary=log_unary + 1e-6 * rng.uniform(size=log_unary.shape))
-    prepared = _prepare_for(schedule, noisy, 0.0, dtype)
-    state, _ = best_of(prepared, (start,), schedule=schedule, seed=seed, **options)
+    prepared, state, _ = _solve(noisy, schedule, (start,), 0.0, dtype, seed, **options)
     shares = beliefs(prepared, state)
     assignment = np.argmax(np.where(log_unary > -np.inf, shares, -1.0), axis=1)[None]
-    value = float(factor_graph.log_score(graph, assignment)[0])
+    value = factor_graph.score(graph, assignment[0])
     status = answer.Status.FEASIBLE if value > -np.inf else answer.Status.UNKNOWN
     found = assignment if value > -np.inf else None
     return answer.Answer(status, value, np.inf, found, time.monotonic() - begun)
@@ -363,6 +386,20 @@ _beliefs = jax.jit(bp_general.beliefs)
 
 
 @jax.jit
+def _moves(model: bp_general.Model, messages: jax.Array) -> jax.Array:
+    """How far a round moves a message of each graph, nats [G]; inf where nothing is possible."""
+    fresh = bp_general.update(model, messages)
+    # Of rows, which are normalised, only the small entries are far out.
+    far = jnp.minimum(jnp.abs(messages), jnp.abs(fresh)) > _FAR
+    alike = far & (jnp.sign(messages) == jnp.sign(fresh))
+    moves = bp_general.change(jnp.where(alike, fresh, messages), fresh)
+    moves = jnp.where(model.edge_mask, jnp.nan_to_num(moves, nan=jnp.inf, posinf=jnp.inf), 0.0)
+    lost = jnp.where(bp_general.beliefs(model, messages).sum(axis=1) > 0, 0.0, jnp.inf)
+    ids = jnp.concatenate([jnp.asarray(model.graph_ids)[model.edge_variables], model.graph_ids])
+    return bp_general.largest_by_graph(jnp.concatenate([moves, lost]), ids, model.num_graphs)
+
+
+@jax.jit
 def _choose(layout: Any, keeps: jax.Array, old: State, new: State) -> State:
     """Old states of the graphs that keep them, bool [G], else new ones."""
     return State(
@@ -372,11 +409,31 @@ def _choose(layout: Any, keeps: jax.Array, old: State, new: State) -> State:
     )
 
 
-def _prepare_for(
-    schedule: schedules.Schedule, graph: factor_graph.FactorGraph, temperature: float, dtype: Any
-) -> Prepared:
+def _solve(
+    graph: factor_graph.FactorGraph,
+    schedule: schedules.Schedule,
+    starts: Sequence[schedules.Start],
+    temperature: float,
+    dtype: Any,
+    seed: int,
+    *,
+    iterations: int = 1000,
+    timeout: float | None = None,
+    **options: Any,
+) -> tuple[Prepared, State, str]:
+    """The best run; what ``confirm`` refutes runs again in float64, then in the general layout."""
     is_damped = isinstance(schedule, schedules.damped)
-    return prepare(graph, temperature=temperature, dtype=dtype, fast=is_damped)
+    ways = dict.fromkeys([(np.dtype(dtype), is_damped), (np.dtype(float), is_damped)])
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    for precision, fast in [*ways, (np.dtype(float), False)]:
+        prepared = prepare(graph, temperature=temperature, dtype=precision, fast=fast)
+        left = None if timeout is None else max(0.0, end - time.monotonic())
+        options |= {"iterations": iterations, "timeout": left, "schedule": schedule, "seed": seed}
+        state, status = best_of(prepared, starts, **options)
+        is_refuted = not state.converged.all() and int(state.iterations.max()) < iterations
+        if status != "done" or not is_refuted:
+            break
+    return prepared, state, status
 
 
 def _drawn(prepared: Prepared, schedule: schedules.Schedule, seed: int) -> tuple[Any, Any]:

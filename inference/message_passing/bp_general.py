@@ -153,9 +153,13 @@ def cavities(model: Model, messages: jax.Array) -> jax.Array:
 
 
 def beliefs(model: Model, messages: jax.Array) -> jax.Array:
-    """Marginals [V, S] of the variables, or max-marginals; 0 where no state is possible."""
-    logs = _log_beliefs(model, messages)
-    return jnp.exp(logs - jnp.maximum(_log_sums(model, logs), jnp.finfo(logs.dtype).min)[:, None])
+    """Marginals [V, S] of the variables, or max-marginals; 0 where messages rule a state out.
+
+    What underflows is the smallest number instead: a 0 is no rounding.
+    """
+    logs, least = _log_beliefs(model, messages), jnp.finfo(model.log_unary.dtype)
+    shares = jnp.exp(logs - jnp.maximum(_log_sums(model, logs), least.min)[:, None])
+    return jnp.where(logs > -jnp.inf, jnp.maximum(shares, least.tiny), 0.0)
 
 
 def bethe(model: Model, messages: jax.Array) -> jax.Array:

@@ -101,7 +101,8 @@ class Tables(Logarithms):
         """Messages of ``bp_general`` in this layout."""
         empty = jnp.zeros(len(self.graph_ids) + 1, self.variables[0].log_unary.dtype)
         rows = jnp.asarray(messages)
-        inside = jnp.maximum(rows - jnp.max(rows, axis=-1, keepdims=True), self.floor)
+        top = jnp.max(rows, axis=-1, keepdims=True)
+        inside = jnp.maximum(rows - jnp.where(jnp.isfinite(top), top, 0.0), self.floor)
         return empty.at[self.places].set(inside.astype(empty.dtype))[:-1]
 
     def leave(self, messages: jax.Array) -> jax.Array:

@@ -141,7 +141,7 @@ def rounding_error(split: cutset.Split, state: State) -> float:
     An average has as many terms as its table has entries; the sums are those of the tree.
     """
     magnitudes = np.zeros(len(split.tree.scopes))
-    error = 2.0**-46 * (abs(state.log_lower) + len(split.cut))
+    error = 2.0**-46 * (abs(state.log_lower) + sum(split.sizes))
     for batch in split.batches:
         rows = factor_graph.magnitude(batch.finite.reshape(len(batch.factors), -1), axis=1)
         magnitudes[batch.factors] = rows

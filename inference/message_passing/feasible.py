@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inference import answer
+from inference import answer, estimate
 from inference.exact import bucket_tree
 from inference.message_passing import cutset
 from inference.message_passing import mini_bucket_tree as trees
@@ -59,7 +59,7 @@ def search(
       deadline: a reading of ``time.monotonic()``; one round is run in any case.
       start: where to begin, states by position; by default the best for the unaries.
     """
-    if model.constant == -math.inf:
+    if model.total() == -math.inf:
         return Found(None, -math.inf, True)
     states = _best_unaries(model) if start is None else start
     if score(model, states) == -math.inf:
@@ -91,9 +91,7 @@ def improve(split: cutset.Split, states: np.ndarray) -> np.ndarray:
 
 def score(model: bucket_tree.Model, states: np.ndarray) -> float:
     """The log-score of an assignment [V] by position, in nats."""
-    return model.constant + math.fsum(
-        float(table[tuple(states[scope])]) for scope, table in model.factors
-    )
+    return model.total(*(float(table[tuple(states[scope])]) for scope, table in model.factors))
 
 
 def assignment(model: bucket_tree.Model, states: np.ndarray) -> np.ndarray:
@@ -105,14 +103,8 @@ def assignment(model: bucket_tree.Model, states: np.ndarray) -> np.ndarray:
 
 
 def log_lower(graph: factor_graph.FactorGraph, chosen: np.ndarray) -> float:
-    """The log-score of an assignment [V] of a graph of tables less its rounding."""
-    score = float(factor_graph.log_score(graph, chosen))
-    if score == -math.inf:
-        return score
-    rows = [graph.log_unary, np.reshape(graph.log_constant, (1, 1))]
-    rows += [group.log_potentials.reshape(len(group.variables), -1) for group in graph.groups]
-    sizes = np.concatenate([factor_graph.magnitude(row, axis=1) for row in rows])
-    return score - float(graph.log_error) - 2.0**-53 * (len(sizes) + 1) * float(sizes.sum())
+    """The log-score of an assignment [V] less its rounding: log Z is above it."""
+    return estimate.below(factor_graph.score(graph, chosen), float(graph.log_error))
 
 
 def possible(

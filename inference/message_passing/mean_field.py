@@ -86,8 +86,7 @@ def log_partition(
     best = _climb(graph, model, key, i_bound, restarts, timeout, climb)
     if best.status == "done" and best.split is not None and best.state is not None:
         total, sweeps, status = _divide(model, best.split, best.state, leaves, deadline, climb)
-        slack = float(graph.log_error) + 2.0**-50 * (abs(model.constant) + abs(total))
-        lower = max(best.log_lower, total + model.constant - slack)
+        lower = max(best.log_lower, _certain(graph, model, total, 0.0))
         best = best._replace(log_lower=lower, sweeps=best.sweeps + sweeps, status=status)
     upper = -math.inf if best.found.is_impossible else math.inf
     result = estimate.bounded(best.log_lower, best.log_lower, upper, 0.0, 0.0)
@@ -143,7 +142,7 @@ def maximize(
     if found.states is None:
         return answer.Answer(answer.Status.UNKNOWN, -math.inf, seconds=seconds)
     assignment = feasible.assignment(model, found.states)[None]
-    value = float(factor_graph.log_score(graph, assignment)[0])
+    value = factor_graph.score(graph, assignment[0])
     return answer.Answer(answer.Status.FEASIBLE, value, math.inf, assignment, seconds)
 
 
@@ -189,8 +188,8 @@ def _climb(
                 chances = ascent.soft(split, rng)
             state, sweeps, converged = climb(split, chances)
             best = best._replace(sweeps=best.sweeps + sweeps)
-            slack = ascent.rounding_error(split, state) + float(graph.log_error)
-            lower = state.log_lower + model.constant - slack
+            error = ascent.rounding_error(split, state)
+            lower = _certain(graph, model, state.log_lower, error)
             if lower > best.log_lower or (best.state is None and lower > -math.inf):
                 lower = max(lower, best.log_lower)
                 best = best._replace(log_lower=lower, split=split, state=state, converged=converged)
@@ -223,7 +222,7 @@ def _divide(
     The case of greatest bound is divided by its least certain cut variable. The sum does not fall:
     E_q[log p] + H(q) of a case is at most the log-sum of those of its parts.
     """
-    whole = state.log_lower - ascent.rounding_error(split, state)
+    whole = estimate.below(state.log_lower, ascent.rounding_error(split, state))
     cases, sweeps, status = [_Case(whole, state, np.zeros(len(split.cut), dtype=bool))], 0, "done"
     try:
         while len(cases) < leaves:
@@ -239,7 +238,27 @@ def _divide(
             sweeps += taken
     except KeyboardInterrupt:
         status = "interrupted"
-    return float(np.logaddexp.reduce([case.log_lower for case in cases])), sweeps, status
+    return _add_up([case.log_lower for case in cases]), sweeps, status
+
+
+def _add_up(logs: list[float]) -> float:
+    """At most the logarithm of the sum of these exponentials.
+
+    At distance d below the largest a term errs by (d + 2) u exp(-d), with u = 2^-53, together by
+    less than (n / e + 2) u of the sum, which is at least 1; its logarithm errs once more.
+    """
+    top = max(logs)
+    if top == -math.inf:
+        return top
+    log_sum = math.log(math.fsum(math.exp(value - top) for value in logs))
+    return estimate.below(top + log_sum, 2.0**-52 * (len(logs) + 8 + log_sum))
+
+
+def _certain(
+    graph: factor_graph.FactorGraph, model: bucket_tree.Model, value: float, error: float
+) -> float:
+    """A bound of the graph from one of the model that errs by so much."""
+    return estimate.below(model.total(value), error + float(graph.log_error))
 
 
 def _parts(
@@ -262,7 +281,8 @@ def _parts(
             state, taken, _ = climb(split, _possible(model, split, start, held), held=held)
         sweeps += taken
         if state.log_lower > -math.inf:
-            parts.append(_Case(state.log_lower - ascent.rounding_error(split, state), state, held))
+            lower = estimate.below(state.log_lower, ascent.rounding_error(split, state))
+            parts.append(_Case(lower, state, held))
     return parts, sweeps
 
 

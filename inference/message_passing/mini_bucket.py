@@ -95,24 +95,22 @@ def log_partition(
     above = _fit(
         tree, tables, sizes, cost_shifting.positive, 1.0, iterations, 0.6 * _left(start, timeout)
     )
-    upper = above.value + model.constant
-    slack = float(graph.log_error) + 2.0**-50 * (abs(model.constant) + abs(above.value))
+    upper, log_error = model.total(above.value), float(graph.log_error)
     if tree.is_exact:
         info = Info(above.status, 1, i_bound, True, time.monotonic() - start)
-        return estimate.certain(upper, above.error + slack if upper > -math.inf else 0.0), info
+        return estimate.certain(upper, above.error + log_error), info
     decoded = feasible.assignment(model, trees.decode(tree, above.sums))
     lower, status, passes = feasible.log_lower(graph, decoded), above.status, above.passes
     if status != "interrupted":
         below = _fit(
             tree, tables, sizes, cost_shifting.reverse, -1.0, iterations, _left(start, timeout)
         )
-        if below.value > -math.inf:
-            slack_below = slack + 2.0**-50 * abs(below.value)
-            lower = max(lower, below.value + model.constant - below.error - slack_below)
+        reverse = estimate.below(model.total(below.value), below.error + log_error)
+        lower = max(lower, reverse)
         status = below.status if status == "done" else status
         passes += below.passes
     info = Info(status, passes, i_bound, False, time.monotonic() - start)
-    upper = upper + above.error + slack if upper > -math.inf else upper
+    upper = estimate.above(upper, above.error + log_error)
     return estimate.bounded(upper, lower, upper, 0.0, 0.0), info
 
 
@@ -137,34 +135,31 @@ def maximize(
     model, tree, tables, sizes, _ = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
     shifts = cost_shifting.shifts(tree)
     vector = cost_shifting.zeros(tree, shifts)
-    bound, states = _maxima(tree, tables, sizes, shifts, vector)
+    bound, error, states = _maxima(tree, tables, sizes, shifts, vector)
     for temperature in () if tree.is_exact else TEMPERATURES:
         weigh = functools.partial(cost_shifting.positive, total=temperature)
         seconds = _left(start, timeout) / 3
         fitted = _fit(tree, tables, sizes, weigh, 1.0, iterations, seconds, vector)
         vector = fitted.vector
-        lower, decoded = _maxima(tree, tables, sizes, shifts, vector)
-        bound, states = min((bound, states), (lower, decoded), key=lambda pair: pair[0])
+        fresh = _maxima(tree, tables, sizes, shifts, vector)
+        bound, error, states = min((bound, error, states), fresh, key=lambda one: one[0] + one[1])
         if fitted.status == "interrupted" or _left(start, timeout) <= 0:
             break
-    bound += model.constant
-    if bound > -math.inf:
-        bound += float(graph.log_error) + 2.0**-50 * abs(model.constant)
+    bound = model.total(bound)
     if not tree.is_exact:
         rng = randomness.generator(key, "mini_bucket")
         deadline = time.monotonic() + _left(start, timeout)
         found = feasible.search(model, rng, start=states, deadline=deadline)
         states = states if found.states is None else found.states
     assignment = feasible.assignment(model, states)[None]
-    value = float(factor_graph.log_score(graph, assignment)[0])
+    value, log_error = factor_graph.score(graph, assignment[0]), float(graph.log_error)
     seconds = time.monotonic() - start
     if bound == -math.inf:
         return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf, seconds=seconds)
     if value == -math.inf:
-        return answer.Answer(answer.Status.UNKNOWN, -math.inf, bound, seconds=seconds)
-    if tree.is_exact:
-        return answer.Answer(answer.Status.OPTIMAL, value, value, assignment, seconds)
-    return answer.Answer(answer.Status.FEASIBLE, value, max(bound, value), assignment, seconds)
+        proven = estimate.above(bound, error + log_error)
+        return answer.Answer(answer.Status.UNKNOWN, -math.inf, proven, seconds=seconds)
+    return answer.best(assignment, value, bound, error, log_error, seconds=seconds)
 
 
 def marginals(
@@ -188,7 +183,7 @@ def marginals(
         tree, tables, sizes, cost_shifting.positive, 1.0, iterations, _left(start, timeout)
     )
     found = np.zeros(graph.log_unary.shape)
-    if above.value + model.constant > -math.inf:
+    if model.total(above.value) > -math.inf:
         joints, _ = trees.downward(tree, above.sums)
         for position, bucket in enumerate(tree.buckets):
             rows = [joints[node].reshape(tree.sizes[position], -1).sum(axis=1) for node in bucket]
@@ -204,15 +199,13 @@ def _maxima(
     sizes: list[list[float]],
     shifts: list[cost_shifting.Shift],
     vector: np.ndarray,
-) -> tuple[float, np.ndarray]:
-    """A bound of every score, rounding included and the constant not, and what it decodes to."""
+) -> tuple[float, float, np.ndarray]:
+    """A bound of every score without the constants, its rounding, and what it decodes to."""
     weights = np.zeros(len(tree.cliques))
     moved = cost_shifting.move(tables, shifts, vector)
     sums = trees.upward(tree, moved, weights, keep=True)
     error = trees.rounding_error(tree, cost_shifting.add_sizes(sizes, shifts, vector), weights)
-    if sums.log_value > -math.inf:
-        error += 2.0**-50 * abs(sums.log_value)
-    return sums.log_value + error, trees.decode(tree, sums)
+    return sums.log_value, error, trees.decode(tree, sums)
 
 
 def _prepare(

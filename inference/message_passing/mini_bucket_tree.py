@@ -241,8 +241,10 @@ def rounding_error(tree: Tree, sizes: Sequence[Sequence[float]], weights: np.nda
     As in ``exact.elimination``: adding t tables of a bucket, bounded by B in sum, errs by at most
     t u B with u = 2^-53; dividing by the weight, subtracting the maximum and multiplying again by
     3 u B; the sum of S exponentials by (2 S + 7) u, its logarithm, at most log S, by 8 u log S,
-    both times the weight. A power sum of any weight does not enlarge errors of its input, and each
-    message is used once: so the errors of all mini-buckets add up.
+    both times the weight. The m weights of a bucket add up to one within m u of them all, and by a
+    weight a power sum changes at a rate of at most log S, an entropy. A power sum of any weight
+    does not enlarge errors of its input, and each message is used once: so the errors of all
+    mini-buckets add up.
 
     Args:
       tree: of ``grow``.
@@ -255,7 +257,8 @@ def rounding_error(tree: Tree, sizes: Sequence[Sequence[float]], weights: np.nda
         states, weight = tree.sizes[tree.cliques[node][0]], abs(float(weights[node]))
         grown = bound[node] + weight * math.log(states)
         error += (count[node] + 3) * bound[node] + grown
-        error += weight * (2 * states + 7 + 9 * math.log(states))
+        parts = len(tree.buckets[tree.cliques[node][0]])
+        error += weight * (2 * states + 7 + (9 + parts) * math.log(states))
         if parent >= 0:
             bound[parent] += grown
             count[parent] += 1

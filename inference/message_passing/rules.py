@@ -13,8 +13,9 @@ estimation, linear programming and belief propagation with convex free energies"
 a positive scalar, or the Python number 0.
 
 Clauses and parities take O(k) for k variables (Kschischang, Frey and Loeliger, "Factor graphs and
-the sum-product algorithm", 2001, section VI). A finite log ratio counts there as at most 80 in
-float32 and 700 in float64, so that no exponential underflows into a hard zero.
+the sum-product algorithm", 2001, section VI). A finite log ratio enters exponentials there as at
+most 80 in float32 and 700 in float64, so that none underflows into a hard zero; where all that
+count are far out, their sum is taken in logarithms instead.
 """
 
 import math
@@ -99,15 +100,20 @@ def clause_messages(
         others = exclusive(jnp.maximum, jnp.where(mask, true, -jnp.inf), -jnp.inf)
         message = jnp.maximum(-others, 0.0)
     else:
-        others = exclusive(jnp.add, _log_false(true / temperature, mask), 0.0)
-        message = -temperature * log1mexp(others)
+        true = true / temperature
+        others = exclusive(jnp.add, _log_false(true, mask), 0.0)
+        chance = exclusive(jnp.logaddexp, jnp.where(mask, true, -jnp.inf), -jnp.inf)
+        message = -temperature * jnp.where(_is_far(chance), chance, log1mexp(others))
     return jnp.where(mask, jnp.where(signs, message, -message), 0.0)
 
 
 def clause_log_partition(signs: Any, mask: Any, log_ratios: jax.Array) -> jax.Array:
     """ln Z_a [F]: the logarithm of 1 - Pr(all literals false); 0 for a row without any slot."""
-    log_false = _log_false(jnp.where(signs, log_ratios, -log_ratios), mask)
-    return jnp.where(jnp.any(mask, axis=-1), log1mexp(jnp.sum(log_false, axis=-1)), 0.0)
+    true = jnp.where(signs, log_ratios, -log_ratios)
+    chance = log_sum(jnp.where(mask, true, -jnp.inf), -1)
+    holds = log1mexp(jnp.sum(_log_false(true, mask), axis=-1))
+    holds = jnp.where(_is_far(chance), chance, holds)
+    return jnp.where(jnp.any(mask, axis=-1), holds, 0.0)
 
 
 def parity_messages(
@@ -126,9 +132,13 @@ def parity_messages(
         message = exclusive(jnp.multiply, jnp.sign(even), 1.0)
         message *= exclusive(jnp.minimum, jnp.abs(even), jnp.inf)
     else:
-        difference, rest = _differences(even / temperature)
-        others = exclusive(jnp.multiply, difference, 1.0), exclusive(_or, rest, 0.0)
-        message = temperature * _difference_to_log_ratio(*others)
+        even = even / temperature
+        difference, rest = _differences(even)
+        difference, rest = exclusive(jnp.multiply, difference, 1.0), exclusive(_or, rest, 0.0)
+        chance = exclusive(jnp.logaddexp, -jnp.abs(even), -jnp.inf)  # of any other, up to 2
+        far = jnp.where(_is_far(chance), -chance, 0.0) * jnp.sign(difference)
+        near = _difference_to_log_ratio(difference, rest)
+        message = temperature * jnp.where(_is_far(chance), far, near)
     return jnp.where(mask, flip * message, 0.0)
 
 
@@ -178,11 +188,19 @@ def _joint(log_potentials: jax.Array, incoming: jax.Array, without: int = -1) ->
     return joint
 
 
+def _most(values: jax.Array) -> float:
+    return 80.0 if values.dtype.itemsize <= 4 else 700.0
+
+
 def _bounded(log_ratios: jax.Array) -> jax.Array:
     """Finite values cut at what exponentials carry; infinite ones stay."""
-    most = 80.0 if log_ratios.dtype.itemsize <= 4 else 700.0
-    inside = jnp.clip(log_ratios, -most, most)
+    inside = jnp.clip(log_ratios, -_most(log_ratios), _most(log_ratios))
     return jnp.where(jnp.isinf(log_ratios), log_ratios, inside)
+
+
+def _is_far(log_chance: jax.Array) -> jax.Array:
+    """Where chances are so small that that of any of several is their sum."""
+    return log_chance < -_most(log_chance) / 2
 
 
 def _log_false(true: jax.Array, mask: Any) -> jax.Array:

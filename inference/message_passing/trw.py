@@ -91,12 +91,11 @@ def log_partition(
     found = _fit(cover, iterations, seconds)
     info = _info(cover, found, start)
     lower = feasible.log_lower(graph, feasible.assignment(model, _beliefs(found).argmax(axis=1)))
-    upper = found.value + model.constant
+    upper = model.total(found.value)
     if upper == -math.inf:
         return estimate.bounded(upper, upper, upper, 0.0, 0.0), info
     error = _rounding_error(cover, found.vector) + float(graph.log_error)
-    above = upper + error + 2.0**-50 * (abs(model.constant) + abs(found.value))
-    return estimate.bounded(upper, lower, above, 0.0, 0.0), info
+    return estimate.bounded(upper, lower, estimate.above(upper, error), 0.0, 0.0), info
 
 
 def marginals(
@@ -118,7 +117,7 @@ def marginals(
     seconds = math.inf if timeout is None else timeout - (time.monotonic() - start)
     found = _fit(cover, iterations, seconds)
     rows = np.zeros(graph.log_unary.shape)
-    if found.value + model.constant > -math.inf:
+    if model.total(found.value) > -math.inf:
         for variable, states in enumerate(model.states):
             rows[variable, states] = _beliefs(found)[variable, : len(states)]
     return rows, _info(cover, found, start)

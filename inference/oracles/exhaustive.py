@@ -93,9 +93,7 @@ def log_partition(
     graph = factor_graph.tabulate(graph)
     scores = _scores(graph, max_states)
     chunks = np.split(scores, range(CHUNK_SUM, len(scores), CHUNK_SUM))
-    tables = [table for group in graph.groups for table in group.log_potentials]
-    terms = [*graph.log_unary, *tables, graph.log_constant]
-    return _log_sum(chunks, terms, float(graph.log_error))
+    return _log_sum(chunks, _terms(graph), float(graph.log_error), float(graph.log_constant))
 
 
 def maximize(
@@ -107,8 +105,9 @@ def maximize(
 ) -> answer.Answer:
     """The best joint state, among those that satisfy the parity constraints if any are given.
 
-    ``value`` and ``bound`` are its log-score in nats, ``assignments`` int32 [1, V]. If no state of
-    positive probability is left the status is INFEASIBLE and both are -inf.
+    ``value`` is its log-score in nats, ``bound`` is above it by the rounding errors alone, and
+    ``assignments`` is int32 [1, V]. If no state of positive probability is left the status is
+    INFEASIBLE and both are -inf.
 
     Args:
       graph: at most ``max_states`` joint states.
@@ -124,15 +123,17 @@ def maximize(
     wide = np.flatnonzero(rows.any(axis=0) & (domains != 2))
     if wide.size:
         raise ValueError(f"expected rows over 2 states, variable {wide[0]} has {domains[wide[0]]}")
-    scores = _scores(factor_graph.tabulate(graph), max_states)
+    graph = factor_graph.tabulate(graph)
+    scores = _scores(graph, max_states)
     for row, side in zip(rows, rhs):
         scores[_parities(row, domains) != side] = -math.inf
     index = int(np.argmax(scores))
-    value, seconds = float(scores[index]), time.perf_counter() - started
-    if value == -math.inf:
-        return answer.Answer(answer.Status.INFEASIBLE, value, value, seconds=seconds)
+    bound, seconds = float(scores[index]) + float(graph.log_constant), time.perf_counter() - started
+    if bound == -math.inf:
+        return answer.Answer(answer.Status.INFEASIBLE, bound, bound, seconds=seconds)
     found = (index // _strides(domains) % domains).astype(np.int32)[None]
-    return answer.Answer(answer.Status.OPTIMAL, value, value, found, seconds)
+    value, rounding = factor_graph.score(graph, found[0]), _rounding(_terms(graph))
+    return answer.best(found, value, bound, rounding, float(graph.log_error), seconds=seconds)
 
 
 def _truth_table(formula: cnf.CNF, rows: Any, rhs: Any, max_variables: int) -> np.ndarray:
@@ -255,13 +256,21 @@ def _subset_sums(log_weights: np.ndarray) -> np.ndarray:
 
 
 def _log_sum(
-    chunks: Iterable[np.ndarray], terms: list[Any], log_error: float = 0.0
+    chunks: Iterable[np.ndarray], terms: list[Any], log_error: float = 0.0, constant: float = 0.0
 ) -> estimate.Estimate:
     """log of the sum of exp over all chunks, each value a sum of one entry of each term."""
     total = _log_sum_exp(np.array([_log_sum_exp(chunk) for chunk in chunks]))
+    return estimate.certain(total + constant, _rounding(terms) + log_error)
+
+
+def _rounding(terms: list[Any]) -> float:
     size = math.fsum(map(factor_graph.magnitude, terms))
-    rounding = 2.0**-53 * ((len(terms) + 8) * size + 256)
-    return estimate.certain(total, rounding + log_error)
+    return 2.0**-53 * ((len(terms) + 8) * size + 256)
+
+
+def _terms(graph: factor_graph.FactorGraph) -> list[Any]:
+    """The tables of which a score takes one entry each."""
+    return [*graph.log_unary, *(table for g in graph.groups for table in g.log_potentials)]
 
 
 def _log_sum_exp(values: np.ndarray) -> float:
@@ -272,7 +281,7 @@ def _log_sum_exp(values: np.ndarray) -> float:
 
 
 def _scores(graph: factor_graph.FactorGraph, max_states: int) -> np.ndarray:
-    """Log-scores of all joint states, variable 0 fastest: float64 [number of joint states]."""
+    """Log-scores of all joint states without the constant, variable 0 fastest: float64 [N]."""
     graph = jax.tree.map(np.asarray, graph)
     domains = graph.num_states
     num_joint = math.prod(domains.tolist())
@@ -282,7 +291,7 @@ def _scores(graph: factor_graph.FactorGraph, max_states: int) -> np.ndarray:
     for group in graph.groups:
         for scope, table in zip(group.variables, group.log_potentials):
             tables[int(max(scope))].append((scope, table))
-    scores = np.array([float(graph.log_constant)])
+    scores = np.zeros(1)
     # A table joins as soon as all its variables have, so most work is done on short arrays.
     for variable, last in tables.items():
         unary = graph.log_unary[variable, : domains[variable]]

@@ -8,10 +8,11 @@ Variables and states are numbered from 0. All ``log_*`` are in nats, a hard zero
 hold numpy float64; they are pytrees, so they pass through ``jit`` and ``vmap``.
 """
 
+import itertools
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,17 +119,28 @@ def log_score(graph: FactorGraph, assignments: Any) -> Any:
     domain but inside the padding scores -inf or is refused as an index; others are not checked.
     """
     xp = _namespace((assignments, *graph[1:2], graph.log_constant, *sum(graph.groups, ())))
-    states = xp.asarray(assignments).astype(np.int32)
-    every = np.arange(graph.num_variables)
-    score = xp.asarray(graph.log_unary)[every, states].sum(axis=-1) + graph.log_constant
+    score = xp.asarray(graph.log_constant)
+    for terms in _entries(xp, graph, xp.asarray(assignments).astype(np.int32)):
+        score = score + terms.sum(axis=-1)
+    return score
+
+
+def score(graph: FactorGraph, assignment: np.ndarray) -> float:
+    """The log-score in nats of one assignment [V]: the exact sum, rounded once. Host only."""
+    entries = _entries(np, graph, np.asarray(assignment).astype(np.int32))
+    return math.fsum(itertools.chain([float(graph.log_constant)], *map(np.ravel, entries)))
+
+
+def _entries(xp: Any, graph: FactorGraph, states: Any) -> Iterator[Any]:
+    """What the unaries [..., V] and each group [..., F] score for the states [..., V]."""
+    yield xp.asarray(graph.log_unary)[np.arange(graph.num_variables), states]
     for group in graph.groups:
         scoped = xp.take(states, xp.asarray(group.variables), axis=-1)  # [..., F, k]
         if not isinstance(group, FactorGroup):
-            score = score + logical_groups.log_scores(xp, group, scoped).sum(axis=-1)
+            yield logical_groups.log_scores(xp, group, scoped)
             continue
         index = (np.arange(scoped.shape[-2]), *(scoped[..., j] for j in range(scoped.shape[-1])))
-        score = score + xp.asarray(group.log_potentials)[index].sum(axis=-1)
-    return score
+        yield xp.asarray(group.log_potentials)[index]
 
 
 def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:

@@ -107,9 +107,10 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
         if not _ends_in_lists(text, len(numbers.tokens) - at):
             numbers.fail(at, "the end of the file")
         warnings.warn(f"{name}: lists after the last function are left out", stacklevel=2)
-    # A logarithm is rounded to within one unit in its last place.
+    # A logarithm is rounded to within one unit in its last place, its argument to half of one.
     largest = math.fsum(factor_graph.magnitude(table) for _, table in factors)
-    return factor_graph.build(num_states, factors, log_error=2.0**-52 * largest)
+    log_error = 2.0**-52 * (largest + len(factors))
+    return factor_graph.build(num_states, factors, log_error=log_error)
 
 
 def write(graph: factor_graph.FactorGraph, path: Path) -> None:

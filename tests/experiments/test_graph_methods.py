@@ -88,7 +88,8 @@ def test_the_fall_back_leaves_out_what_does_not_fit():
 def test_the_fall_back_keeps_what_mini_buckets_prove():
     possible = factor_graph.build([2, 2], [((0, 1), [[0.0, 1.0], [2.0, -np.inf]])])
     best, _ = graph_methods.fall_back("maximize", possible, **LIMITS)
-    assert (best.status, best.value, best.bound) == (answer.Status.OPTIMAL, 2.0, 2.0)
+    assert (best.status, best.value) == (answer.Status.OPTIMAL, 2.0)
+    assert 2.0 <= best.bound < 2.0 + 1e-12
     impossible = factor_graph.build([2, 2], [((0, 1), np.full((2, 2), -np.inf))])
     best, _ = graph_methods.fall_back("maximize", impossible, **LIMITS)
     assert (best.status, best.bound) == (answer.Status.INFEASIBLE, -math.inf)
@@ -118,7 +119,7 @@ def test_decoding_ends_where_no_single_change_helps(seed):
         for state in range(size):
             other = best.copy()
             other[variable] = state
-            assert factor_graph.log_score(graph, other) <= found.value
+            assert factor_graph.log_score(graph, other) <= found.value + 1e-12
 
 
 def test_decoding_finds_nothing_where_all_is_impossible():

@@ -53,7 +53,7 @@ def test_preparation_keeps_what_is_possible_and_matters():
     graph = factor_graph.build([2, 3, 2], factors)
     model = bucket_tree.prepare(graph, in_order)
     assert [left.tolist() for left in model.states] == [[1], [1, 2], [0, 1]]
-    assert model.constant == 0.5
+    assert model.total() == 0.5
     scopes = [scope for scope, _ in model.factors]
     assert scopes == [[1], [1], [1], [2]]  # unary, copies, the table that ignores variable 2; unary
     total = sum(table for scope, table in model.factors if scope == [1])
