@@ -24,6 +24,7 @@ class Answer:
 
     ``value`` is what was achieved (a log-score in nats, a number of models, a count), ``bound``
     what was proven from above in the same unit, ``assignments`` bool or integer ``[N, V]``.
+    ``message`` says why one failed, or "timeout" or "interrupted" where that ended a search.
     """
 
     status: Status

@@ -82,28 +82,33 @@ def count(words: Sequence[str]) -> None:
 
 def partition(words: Sequence[str]) -> None:
     """`tally partition FILE`"""
-    options = _parse(arguments.Partition, "partition", words, solve.PARTITION_METHODS)
     clock = _clock()
+    options = _parse(arguments.Partition, "partition", words, solve.PARTITION_METHODS)
     graph = _read_graph(options)
-    estimate, info = solve.partition(graph, timeout=options.timeout, **_shared(options))
+    left = _left(options.timeout, clock)
+    estimate, info = solve.partition(graph, timeout=left, **_shared(options))
     output.print_partition(options.file, graph, estimate, info, clock(), options.json)
 
 
 def marginals(words: Sequence[str]) -> None:
     """`tally marginals FILE`"""
-    options = _parse(arguments.Marginals, "marginals", words, solve.PARTITION_METHODS)
     clock = _clock()
+    options = _parse(arguments.Marginals, "marginals", words, solve.MARGINALS_METHODS)
     graph = _read_graph(options)
-    probabilities, info = solve.marginals(graph, timeout=options.timeout, **_shared(options))
+    left = _left(options.timeout, clock)
+    probabilities, info = solve.marginals(graph, timeout=left, **_shared(options))
+    if info.converged is False:
+        warnings.warn(f"{info.method} did not converge: these marginals may be far off")
     output.print_marginals(options.file, graph, probabilities, info, clock(), options.json)
 
 
 def maximize(words: Sequence[str]) -> None:
     """`tally map FILE`"""
-    options = _parse(arguments.Map, "map", words, solve.PARTITION_METHODS)
     clock = _clock()
+    options = _parse(arguments.Map, "map", words, solve.MAP_METHODS)
     graph = _read_graph(options)
-    best, info = solve.maximize(graph, timeout=options.timeout, **_shared(options))
+    left = _left(options.timeout, clock)
+    best, info = solve.maximize(graph, timeout=left, **_shared(options))
     output.print_map(options.file, graph, best, info, clock(), options.json)
 
 
@@ -273,6 +278,11 @@ def _shared(options: arguments.Count | arguments.Marginals) -> dict[str, Any]:
 def _clock() -> Callable[[], float]:
     started = time.perf_counter()
     return lambda: time.perf_counter() - started
+
+
+def _left(timeout: float | None, clock: Callable[[], float]) -> float | None:
+    """What reading has left of the limit."""
+    return None if timeout is None else max(0.0, timeout - clock())
 
 
 @contextlib.contextmanager

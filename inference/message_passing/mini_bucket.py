@@ -138,6 +138,7 @@ def maximize(
     shifts = cost_shifting.shifts(tree)
     vector = cost_shifting.zeros(tree, shifts)
     bound, states = _maxima(tree, tables, sizes, shifts, vector)
+    ends = {"done"}
     for temperature in () if tree.is_exact else TEMPERATURES:
         weigh = functools.partial(cost_shifting.positive, total=temperature)
         seconds = _left(start, timeout) / 3
@@ -145,6 +146,7 @@ def maximize(
         vector = fitted.vector
         lower, decoded = _maxima(tree, tables, sizes, shifts, vector)
         bound, states = min((bound, states), (lower, decoded), key=lambda pair: pair[0])
+        ends.add(fitted.status)
         if fitted.status == "interrupted" or _left(start, timeout) <= 0:
             break
     bound += model.constant
@@ -155,16 +157,20 @@ def maximize(
         deadline = time.monotonic() + _left(start, timeout)
         found = feasible.search(model, rng, start=states, deadline=deadline)
         states = states if found.states is None else found.states
+        ends.add(found.status)
     assignment = feasible.assignment(model, states)[None]
     value = float(factor_graph.log_score(graph, assignment)[0])
     seconds = time.monotonic() - start
+    message = next((end for end in ("interrupted", "timeout") if end in ends), "")
     if bound == -math.inf:
         return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf, seconds=seconds)
     if value == -math.inf:
-        return answer.Answer(answer.Status.UNKNOWN, -math.inf, bound, seconds=seconds)
+        unknown = answer.Status.UNKNOWN
+        return answer.Answer(unknown, -math.inf, bound, seconds=seconds, message=message)
     if tree.is_exact:
         return answer.Answer(answer.Status.OPTIMAL, value, value, assignment, seconds)
-    return answer.Answer(answer.Status.FEASIBLE, value, max(bound, value), assignment, seconds)
+    bound = max(bound, value)
+    return answer.Answer(answer.Status.FEASIBLE, value, bound, assignment, seconds, message)
 
 
 def marginals(
