@@ -5,7 +5,10 @@ import importlib.util
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+
+_STARTED = time.monotonic()  # importing takes a while, and a time limit is that of the command
 
 
 def main() -> int:
@@ -19,7 +22,7 @@ def main() -> int:
         _import_numpy()
         from experiments.harness import cli
 
-        return cli.main(sys.argv[1:])
+        return cli.main(sys.argv[1:], started=_STARTED)
     except KeyboardInterrupt:  # while importing
         print("tally: interrupted", file=sys.stderr)
         return 130

@@ -182,11 +182,13 @@ def test_help_lists_what_answers(capsys, verb):
 
 
 def test_reading_counts_for_the_time_limit(capsys, solve, files, monkeypatch):
-    monkeypatch.setattr(cli, "_clock", lambda: lambda: 3.0)
     calls = solve.answer_with()
     for verb in ("partition", "marginals", "map"):
-        tally(capsys, verb, "g.uai", "--timeout", "4")
-        assert calls[-1][1]["timeout"] == 1.0
+        words = [verb, "g.uai", "--timeout", "4"]
+        assert cli.main(words, started=time.monotonic() - 3.0) == 0
+        assert 0.5 < calls[-1][1]["timeout"] <= 1.0
+        assert cli.main(words, started=time.monotonic() - 9.0) == 0
+        assert calls[-1][1]["timeout"] == 0.0
 
 
 def test_compilations_are_kept_where_a_folder_can_be_written(tmp_path, monkeypatch):
