@@ -2,9 +2,13 @@
 
 import importlib
 import importlib.util
+import os
 import signal
 import sys
+import time
 from pathlib import Path
+
+_STARTED = time.monotonic()  # importing takes a while, and a time limit is that of the command
 
 
 def main() -> int:
@@ -13,14 +17,33 @@ def main() -> int:
     if stranger:
         print(f"tally: error: {stranger}", file=sys.stderr)
         return 2
+    _keep_compilations()
     try:
         _import_numpy()
         from experiments.harness import cli
 
-        return cli.main(sys.argv[1:])
+        return cli.main(sys.argv[1:], started=_STARTED)
     except KeyboardInterrupt:  # while importing
         print("tally: interrupted", file=sys.stderr)
         return 130
+
+
+def _keep_compilations() -> None:
+    """Has JAX keep what it compiles on disk, where its own variables do not say otherwise.
+
+    The child processes inherit the variables. Without a folder to write to nothing is kept.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = os.path.join(home, "tally", "jax")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK | os.X_OK):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 def _import_numpy() -> None:

@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.harness import graph_methods
+from experiments.harness import graph_methods, graph_runs
 from inference import answer, estimate
-from inference.exact import elimination
 from inference.problems import cnf, factor_graph
 
 COUNT_METHODS = {
@@ -35,12 +34,9 @@ COUNT_METHODS = {
     "bpnn": "a learned estimate in milliseconds, no guarantee; no weights, no sampling set",
 }
 
-PARTITION_METHODS = {
-    "auto": "elimination where it fits, else belief propagation and certain bounds",
-    "elimination": "exact by variable elimination, certain; time and memory grow with the width",
-    "exhaustive": "exact by enumeration, certain; up to 2^24 joint states",
-    **graph_methods.METHODS,
-}
+PARTITION_METHODS = graph_methods.METHODS["log_partition"]
+MARGINALS_METHODS = graph_methods.METHODS["marginals"]
+MAP_METHODS = graph_methods.METHODS["maximize"]
 
 # Seconds that the exact counter runs alone in auto; most formulas are easy, and need no race.
 HEAD_START = 0.25
@@ -51,16 +47,27 @@ PATIENCE = 1.0
 class Info(NamedTuple):
     """How an answer came about.
 
-    ``method`` is the one that answered, ``status`` "done", "timeout", "interrupted" or "failed" (a
-    worker died), ``message`` what else there is to know.
+    Attributes:
+      method: the one that answered.
+      status: "done", "timeout", "interrupted" or "failed" (a worker died).
+      seconds: wall time.
+      oracle_calls: of a solver.
+      seed: None where nothing was drawn.
+      message: what else there is to know.
+      claim: of marginals; an ``Estimate`` carries its own.
+      error: of marginals whose claim is certain, how far off each may be at most.
+      converged: of what iterates; None where nothing does.
     """
 
     method: str
     status: str
     seconds: float
     oracle_calls: int
-    seed: int
+    seed: int | None
     message: str = ""
+    claim: estimate.Claim = estimate.Claim.NONE
+    error: float = math.inf
+    converged: bool | None = None
 
 
 def count(
@@ -142,12 +149,14 @@ def partition(
     Raises:
       ValueError: unknown method, or the model does not fit; the message says what it would need.
     """
-    solved, info = _answer_graph("log_partition", graph, method, seed, timeout, memory)
-    if solved is not None:
-        return solved, info
-    _, score = _greedy(graph)
-    lower = score - _graph_rounding(graph)
-    return estimate.bounded(lower, lower, _upper_bound(graph, np.logaddexp), 0.0, 0.0), info
+    outcome, info = _answer_graph("log_partition", graph, method, seed, timeout, memory)
+    if outcome.found and method != "auto":
+        return outcome.found[method][0], info
+    if "elimination" in outcome.found:
+        return outcome.found["elimination"][0], info
+    guess = outcome.found.pop("bp", (None,))[0]
+    bounds = [bound for bound, _ in outcome.found.values()]
+    return graph_methods.inside([*bounds, _trivial_partition(graph)], guess), info
 
 
 def marginals(
@@ -160,16 +169,26 @@ def marginals(
 ) -> tuple[np.ndarray, Info]:
     """The marginal distribution of every variable, float64 [V, S]; arguments as ``partition``.
 
+    ``info.claim`` is CERTAIN where they are exact, within ``info.error`` each, and NONE otherwise.
+    Where nothing was found in time they are those of each variable without its neighbours; the
+    message says so.
+
     Raises:
-      ValueError: as ``partition``; also where an exact method runs out of time, because there is no
-        claim about marginals to fall back on.
+      ValueError: as ``partition``; also where Z = 0, or no assignment of positive weight was found.
     """
-    solved, info = _answer_graph("marginals", graph, method, seed, timeout, memory)
-    if solved is None and info.status == "interrupted":
-        raise KeyboardInterrupt
-    if solved is None:
-        raise ValueError(f"{info.method} did not finish within {timeout:g} s")
-    return solved, info
+    outcome, info = _answer_graph("marginals", graph, method, seed, timeout, memory)
+    if not outcome.found:
+        return _lonely(graph), info._replace(converged=False)
+    [[probabilities, told]] = outcome.found.values()
+    sums = probabilities.sum(axis=1)
+    if not (np.isfinite(sums).all() and (sums > 0).all()):
+        given = "one where every assignment has weight 0"
+        if info.method not in graph_methods.EXACT:
+            given = f"one where {info.method} finds weight 0 everywhere"
+        raise ValueError(f"expected a model with marginals, given {given}")
+    if told.error < math.inf:
+        info = info._replace(claim=estimate.Claim.CERTAIN, error=told.error)
+    return probabilities, info
 
 
 def maximize(
@@ -181,33 +200,13 @@ def maximize(
     memory: int | None = None,
 ) -> tuple[answer.Answer, Info]:
     """A most probable assignment; arguments as ``partition``, ``value`` a log-score in nats."""
-    solved, info = _answer_graph("maximize", graph, method, seed, timeout, memory)
-    if solved is not None:
-        return solved, info
-    assignment, score = _greedy(graph)
-    upper = _upper_bound(graph, np.maximum)
-    if score == -math.inf:
-        unknown = answer.Answer(answer.Status.UNKNOWN, score, upper, seconds=info.seconds)
-        return unknown, info
-    found = assignment[None]
-    return answer.Answer(answer.Status.FEASIBLE, score, upper, found, info.seconds), info
-
-
-def exactly(question: str, graph: factor_graph.FactorGraph, method: str, memory: int | None) -> Any:
-    """The answer of an exact method; importable, so that a child process can run it.
-
-    Raises:
-      ValueError: it does not fit, or enumeration is asked for marginals.
-    """
-    if method == "exhaustive":
-        from inference.oracles import exhaustive
-
-        if question == "marginals":
-            raise ValueError("expected a method for marginals other than enumeration")
-        return getattr(exhaustive, question)(graph)
-    memory = elimination.MEMORY_LIMIT if memory is None else memory
-    answered = getattr(elimination, question)(graph, memory_limit=memory)
-    return answered if question == "maximize" else answered[0]
+    outcome, info = _answer_graph("maximize", graph, method, seed, timeout, memory)
+    answers = [best for best, _ in outcome.found.values()]
+    if len(answers) == 1 and info.method == method:
+        return answers[0], info
+    if "elimination" in outcome.found:
+        return outcome.found["elimination"][0], info
+    return graph_methods.best_of([*answers, _trivial_maximum(graph)]), info
 
 
 def _answer_graph(
@@ -217,61 +216,36 @@ def _answer_graph(
     seed: int,
     timeout: float | None,
     memory: int | None,
-) -> tuple[Any, Info]:
-    """Asks within the time limit; None where it, or Ctrl-C, came first."""
-    _check_method(method, PARTITION_METHODS)
+) -> tuple[graph_runs.Outcome, Info]:
+    """What was found within the limits, by method, and how; nothing where time was too short.
+
+    Raises:
+      ValueError: the method does not fit.
+    """
+    methods = graph_methods.METHODS[question]
+    _check_method(method, methods)
     start = time.monotonic()
-    left = math.inf if timeout is None else timeout
-    limits: dict[str, Any] = {"seed": seed, "memory": memory, "timeout": left}
-    if method in graph_methods.METHODS:
-        solved, told = graph_methods.ask(question, graph, method, **limits)
-        return solved, Info(method, told.status, _since(start), 0, seed, told.message)
-    if method != "auto":
-        try:
-            solved, status = _answer_exactly(question, graph, method, timeout, memory)
-        except ValueError as error:
-            names = ", ".join(PARTITION_METHODS)
-            raise ValueError(f"{method}: {error}; methods: {names}") from error
-        return solved, Info(method, status, _since(start), 0, seed)
-    # Half of the time for the exact answer, the rest for bounds and estimates.
-    half = None if timeout is None else timeout / 2
-    why = "elimination did not finish"
-    try:
-        solved, status = _answer_exactly(question, graph, "elimination", half, memory)
-    except ValueError as error:
-        solved, status, why = None, "failed", f"elimination: {error}"
-    if solved is not None or status == "interrupted":
-        return solved, Info("elimination", status, _since(start), 0, seed)
-    limits["timeout"] -= _since(start)
-    solved, told = graph_methods.fall_back(question, graph, **limits)
-    method = "+".join(graph_methods.FALL_BACKS[question])
-    return solved, Info(method, told.status, _since(start), 0, seed, f"{told.message}; {why}")
-
-
-def _answer_exactly(
-    question: str,
-    graph: factor_graph.FactorGraph,
-    method: str,
-    timeout: float | None,
-    memory: int | None,
-) -> tuple[Any, str]:
-    """An exact answer, or None, and "done", "timeout" or "interrupted"."""
-    try:
-        if timeout is None:
-            return exactly(question, graph, method, memory), "done"
-        solved = _in_child(exactly, question, graph, method, memory, timeout=timeout)
-        return solved, "done" if solved is not None else "timeout"
-    except KeyboardInterrupt:
-        return None, "interrupted"
-
-
-def _in_child(function: Callable, *arguments: Any, timeout: float) -> Any:
-    from inference.oracles import process
-
-    solved = process.call(function, *arguments, timeout=timeout)
-    if solved.status is answer.Status.FAILED:
-        raise ValueError(solved.message)
-    return solved.value
+    limits: dict[str, Any] = {"seed": seed, "memory": memory, "timeout": timeout}
+    outcome = graph_runs.run(question, graph, method, **limits)
+    if not outcome.found and outcome.status == "done" and method != "auto":
+        raise ValueError(f"{'; '.join(outcome.notes)}; methods: {', '.join(methods)}")
+    notes = list(outcome.notes)
+    if not outcome.found:
+        marginals = "each variable without its neighbours"
+        notes.append(marginals if question == "marginals" else "bounds from single factors alone")
+    told = [one for _, one in outcome.found.values()]
+    converged = [one.converged for one in told if one.converged is not None]
+    drawn = seed if any(graph_methods.draws(question, one) for one in outcome.found) else None
+    info = Info(
+        "+".join(outcome.found) or method,
+        outcome.status,
+        _since(start),
+        0,
+        drawn,
+        "; ".join(notes),
+        converged=all(converged) if converged else None,
+    )
+    return outcome, info
 
 
 def _count_exactly(
@@ -406,6 +380,32 @@ def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
     return estimate.bounded(-math.inf, -math.inf, upper, 0.0, 0.0)
 
 
+def _trivial_partition(graph: factor_graph.FactorGraph) -> estimate.Estimate:
+    """From one assignment to every factor at its largest."""
+    _, score = _greedy(graph)
+    lower = score - _graph_rounding(graph)
+    return estimate.bounded(lower, lower, _upper_bound(graph, np.logaddexp), 0.0, 0.0)
+
+
+def _trivial_maximum(graph: factor_graph.FactorGraph) -> answer.Answer:
+    assignment, score = _greedy(graph)
+    upper = _upper_bound(graph, np.maximum)
+    if upper == -math.inf:
+        return answer.Answer(answer.Status.INFEASIBLE, upper, upper)
+    if score == -math.inf:
+        return answer.Answer(answer.Status.UNKNOWN, score, upper)
+    return answer.Answer(answer.Status.FEASIBLE, score, upper, assignment[None])
+
+
+def _lonely(graph: factor_graph.FactorGraph) -> np.ndarray:
+    """The distribution of each variable without its neighbours, [V, S]."""
+    top = graph.log_unary.max(axis=1, keepdims=True, initial=-math.inf)
+    if (top == -math.inf).any():
+        raise ValueError("expected a model with marginals, given a variable without states")
+    weights = np.exp(graph.log_unary - top)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
 def _greedy(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, float]:
     """The assignment best for the unaries, [V], and its score, a lower bound up to rounding."""
     assignment = np.argmax(graph.log_unary, axis=1)
@@ -415,15 +415,20 @@ def _greedy(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, float]:
 def _upper_bound(graph: factor_graph.FactorGraph, combine: np.ufunc) -> float:
     """Each factor at its largest: above log Z with logaddexp, above any log-score with maximum."""
     terms = [float(graph.log_constant), *combine.reduce(graph.log_unary, axis=1)]
-    for group in graph.groups:
-        terms += group.log_potentials.reshape(len(group.variables), -1).max(axis=1).tolist()
+    for table in _tables(graph):
+        terms += table.max(axis=1).tolist()
     return math.fsum(terms) + _graph_rounding(graph)
 
 
 def _graph_rounding(graph: factor_graph.FactorGraph) -> float:
-    tables = [g.log_potentials.reshape(len(g.variables), -1) for g in graph.groups]
     constant = np.reshape(graph.log_constant, (1, 1))
-    return _rounding([constant, graph.log_unary, *tables]) + float(graph.log_error)
+    return _rounding([constant, graph.log_unary, *_tables(graph)]) + float(graph.log_error)
+
+
+def _tables(graph: factor_graph.FactorGraph) -> list[np.ndarray]:
+    """The tables of each group, a row each; clauses and parities are 0 at most, and exact."""
+    groups = [group for group in graph.groups if isinstance(group, factor_graph.FactorGroup)]
+    return [group.log_potentials.reshape(len(group.variables), -1) for group in groups]
 
 
 def _rounding(tables: list[np.ndarray]) -> float:

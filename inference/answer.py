@@ -26,6 +26,7 @@ class Answer:
 
     ``value`` is what was achieved (a log-score in nats, a number of models, a count), ``bound``
     what was proven from above in the same unit, ``assignments`` bool or integer ``[N, V]``.
+    ``message`` says why one failed, or "timeout" or "interrupted" where that ended a search.
 
     A log-score is the exact sum of the float64 potentials at the assignment, rounded once. No exact
     log-score is above ``bound``, which allows for rounding and for the graph's ``log_error``; where
@@ -48,6 +49,7 @@ def best(
     log_error: float = 0.0,
     *,
     seconds: float = 0.0,
+    message: str = "",
 ) -> Answer:
     """The answer for the best assignment [1, V] known.
 
@@ -59,4 +61,4 @@ def best(
     is_optimal = value >= estimate.below(bound, 2 * rounding)
     status = Status.OPTIMAL if is_optimal else Status.FEASIBLE
     proven = max(value, estimate.above(bound, rounding + log_error))
-    return Answer(status, value, proven, assignment, seconds)
+    return Answer(status, value, proven, assignment, seconds, message)

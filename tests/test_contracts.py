@@ -12,6 +12,7 @@ import pytest
 
 import reference
 from experiments import solve
+from experiments.harness.graph_methods import METHODS
 from hashing.counting import adaptive, approxmc, short_xor
 from hashing.parity import affine, families, gf2
 from inference.estimate import Claim, Estimate
@@ -28,7 +29,7 @@ from inference.message_passing import (
     trw,
 )
 from inference.oracles import exhaustive, ganak
-from inference.problems import cnf, factor_graph
+from inference.problems import cnf, convert, factor_graph
 
 # --- Counting: (seed, formula) -> Estimate ------------------------------------------------------
 
@@ -157,6 +158,28 @@ def test_estimators(name, problem):
     truth = reference.log_partition(*TABLES[problem])
     assert estimates[0].log_value == pytest.approx(truth, abs=1e-6)
     chex.assert_trees_all_equal(graph, before)
+
+
+LIMITED = [(question, name) for question, row in METHODS.items() for name in row]
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.05])
+@pytest.mark.parametrize(("question", "method"), LIMITED)
+def test_no_time_is_no_error(question, method, timeout):
+    formula = cnf.from_clauses(CLAUSES, num_variables=6, xors=[([1, 3, 6], True)])
+    logical = convert.clause_graph(formula).groups
+    tables = [((0, 1), [[0.5, -1.0], [2.0, 0.0]]), ((2,), [0.0, 1.0])]
+    graph = factor_graph.build([2] * 6, tables, logical=logical)
+    ask = {"log_partition": solve.partition, "marginals": solve.marginals}
+    value, info = ask.get(question, solve.maximize)(graph, method=method, timeout=timeout)
+    assert info.status in ("timeout", "done") and (timeout > 0 or info.status == "timeout")
+    scores = [float(factor_graph.log_score(graph, np.array(x))) for x in np.ndindex(*[2] * 6)]
+    if question == "log_partition":
+        assert value.log_lower <= np.logaddexp.reduce(scores) <= value.log_upper
+    elif question == "marginals":
+        np.testing.assert_allclose(value.sum(axis=1), 1.0)
+    else:
+        assert value.value <= max(scores) + 1e-12 and max(scores) <= value.bound
 
 
 def test_learned_methods_claim_nothing():

@@ -22,8 +22,8 @@ hashing.counting.proofs hashing.counting.eliminate
 experiments.__main__ experiments.solve experiments.harness.cli experiments.harness.output
 experiments.harness.arguments experiments.harness.registry experiments.harness.store
 experiments.harness.results experiments.harness.recount experiments.harness.peers
-experiments.harness.commands
-experiments.harness.graph_methods experiments.harness.trainers inference.problems.logical_groups
+experiments.harness.commands experiments.harness.graph_methods experiments.harness.graph_runs
+experiments.harness.trainers inference.problems.logical_groups
 """.split()
 
 

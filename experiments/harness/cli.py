@@ -30,8 +30,16 @@ SHIPPED = "domino_tilings_8x8.cnf"  # counted when no file is given
 TRACEBACK = "TALLY_TRACEBACK"  # set in the environment, errors show where they come from
 
 
-def main(words: Sequence[str]) -> int:
-    """Carries out one command and returns the exit status: 0, 2 for errors, 130 for Ctrl-C."""
+_started: float | None = None
+
+
+def main(words: Sequence[str], *, started: float | None = None) -> int:
+    """Carries out one command and returns the exit status: 0, 2 for errors, 130 for Ctrl-C.
+
+    Time limits count from ``started``, a reading of ``time.monotonic()``, by default from now.
+    """
+    global _started
+    _started = time.monotonic() if started is None else started
     sys.set_int_max_str_digits(0)  # counts are printed in full
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name must not cost the answer
@@ -85,25 +93,30 @@ def partition(words: Sequence[str]) -> None:
     options = _parse(arguments.Partition, "partition", words, solve.PARTITION_METHODS)
     clock = _clock()
     graph = _read_graph(options)
-    estimate, info = solve.partition(graph, timeout=options.timeout, **_shared(options))
+    left = _left(options.timeout)
+    estimate, info = solve.partition(graph, timeout=left, **_shared(options))
     output.print_partition(options.file, graph, estimate, info, clock(), options.json)
 
 
 def marginals(words: Sequence[str]) -> None:
     """`tally marginals FILE`"""
-    options = _parse(arguments.Marginals, "marginals", words, solve.PARTITION_METHODS)
+    options = _parse(arguments.Marginals, "marginals", words, solve.MARGINALS_METHODS)
     clock = _clock()
     graph = _read_graph(options)
-    probabilities, info = solve.marginals(graph, timeout=options.timeout, **_shared(options))
+    left = _left(options.timeout)
+    probabilities, info = solve.marginals(graph, timeout=left, **_shared(options))
+    if info.converged is False:
+        warnings.warn(f"{info.method} did not converge: these marginals may be far off")
     output.print_marginals(options.file, graph, probabilities, info, clock(), options.json)
 
 
 def maximize(words: Sequence[str]) -> None:
     """`tally map FILE`"""
-    options = _parse(arguments.Map, "map", words, solve.PARTITION_METHODS)
+    options = _parse(arguments.Map, "map", words, solve.MAP_METHODS)
     clock = _clock()
     graph = _read_graph(options)
-    best, info = solve.maximize(graph, timeout=options.timeout, **_shared(options))
+    left = _left(options.timeout)
+    best, info = solve.maximize(graph, timeout=left, **_shared(options))
     output.print_map(options.file, graph, best, info, clock(), options.json)
 
 
@@ -281,6 +294,12 @@ def _shared(options: arguments.Count | arguments.Marginals) -> dict[str, Any]:
 def _clock() -> Callable[[], float]:
     started = time.perf_counter()
     return lambda: time.perf_counter() - started
+
+
+def _left(timeout: float | None) -> float | None:
+    """What importing and reading have left of the limit."""
+    begun = time.monotonic() if _started is None else _started
+    return None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def print_partition(
     print(f"guarantee {guarantee(estimate, info.method, 'Z')}")
     if as_json:
         print(uai.partition_text(estimate.log_value), end="")
-        print_json(problem, estimate, info, seconds)
+        print_object(**fields_of(problem, estimate, info, seconds), **_notes(info))
 
 
 def print_marginals(
@@ -68,11 +68,14 @@ def print_marginals(
     """Prints the distribution of each variable as a UAI result, optionally as JSON too."""
     _print_model(problem, graph)
     _print_how(PLAIN, info, info.status, seconds)
+    print(f"claim     {info.claim.value}")
+    print(f"guarantee {_marginals_guarantee(info)}")
     print(uai.marginals_text(graph.num_states, marginals), end="")
     if as_json:
         # What lies past a variable's number of states is padding.
         rows = [row[:size].tolist() for row, size in zip(marginals, graph.num_states)]
-        print_object(problem=problem, **_how(info, seconds), marginals=rows)
+        how = {"claim": info.claim.value, **_how(info, seconds), **_notes(info)}
+        print_object(problem=problem, **how, error=info.error, marginals=rows)
 
 
 def print_map(
@@ -90,7 +93,8 @@ def print_map(
         print(uai.assignment_text(best.assignments[0]), end="")
     if as_json:
         bounds = {"log2_value": value / LN2, "log2_upper": float(best.bound) / LN2}
-        print_object(problem=problem, **_how(info, seconds), **bounds, assignment=states)
+        how = {**_how(info, seconds), **_notes(info), "answer": best.status.value}
+        print_object(problem=problem, **how, **bounds, assignment=states)
 
 
 def print_result(result: registry.Result) -> None:
@@ -204,7 +208,8 @@ def _print_model(problem: str, graph: Any) -> None:
 
 def _print_how(line: str, info: Any, outcome: str, seconds: float) -> None:
     calls = f", oracle calls {info.oracle_calls}" if info.oracle_calls else ""
-    text = f"{info.method}, {outcome}, {seconds:.2f} s{calls}, seed {info.seed}"
+    seed = "nothing drawn" if info.seed is None else f"seed {info.seed}"
+    text = f"{info.method}, {outcome}, {seconds:.2f} s{calls}, {seed}"
     print(line.format("method", text))
     if info.message:
         print(line.format("note", " ".join(info.message.split())))
@@ -218,6 +223,16 @@ def _how(info: Any, seconds: float) -> dict[str, Any]:
         "seed": info.seed,
         "status": info.status,
     }
+
+
+def _notes(info: Any) -> dict[str, Any]:
+    return {"converged": info.converged, "note": info.message}
+
+
+def _marginals_guarantee(info: Any) -> str:
+    if info.claim is Claim.NONE:
+        return "none; the marginals may be anything"
+    return f"exact marginals, each within {_digits(info.error, 2)}, certain"
 
 
 def _value_line(estimate: Estimate, weighted: bool) -> str:

@@ -322,19 +322,21 @@ def maximize(
     """The state of largest max-marginal of every variable, by max-product; no bound is proven.
 
     Noise of a millionth of a nat on the unaries decides between ties, so on trees the answer is a
-    maximiser to within that. FEASIBLE with its log-score, or UNKNOWN where that is -inf.
+    maximiser to within that. FEASIBLE with its log-score, or UNKNOWN where that is -inf; the
+    message is "timeout" or "interrupted" where that ended the rounds.
     """
     begun = time.monotonic()
     rng = randomness.generator(seed, "bp")
     log_unary = np.asarray(graph.log_unary, np.float64)
     noisy = graph._replace(log_unary=log_unary + 1e-6 * rng.uniform(size=log_unary.shape))
-    prepared, state, _ = _solve(noisy, schedule, (start,), 0.0, dtype, seed, **options)
+    prepared, state, ended = _solve(noisy, schedule, (start,), 0.0, dtype, seed, **options)
     shares = beliefs(prepared, state)
     assignment = np.argmax(np.where(log_unary > -np.inf, shares, -1.0), axis=1)[None]
     value = factor_graph.score(graph, assignment[0])
     status = answer.Status.FEASIBLE if value > -np.inf else answer.Status.UNKNOWN
     found = assignment if value > -np.inf else None
-    return answer.Answer(status, value, np.inf, found, time.monotonic() - begun)
+    message = "" if ended == "done" else ended
+    return answer.Answer(status, value, np.inf, found, time.monotonic() - begun, message)
 
 
 @functools.partial(jax.jit, static_argnames=("schedule",))

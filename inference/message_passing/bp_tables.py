@@ -17,6 +17,7 @@ among them, and counts as a hard zero when it leaves the layout again, where the
 import dataclasses
 import functools
 import math
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +30,7 @@ from inference.problems import factor_graph
 _static = {"static": True}
 MOST_ENTRIES = 2**24  # of all tables, one per edge, rounded up
 _UNROLLED = 256  # terms of a sum that is written out
+_JOINED = 2**14  # table entries more, where a block is padded to join another
 _LOWEST = -1e6  # of a unary, so that no difference is NaN
 
 
@@ -231,15 +233,38 @@ def edge_blocks(groups: tuple[Any, ...]) -> dict[tuple[int, ...], list[Piece]] |
             axes = (0, slot + 1, *(j + 1 for j in others))
             piece = Piece(tables.transpose(axes), edges[:, slot], edges[:, others])
             blocks.setdefault(piece.tables.shape[1:], []).append(piece)
-    return blocks
+    return _joined(blocks)
+
+
+def _joined(blocks: dict[tuple[int, ...], list[Piece]]) -> dict[tuple[int, ...], list[Piece]]:
+    """Small blocks padded into larger shapes: each block costs a third of a second to compile."""
+    kept = dict(blocks)
+    for key in sorted(blocks, key=math.prod):
+        number = sum(len(piece.edges) for piece in kept[key])
+        larger = [
+            other
+            for other in kept
+            if len(other) == len(key) and other != key and all(map(operator.ge, other, key))
+        ]
+        best = min(larger, key=math.prod, default=key)
+        if best == key or number * (math.prod(best) - math.prod(key)) > _JOINED:
+            continue
+        kept[best] = kept[best] + [_padded(piece, best) for piece in kept.pop(key)]
+    return kept
+
+
+def _padded(piece: Piece, shape: tuple[int, ...]) -> Piece:
+    more = [(0, 0), *((0, a - b) for a, b in zip(shape, piece.tables.shape[1:]))]
+    return piece._replace(tables=np.pad(piece.tables, more))
 
 
 def _edge_block(key: tuple, pieces: list[Piece], at: tuple, dtype: Any) -> EdgeBlock:
-    starts, strides = at  # of cavities
+    starts, strides, depths = at  # of cavities
     tables = np.concatenate([piece.tables for piece in pieces])
     others = np.concatenate([piece.others for piece in pieces]).T
+    # Past a variable's states the table is 0, so any cavity there will do.
     rows = (
-        starts[edges] + np.arange(size)[:, None] * strides[edges]
+        starts[edges] + np.minimum(np.arange(size)[:, None], depths[edges] - 1) * strides[edges]
         for size, edges in zip(key[1:], others)
     )
     return EdgeBlock(
@@ -250,9 +275,12 @@ def _edge_block(key: tuple, pieces: list[Piece], at: tuple, dtype: Any) -> EdgeB
 
 def _variable_blocks(
     model: bp_general.Model, domains: np.ndarray, starts: np.ndarray, strides: np.ndarray
-) -> tuple[list[VariableBlock], tuple[np.ndarray, np.ndarray]]:
-    """The blocks, and where the cavity of each edge starts, with the stride of its states."""
-    blocks, first, at = [], 0, np.zeros((2, len(starts)), np.int64)
+) -> tuple[list[VariableBlock], tuple[np.ndarray, ...]]:
+    """The blocks, and where the cavity of each edge starts, with the stride of its states.
+
+    And how many of these there are.
+    """
+    blocks, first, at = [], 0, np.zeros((3, len(starts)), np.int64)
     rounded = np.array([_round_up(size) for size in domains.tolist()])
     for slots, owners in zip(model.slots, model.owners):
         for size in np.unique(rounded[owners]).tolist():
@@ -267,5 +295,6 @@ def _variable_blocks(
             blocks.append(VariableBlock(lifted, entries.astype(np.int32)))
             depth = np.arange(len(edges))[:, None]
             at[0, edges], at[1, edges] = first + depth * size * width + np.arange(width), width
+            at[2, edges] = size
             first += edges.size * size
-    return blocks, (at[0], at[1])
+    return blocks, (at[0], at[1], at[2])

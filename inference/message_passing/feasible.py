@@ -33,11 +33,13 @@ class Found(NamedTuple):
       states: int64 [V] by position in the model; None where none was found.
       log_score: nats; -inf where none was found.
       is_impossible: there is none, Z = 0.
+      status: "done", "timeout" or "interrupted".
     """
 
     states: np.ndarray | None
     log_score: float
     is_impossible: bool = False
+    status: str = "done"
 
 
 def search(
@@ -65,19 +67,26 @@ def search(
     if score(model, states) == -math.inf:
         solved = possible(model, deadline)
         if solved.assignments is None:
-            return Found(None, -math.inf, solved.status is answer.Status.INFEASIBLE)
+            is_impossible = solved.status is answer.Status.INFEASIBLE
+            return Found(None, -math.inf, is_impossible, "done" if is_impossible else "timeout")
         states = solved.assignments[0]
-    best, idle = score(model, states), 0
-    for number in itertools.count():
-        # Cuts by degree alone leave the most free, but are much alike; noise varies them.
-        noise = 2.0 * 4.0 ** (number % 3) * rng.random(len(model.plan.sizes))
-        split = cutset.cut(model, 2.0 ** (i_bound + 1), noise)
-        states = improve(split, states)
-        better = score(model, states)
-        idle, best = (0 if better > best + 1e-9 else idle + 1), better
-        if idle == rounds or not split.cut or time.monotonic() > deadline:
-            break
-    return Found(states, best)
+    best, idle, status = score(model, states), 0, "done"
+    try:
+        for number in itertools.count():
+            # Cuts by degree alone leave the most free, but are much alike; noise varies them.
+            noise = 2.0 * 4.0 ** (number % 3) * rng.random(len(model.plan.sizes))
+            split = cutset.cut(model, 2.0 ** (i_bound + 1), noise)
+            states = improve(split, states)
+            better = score(model, states)
+            idle, best = (0 if better > best + 1e-9 else idle + 1), better
+            if idle == rounds or not split.cut:
+                break
+            if time.monotonic() > deadline:
+                status = "timeout"
+                break
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return Found(states, best, status=status)
 
 
 def improve(split: cutset.Split, states: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ for all factors of one shape, level and side in all the parts.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,6 +116,11 @@ def schedule(
     return Plan(levels, np.array(roots, dtype=np.int64), len(members), padding.reshape(-1, most))
 
 
+def maxima(plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray) -> np.ndarray:
+    """The largest log-score of each part, [P]; arguments as ``sweep``."""
+    return _upward(plan, tables, unaries, _maximum)[0]
+
+
 def sweep(plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray) -> Sums:
     """Sums every part.
 
@@ -124,24 +129,7 @@ def sweep(plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray) -> Sums
       tables: log-potentials of each group of factors, [F, ...], the same in all parts.
       unaries: [V, S], the same in all parts; padding is ignored.
     """
-    num_variables, most = plan.padding.shape
-    one = np.where(plan.padding, -np.inf, unaries)
-    beliefs = np.tile(one, (plan.num_parts, 1))  # of what lies away from the root
-    joints = []
-    for batch in reversed(plan.levels):
-        joint = tables[batch.group][batch.rows]
-        for axis, size in enumerate(joint.shape[1:]):
-            if axis != batch.axis:
-                joint = joint + along(beliefs[batch.nodes[:, axis], :size], axis, joint.ndim)
-        message = _log_sum(joint, batch.axis)
-        parents = batch.nodes[:, batch.axis]
-        np.add.at(beliefs, (parents[:, None], np.arange(message.shape[1])), message)
-        joints.append((joint, message))
-    top = _log_sum(beliefs[plan.roots], None)
-    parts = plan.roots // max(num_variables, 1)
-    log_values = (
-        np.bincount(parts, top, minlength=plan.num_parts) if len(top) else np.zeros(plan.num_parts)
-    )
+    log_values, beliefs, joints = _upward(plan, tables, unaries, _log_sum)
     for batch in plan.levels:
         joint, message = joints.pop()
         above = beliefs[batch.nodes[:, batch.axis], : message.shape[1]]
@@ -153,7 +141,32 @@ def sweep(plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray) -> Sums
         for axis, size in enumerate(joint.shape[1:]):
             if axis != batch.axis:
                 beliefs[batch.nodes[:, axis], :size] = _log_sum(joint, axis)
-    return Sums(log_values, beliefs.reshape(plan.num_parts, num_variables, most))
+    return Sums(log_values, beliefs.reshape(plan.num_parts, *plan.padding.shape))
+
+
+def _upward(
+    plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray, reduce_fn: Callable
+) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Values of the parts, what came to each node, and tables and messages by level."""
+    num_variables, most = plan.padding.shape
+    one = np.where(plan.padding, -np.inf, unaries)
+    beliefs = np.tile(one, (plan.num_parts, 1))  # of what lies away from the root
+    joints = []
+    for batch in reversed(plan.levels):
+        joint = tables[batch.group][batch.rows]
+        for axis, size in enumerate(joint.shape[1:]):
+            if axis != batch.axis:
+                joint = joint + along(beliefs[batch.nodes[:, axis], :size], axis, joint.ndim)
+        message = reduce_fn(joint, batch.axis)
+        parents = batch.nodes[:, batch.axis]
+        np.add.at(beliefs, (parents[:, None], np.arange(message.shape[1])), message)
+        joints.append((joint, message))
+    top = reduce_fn(beliefs[plan.roots], None)
+    parts = plan.roots // max(num_variables, 1)
+    log_values = (
+        np.bincount(parts, top, minlength=plan.num_parts) if len(top) else np.zeros(plan.num_parts)
+    )
+    return log_values, beliefs, joints
 
 
 def along(rows: np.ndarray, axis: int, ndim: int) -> np.ndarray:
@@ -171,6 +184,11 @@ def _log_sum(table: np.ndarray, axis: int | None) -> np.ndarray:
     with np.errstate(divide="ignore"):
         total = np.log(np.exp(table - shift).sum(axis=over))
     return total + shift.reshape(total.shape)
+
+
+def _maximum(table: np.ndarray, axis: int | None) -> np.ndarray:
+    """As ``_log_sum`` with the maximum for the sum."""
+    return table.max(axis=tuple(a for a in range(1, table.ndim) if axis is None or a != 1 + axis))
 
 
 def _find(component: list[int], v: int) -> int:

@@ -140,10 +140,14 @@ def maximize(
     if found.is_impossible:
         return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf, seconds=seconds)
     if found.states is None:
-        return answer.Answer(answer.Status.UNKNOWN, -math.inf, seconds=seconds)
+        unknown = answer.Status.UNKNOWN
+        return answer.Answer(unknown, -math.inf, seconds=seconds, message=found.status)
     assignment = feasible.assignment(model, found.states)[None]
     value = factor_graph.score(graph, assignment[0])
-    return answer.Answer(answer.Status.FEASIBLE, value, math.inf, assignment, seconds)
+    message = "" if found.status == "done" else found.status
+    return answer.Answer(
+        answer.Status.FEASIBLE, value, math.inf, assignment, seconds, message=message
+    )
 
 
 Climb = Callable[..., tuple[ascent.State, int, bool]]  # ``ascend`` within its limits
@@ -159,6 +163,7 @@ class _Best(NamedTuple):
     state: ascent.State | None = None
     converged: bool = False
     sweeps: int = 0
+    is_cut: bool = False  # the time limit left out restarts
 
 
 def _climb(
@@ -177,9 +182,12 @@ def _climb(
     if found.states is None:
         return _Best(found, -math.inf, "done" if found.is_impossible else "timeout")
     best = _Best(found, feasible.log_lower(graph, feasible.assignment(model, found.states)))
+    if found.status == "interrupted":
+        return best._replace(status="interrupted")
     try:
         for restart in range(restarts):
             if restart and time.monotonic() > start + seconds / 2:
+                best = best._replace(is_cut=True)
                 break
             noise = 1.5 * rng.random(graph.num_variables) * (restart > 1)
             split = cutset.cut(model, 2.0 ** (i_bound + 1), noise)
@@ -315,4 +323,5 @@ def _info(model: bucket_tree.Model, best: _Best, start: float) -> Info:
     states, num_cut = best.found.states, 0 if best.split is None else len(best.split.cut)
     assignment = None if states is None else feasible.assignment(model, states)
     seconds = time.monotonic() - start
-    return Info(best.status, best.sweeps, best.converged, num_cut, assignment, seconds)
+    status = "timeout" if best.is_cut and best.status == "done" else best.status
+    return Info(status, best.sweeps, best.converged, num_cut, assignment, seconds)

@@ -136,6 +136,7 @@ def maximize(
     shifts = cost_shifting.shifts(tree)
     vector = cost_shifting.zeros(tree, shifts)
     bound, error, states = _maxima(tree, tables, sizes, shifts, vector)
+    ends = {"done"}
     for temperature in () if tree.is_exact else TEMPERATURES:
         weigh = functools.partial(cost_shifting.positive, total=temperature)
         seconds = _left(start, timeout) / 3
@@ -143,6 +144,7 @@ def maximize(
         vector = fitted.vector
         fresh = _maxima(tree, tables, sizes, shifts, vector)
         bound, error, states = min((bound, error, states), fresh, key=lambda one: one[0] + one[1])
+        ends.add(fitted.status)
         if fitted.status == "interrupted" or _left(start, timeout) <= 0:
             break
     bound = model.total(bound)
@@ -151,15 +153,18 @@ def maximize(
         deadline = time.monotonic() + _left(start, timeout)
         found = feasible.search(model, rng, start=states, deadline=deadline)
         states = states if found.states is None else found.states
+        ends.add(found.status)
     assignment = feasible.assignment(model, states)[None]
     value, log_error = factor_graph.score(graph, assignment[0]), float(graph.log_error)
     seconds = time.monotonic() - start
+    message = next((end for end in ("interrupted", "timeout") if end in ends), "")
     if bound == -math.inf:
         return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf, seconds=seconds)
     if value == -math.inf:
-        proven = estimate.above(bound, error + log_error)
-        return answer.Answer(answer.Status.UNKNOWN, -math.inf, proven, seconds=seconds)
-    return answer.best(assignment, value, bound, error, log_error, seconds=seconds)
+        unknown, proven = answer.Status.UNKNOWN, estimate.above(bound, error + log_error)
+        return answer.Answer(unknown, -math.inf, proven, seconds=seconds, message=message)
+    told: dict[str, Any] = {"seconds": seconds, "message": message}
+    return answer.best(assignment, value, bound, error, log_error, **told)
 
 
 def marginals(

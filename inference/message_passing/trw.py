@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inference import estimate, randomness
+from inference import answer, estimate, randomness
 from inference.exact import bucket_tree
 from inference.message_passing import descent, feasible, forests
 from inference.problems import factor_graph
+
+TEMPERATURES = (1.0, 0.1)
 
 
 class Info(NamedTuple):
@@ -123,6 +125,50 @@ def marginals(
     return rows, _info(cover, found, start)
 
 
+def maximize(
+    graph: factor_graph.FactorGraph,
+    *,
+    key: Any = 0,
+    num_trees: int = 8,
+    iterations: int = 200,
+    timeout: float | None = None,
+) -> answer.Answer:
+    """A proven bound of every log-score, and the assignment decoded from the pseudo-marginals.
+
+    The maximum is at most the average of those of the trees, for any messages. They are fitted to
+    the bound of log Z at falling temperatures, where it approaches the maximum. Arguments and
+    errors as ``log_partition``.
+    """
+    start = time.monotonic()
+    graph = factor_graph.tabulate(graph)
+    model = bucket_tree.prepare(graph, _as_given)
+    cover = make_cover(model, num_trees, randomness.generator(key, "trw"))
+    messages, bound, error = np.zeros(_num_messages(cover)), math.inf, 0.0
+    ends = {"done"}
+    for temperature in TEMPERATURES:
+        seconds = math.inf if timeout is None else (timeout - (time.monotonic() - start)) / 2
+        found = _fit(_scaled(cover, temperature), iterations, seconds, messages / temperature)
+        messages = found.vector * temperature
+        largest = float(forests.maxima(cover.plan, *_moved(cover, messages)).mean())
+        fresh = largest, _rounding_error(cover, messages)
+        bound, error = min((bound, error), fresh, key=sum)
+        ends.add(found.status)
+        if found.status == "interrupted":
+            break
+    assignment = feasible.assignment(model, _beliefs(found).argmax(axis=1))
+    value, log_error = factor_graph.score(graph, assignment), float(graph.log_error)
+    bound = model.total(bound)
+    message = next((end for end in ("interrupted", "timeout") if end in ends), "")
+    seconds = time.monotonic() - start
+    if bound == -math.inf:
+        return answer.Answer(answer.Status.INFEASIBLE, bound, bound, seconds=seconds)
+    if value == -math.inf:
+        unknown, proven = answer.Status.UNKNOWN, estimate.above(bound, error + log_error)
+        return answer.Answer(unknown, value, proven, seconds=seconds, message=message)
+    told: dict[str, Any] = {"seconds": seconds, "message": message}
+    return answer.best(assignment[None], value, bound, error, log_error, **told)
+
+
 def make_cover(model: bucket_tree.Model, num_trees: int, rng: np.random.Generator) -> Cover:
     """The model covered by ``num_trees`` acyclic parts or more, all equally probable."""
     sizes = model.plan.sizes
@@ -188,11 +234,22 @@ def _moved(cover: Cover, messages: np.ndarray) -> tuple[list[np.ndarray], np.nda
     return tables, unaries
 
 
-def _fit(cover: Cover, iterations: int, seconds: float) -> descent.Found:
-    size = sum(len(table) * sum(table.shape[1:]) for table in cover.tables)
+def _num_messages(cover: Cover) -> int:
+    return sum(len(table) * sum(table.shape[1:]) for table in cover.tables)
+
+
+def _scaled(cover: Cover, temperature: float) -> Cover:
+    """The model divided by a temperature."""
+    tables = [table / temperature for table in cover.tables]
+    return cover._replace(tables=tables, unaries=cover.unaries / temperature)
+
+
+def _fit(
+    cover: Cover, iterations: int, seconds: float, start: np.ndarray | None = None
+) -> descent.Found:
+    start = np.zeros(_num_messages(cover)) if start is None else start
     if cover.plan.num_parts == 1:
         iterations = 0
-    start = np.zeros(size)
     return descent.minimize(
         lambda at: evaluate(cover, at), start, iterations=iterations, seconds=seconds
     )

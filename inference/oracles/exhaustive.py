@@ -12,7 +12,7 @@ a factor graph are scored in one array, 8 bytes each.
 import math
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +94,40 @@ def log_partition(
     scores = _scores(graph, max_states)
     chunks = np.split(scores, range(CHUNK_SUM, len(scores), CHUNK_SUM))
     return _log_sum(chunks, _terms(graph), float(graph.log_error), float(graph.log_constant))
+
+
+class Info(NamedTuple):
+    """``error``: what each probability may be off by."""
+
+    error: float
+
+
+def marginals(
+    graph: factor_graph.FactorGraph, *, max_states: int = 1 << 24
+) -> tuple[np.ndarray, Info]:
+    """Probabilities of the states of each variable, float64 [V, S]; all zero where Z = 0.
+
+    A probability is a quotient of two sums, each as far off as ``log_partition`` says; a sum of n
+    joint states errs by another n units.
+
+    Raises:
+      ValueError: the graph has more than ``max_states`` joint states.
+    """
+    tables = factor_graph.tabulate(graph)
+    scores = _scores(tables, max_states)
+    found, largest = np.zeros(graph.log_unary.shape), float(scores.max(initial=-math.inf))
+    if largest == -math.inf:
+        return found, Info(0.0)
+    weights = np.exp(scores - largest)
+    total = float(weights.sum())
+    strides = _strides(graph.num_states).tolist()
+    for variable, (size, stride) in enumerate(zip(graph.num_states.tolist(), strides)):
+        found[variable, :size] = weights.reshape(-1, size, stride).sum(axis=(0, 2)) / total
+    terms = [*tables.log_unary, *(t for group in tables.groups for t in group.log_potentials)]
+    size = math.fsum(map(factor_graph.magnitude, [*terms, graph.log_constant]))
+    units = (len(terms) + 9) * size + 256 + len(scores)
+    relative = 2.0**-52 * units + 2 * float(graph.log_error)
+    return found, Info(math.expm1(min(relative, 700.0)) + 1e-300)
 
 
 def maximize(

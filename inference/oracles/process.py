@@ -3,26 +3,31 @@
     >>> call(math.factorial, 20, timeout=10).value
     2432902008176640000
 
-For solvers that take no limit of their own. The child is a fresh interpreter that imports only the
-module of the function, so it starts in a tenth of a second and needs no guard in the caller's
-script. It is in a session of its own, so Ctrl-C reaches only the parent, and it dies with it.
+For solvers that take no limit of their own. ``call`` waits for the result; a ``Child`` works beside
+its parent, and what a generator has yielded there outlives it. A child is a fresh interpreter that
+imports only the module of the function, so it starts in a tenth of a second and needs no guard in
+the caller's script. It is in a session of its own, so Ctrl-C reaches only the parent, and it dies
+with it.
 """
 
+import inspect
 import math
 import os
 import pathlib
 import pickle
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from inference import answer
 
 POLL_SECONDS = 0.05  # between two looks at ``stop``
 _PARENT_DIED_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
+_LENGTH = struct.Struct("<Q")  # of a value in the file that a child tells them in
 
 
 def call(
@@ -48,14 +53,9 @@ def call(
     Raises:
       ValueError: the function cannot be imported by name.
     """
-    if function.__module__ == "__main__" or "<" in function.__qualname__:
-        raise ValueError(f"expected a function importable by name, given {function.__qualname__}")
+    _check_name(function)
     start = time.monotonic()
-    with tempfile.TemporaryFile() as request:
-        pickle.dump((os.getpid(), memory), request)
-        pickle.dump((function, arguments), request)
-        request.seek(0)
-        child = _start_child(request)
+    child = _start_child(memory, function, arguments, subprocess.PIPE, subprocess.PIPE)
     with child:
         try:
             told = _communicate(child, start, timeout, stop)
@@ -66,6 +66,77 @@ def call(
     if told is None:
         return answer.Answer(answer.Status.UNKNOWN, seconds=seconds)
     return _read_reply(*told, child.returncode, seconds)
+
+
+class Told(NamedTuple):
+    """What a child has said: its last value, and "running", "done" or "failed" with a message."""
+
+    value: Any
+    status: str
+    message: str = ""
+
+
+class Child:
+    """A function at work in a child process; each value that it yields can be read at once.
+
+        with Child(improve, problem) as child:
+            child.wait(10.0)
+        best = child.read().value
+
+    Leaving the block kills it. What it had yielded by then in full is not lost.
+
+    Args:
+      function: importable by name; a generator, or one that returns a single value.
+      arguments: picklable, as are the values.
+      memory: bytes of address space the child may use; None for no limit.
+
+    Raises:
+      ValueError: the function cannot be imported by name.
+    """
+
+    def __init__(self, function: Callable, *arguments: Any, memory: int | None = None):
+        _check_name(function)
+        # Files rather than pipes: nobody has to empty them while the child works.
+        self._values, self._reply, self._errors = (tempfile.TemporaryFile() for _ in range(3))
+        self._told: Told | None = None
+        descriptor = self._values.fileno()
+        request = (descriptor, function, arguments)
+        files = (self._reply, self._errors)
+        self._process = _start_child(memory, _tell, request, *files, kept=(descriptor,))
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        was_running = self._process.poll() is None
+        self._process.kill()
+        self._process.wait()
+        self._told = self._read(was_running)
+        for file in (self._values, self._reply, self._errors):
+            file.close()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until it ends, at most so long; whether it has ended."""
+        try:
+            self._process.wait(max(seconds, 0.0))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def read(self) -> Told:
+        """The last value told in full, None without one; what was killed stays "running"."""
+        return self._told or self._read(self._process.poll() is None)
+
+    def _read(self, is_running: bool) -> Told:
+        value = _last_value(self._values.fileno())
+        if is_running:
+            return Told(value, "running")
+        self._reply.seek(0)
+        self._errors.seek(0)
+        ended = _read_reply(self._reply.read(), self._errors.read(), self._process.returncode, 0.0)
+        if ended.status is answer.Status.FAILED:
+            return Told(value, "failed", ended.message.removeprefix("ValueError: "))
+        return Told(value, "done")
 
 
 def environment() -> dict[str, str]:
@@ -97,15 +168,54 @@ def _communicate(
     return None
 
 
-def _start_child(request: BinaryIO) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "inference.oracles.process"],
-        stdin=request,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        start_new_session=True,
-    )
+def _check_name(function: Callable) -> None:
+    if function.__module__ == "__main__" or "<" in function.__qualname__:
+        raise ValueError(f"expected a function importable by name, given {function.__qualname__}")
+
+
+def _start_child(
+    memory: int | None,
+    function: Callable,
+    arguments: tuple,
+    reply: BinaryIO | int,
+    errors: BinaryIO | int,
+    kept: tuple[int, ...] = (),
+) -> subprocess.Popen:
+    with tempfile.TemporaryFile() as request:
+        pickle.dump((os.getpid(), memory), request)
+        pickle.dump((function, arguments), request)
+        request.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "inference.oracles.process"],
+            stdin=request,
+            stdout=reply,
+            stderr=errors,
+            env=environment(),
+            start_new_session=True,
+            pass_fds=kept,
+        )
+
+
+def _tell(descriptor: int, function: Callable, arguments: tuple) -> None:
+    """In the child: writes what the function returns, or yields, each with its length before it."""
+    result = function(*arguments)
+    for value in result if inspect.isgenerator(result) else [result]:
+        written = pickle.dumps(value)
+        with os.fdopen(os.dup(descriptor), "ab") as file:
+            file.write(_LENGTH.pack(len(written)) + written)
+
+
+def _last_value(descriptor: int) -> Any:
+    """The last of the values that are there in full; the child goes on writing meanwhile."""
+    at, last, size = 0, None, os.fstat(descriptor).st_size
+    while at + _LENGTH.size <= size:
+        [length] = _LENGTH.unpack(os.pread(descriptor, _LENGTH.size, at))
+        at += _LENGTH.size
+        if at + length > size:
+            break
+        last = at, length
+        at += length
+    return None if last is None else pickle.loads(os.pread(descriptor, last[1], last[0]))
 
 
 def _read_reply(reply: bytes, errors: bytes, code: int, seconds: float) -> answer.Answer:

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.harness import cli, output
+from experiments import __main__ as main_module
+from experiments.harness import cli, graph_methods, output
 from inference import answer, estimate
 from inference.problems import dimacs, generators
 
@@ -21,6 +22,7 @@ LN2 = math.log(2.0)
 
 def info(**fields):
     defaults = {"method": "ganak", "status": "done", "oracle_calls": 1, "seed": 0, "message": ""}
+    defaults |= {"claim": estimate.Claim.NONE, "error": math.inf, "converged": None}
     return SimpleNamespace(**{**defaults, "seconds": 0.1, **fields})
 
 
@@ -34,7 +36,7 @@ def solve(monkeypatch):
             calls.append((problem, options))
             if isinstance(given, BaseException):
                 raise given
-            return given, info(seed=options["seed"])
+            return given, info(**{"seed": options["seed"], **fake.info})
 
         return call
 
@@ -46,6 +48,9 @@ def solve(monkeypatch):
     fake = SimpleNamespace(
         COUNT_METHODS={"auto": "any", "ganak": "exact", "approxmc": "hashing"},
         PARTITION_METHODS={"auto": "any", "elimination": "exact"},
+        MARGINALS_METHODS={"auto": "any", "elimination": "exact"},
+        MAP_METHODS={"auto": "any", "elimination": "exact"},
+        info={},
         answer_with=answer_with,
     )
     monkeypatch.setattr(cli, "solve", fake)
@@ -146,6 +151,60 @@ def test_partition_marginals_and_map(capsys, solve, files):
     assert tally(capsys, "map", "g.uai")[1][-2:] == ["MPE", "2 1 2"]
     record = json.loads(tally(capsys, "map", "g.uai", "--json")[1][-1])
     assert record["assignment"] == [1, 2] and record["log2_value"] == pytest.approx(1.0)
+
+
+def test_marginals_say_what_they_claim(capsys, solve, files):
+    solve.info = {"converged": False, "message": "gave up", "status": "timeout", "seed": None}
+    status, out, err = tally(capsys, "marginals", "g.uai", "--json")
+    assert (status, err) == (0, ["tally: warning: " + DOUBT])
+    assert "claim     none" in out and "guarantee none; the marginals may be anything" in out
+    assert any(line.startswith("method") and "timeout" in line for line in out)
+    assert any("nothing drawn" in line for line in out)
+    record = json.loads(out[-1])
+    found = [record[name] for name in ("claim", "converged", "note", "error", "seed", "status")]
+    assert found == ["none", False, "gave up", "inf", None, "timeout"]
+    solve.info = {"claim": estimate.Claim.CERTAIN, "error": 2e-12}
+    status, out, err = tally(capsys, "marginals", "g.uai", "--json")
+    assert (status, err) == (0, []) and "claim     certain" in out
+    assert "guarantee exact marginals, each within 2e-12, certain" in out
+    assert json.loads(out[-1])["error"] == 2e-12
+
+
+DOUBT = "ganak did not converge: these marginals may be far off"
+
+
+@pytest.mark.parametrize("verb", ["partition", "marginals", "map"])
+def test_help_lists_what_answers(capsys, verb):
+    out = tally(capsys, verb, "--help")[1]
+    names = {"partition": "log_partition", "marginals": "marginals", "map": "maximize"}
+    for method, text in graph_methods.METHODS[names[verb]].items():
+        assert f"  {method:<12} {text}" in out
+
+
+def test_reading_counts_for_the_time_limit(capsys, solve, files, monkeypatch):
+    calls = solve.answer_with()
+    for verb in ("partition", "marginals", "map"):
+        words = [verb, "g.uai", "--timeout", "4"]
+        assert cli.main(words, started=time.monotonic() - 3.0) == 0
+        assert 0.5 < calls[-1][1]["timeout"] <= 1.0
+        assert cli.main(words, started=time.monotonic() - 9.0) == 0
+        assert calls[-1][1]["timeout"] == 0.0
+
+
+def test_compilations_are_kept_where_a_folder_can_be_written(tmp_path, monkeypatch):
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("no folder")
+    main_module._keep_compilations()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    main_module._keep_compilations()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "tally" / "jax")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
+    main_module._keep_compilations()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
 
 
 def test_map_without_an_answer(capsys, solve, files):

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import signal
 import time
@@ -159,12 +160,24 @@ def test_partition_and_maximum(method, timeout):
     assert best.value == pytest.approx(float(factor_graph.log_score(GRAPH, best.assignments[0])))
 
 
-def test_marginals():
-    probabilities, info = solve.marginals(GRAPH)
-    assert info.method == "elimination"
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
-    with pytest.raises(ValueError, match="expected a method for marginals"):
-        solve.marginals(GRAPH, method="exhaustive")
+@pytest.mark.parametrize("timeout", [None, 60.0])
+@pytest.mark.parametrize("method", ["auto", "elimination", "exhaustive"])
+def test_exact_marginals_have_a_proven_error(method, timeout):
+    probabilities, info = solve.marginals(GRAPH, method=method, timeout=timeout)
+    assert (info.claim, info.status) == (Claim.CERTAIN, "done")
+    factors = [([v], np.exp(GRAPH.log_unary[v]).tolist()) for v in range(9)]
+    for group in GRAPH.groups:
+        factors += zip(group.variables.tolist(), np.exp(group.log_potentials).tolist())
+    expected = np.array(reference.marginals([2] * 9, factors))
+    assert 0.0 < info.error < 1e-11
+    assert np.abs(probabilities - expected).max() <= info.error + 1e-14
+
+
+@pytest.mark.parametrize("method", ["auto", "elimination", "exhaustive", "gbp", "mini_bucket"])
+def test_impossible_models_have_no_marginals(method):
+    graph = factor_graph.build([2, 2, 2], [((0, 1), np.full((2, 2), -np.inf))])
+    with pytest.raises(ValueError, match="expected a model with marginals, given one where"):
+        solve.marginals(graph, method=method)
 
 
 def test_what_does_not_fit_says_what_it_would_need():
@@ -178,8 +191,7 @@ def test_what_does_not_fit_says_what_it_would_need():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_bounds_of_a_time_limit_hold(seed, monkeypatch):
-    stopped = answer.Answer(answer.Status.UNKNOWN)
-    monkeypatch.setattr(process, "call", lambda *_, **__: stopped)
+    monkeypatch.setattr(process, "Child", Stuck)
     rng = np.random.default_rng(seed)
     states = [2, 3, 2, 2]
     scopes = [(0,), (1,), (0, 1), (1, 2), (3, 1)]
@@ -188,13 +200,30 @@ def test_the_bounds_of_a_time_limit_hold(seed, monkeypatch):
     with np.errstate(divide="ignore"):
         graph = factor_graph.build(states, zip(scopes, map(np.log, tables), strict=True))
     factors = [(scope, table.tolist()) for scope, table in zip(scopes, tables)]
-    result, info = solve.partition(graph, method="elimination", timeout=1.0)
+    result, info = solve.partition(graph, method="elimination", timeout=0.1)
     assert (info.status, result.claim) == ("timeout", Claim.CERTAIN)
     assert result.log_lower <= reference.log_partition(states, factors) <= result.log_upper
-    best, _ = solve.maximize(graph, method="elimination", timeout=1.0)
+    best, _ = solve.maximize(graph, method="elimination", timeout=0.1)
     assert (best.status is answer.Status.FEASIBLE) == (best.value > -math.inf)
     assert best.value <= reference.map(states, factors)[1] + 1e-12
     assert best.bound >= reference.map(states, factors)[1]
+
+
+class Stuck(contextlib.AbstractContextManager):
+    """A child process that never answers."""
+
+    def __init__(self, *_):
+        pass
+
+    def __exit__(self, *_):
+        pass
+
+    def wait(self, seconds):
+        time.sleep(seconds)
+        return False
+
+    def read(self):
+        return process.Told(None, "running")
 
 
 def test_what_a_maximum_gives_at_the_time_limit():
