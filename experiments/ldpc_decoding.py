@@ -109,6 +109,7 @@ def plot(result: registry.Result) -> Figure:
             panel.plot(columns["level"][here], np.maximum(rate, floor), label=f"{length} bits")
         panel.axvline(threshold, color="grey", linestyle="--", label=f"threshold {threshold:.3g}")
         panel.set_yscale("log")
+        panel.locator_params(axis="x", nbins=6)
     return plots.finish(figure)
 
 

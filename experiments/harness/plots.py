@@ -167,19 +167,20 @@ def _has_points(handle: Any) -> bool:
 
 def _space_ticks(axis: Axis) -> None:
     """Where a logarithmic axis covers few powers of ten: plain labels, as many as fit."""
-    low, high = sorted(axis.get_view_interval())
-    if axis.get_scale() == "symlog":
-        locator: Any = axis.get_major_locator()
-        if max(-low, high) < 100 * locator._linthresh:
-            locator.set_params(subs=[1.0, 2.0, 5.0])
-        axis.set_major_formatter("{x:g}")
-    if axis.get_scale() != "log":
+    scale, [low, high] = axis.get_scale(), sorted(axis.get_view_interval())
+    if scale not in ("log", "symlog"):
         return
     axis.set_minor_formatter(ticker.NullFormatter())
-    decades = np.log10(high / low)
-    if decades < 2.0:
+    least, most = sorted((abs(low), abs(high)))
+    if scale == "symlog":
+        linear = axis.get_transform().linthresh  # type: ignore[attr-defined]
+        least = least if low * high > 0 and least > linear else linear
+    decades = np.log10(most / least)
+    if scale == "symlog" or decades < 2.0:
         axis.set_major_formatter("{x:g}")
-        axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     if decades < 0.7:
         axis.set_major_locator(ticker.MaxNLocator(5))
         axis.set_minor_locator(ticker.NullLocator())
+    elif decades < 2.0:
+        locator: Any = axis.get_major_locator()
+        locator.set_params(subs=(1.0, 2.0, 5.0))

@@ -1,7 +1,6 @@
 """What an experiment promises of its numbers, checked after every run.
 
-    def check(result):
-        \"\"\"No interval misses more often than delta allows.\"\"\"
+    def check(result):  # in an experiment; its docstring says what is promised
         promises.expect_rare(result.scalars["misses"], 200, 0.2, "intervals that miss")
 
 Randomness may break a promise that holds; the limits here let that happen in one run of ten

@@ -1,9 +1,9 @@
 """What holds for every experiment that `tally list` shows."""
 
 import dataclasses
-import functools
 import re
 
+import figures
 import numpy as np
 import pytest
 
@@ -47,11 +47,11 @@ def load(name):
         pytest.skip(str(missing))
 
 
-@functools.cache
-def smoke(name):
-    """The result of the smoke preset; running it checks what the experiment promises."""
-    experiment = load(name)
-    return registry.run(experiment, experiment.spec.presets["smoke"], seed=1)
+@pytest.fixture(scope="module", params=NAMES)
+def smoke(request):
+    """Experiment and result of the smoke preset; running it checks what is promised."""
+    experiment = load(request.param)
+    return experiment, registry.run(experiment, experiment.spec.presets["smoke"], seed=1)
 
 
 def doctored(result, changes):
@@ -65,17 +65,18 @@ def doctored(result, changes):
     return registry.Result(**parts)
 
 
-@pytest.mark.parametrize(("name", "changes", "message"), DOCTORED)
-def test_numbers_that_break_a_promise_are_refused(name, changes, message):
-    broken = doctored(smoke(name), changes)
-    with pytest.raises(promises.BrokenPromise, match=f"{name} breaks its promise: .*{message}"):
-        registry.check(load(name), broken)
+def test_numbers_that_break_a_promise_are_refused(smoke):
+    experiment, result = smoke
+    mine = [(changes, message) for name, changes, message in DOCTORED if name == experiment.name]
+    assert mine and experiment.check.__doc__
+    for changes, message in mine:
+        expected = f"{experiment.name} breaks its promise: .*{message}"
+        with pytest.raises(promises.BrokenPromise, match=expected):
+            registry.check(experiment, doctored(result, changes))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_smoke_preset_keeps_its_promises_runs_twice_alike_and_is_stored(name, tmp_path):
-    experiment, first = load(name), smoke(name)
-    assert experiment.check.__doc__
+def test_the_smoke_preset_keeps_its_promises_runs_twice_alike_and_is_stored(smoke, tmp_path):
+    experiment, first = smoke
     config = experiment.spec.presets["smoke"]
     again = registry.run(experiment, config, seed=1)
     for column in first.columns:
@@ -86,9 +87,20 @@ def test_the_smoke_preset_keeps_its_promises_runs_twice_alike_and_is_stored(name
     assert (folder / "figure.png").exists() is (experiment.plot is not None)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_its_summary_has_units(name):
-    result = smoke(name)
+def test_its_figure_can_be_read(smoke):
+    experiment, result = smoke
+    figure = experiment.plot(result)
+    figure.canvas.draw()
+    assert figures.legends(figure) and figures.legends_off_panels(figure)
+    assert not figures.lines_without_points(figure)
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            assert figures.labels_apart(axis) and figures.integers_at_integers(axis)
+            assert figures.label_spans(axis)
+
+
+def test_its_summary_has_units(smoke):
+    result = smoke[1]
     bare = ("ratio", "fraction", "delta", "speed_")  # numbers without a unit
     for scalar, value in result.scalars.items():
         if isinstance(value, float):
