@@ -65,7 +65,7 @@ class Verify:
     """Count again by hashing, with the seed N or one that is drawn now. The result is refused where
     the two intervals do not meet."""
     timeout: arguments.Limit = None
-    """Stop the solver then; what it did not finish is not checked."""
+    """Stop solver and recount then; what they did not finish is not checked."""
     json: bool = False
     """Print one JSON object on the last line."""
 

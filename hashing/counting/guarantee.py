@@ -84,7 +84,7 @@ def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
 def estimate_of(
     found: witness.Witness, steps: Plan, reached: Mapping[int, anytime.Reached] | None = None
 ) -> estimate.Estimate:
-    """The best valid estimate that finished rounds support.
+    """The best valid estimate that finished rounds support, inside what is certain without them.
 
     Args:
       found: the rounds so far.

@@ -35,7 +35,8 @@ class FreeVariables:
     """How far the free variables are known to be.
 
     Some occur in no clause; others in none once the variables that are not counted were resolved
-    away. For the ``doubtful`` rest random extensions are a test, and ``prove`` asks a solver.
+    away. For the ``doubtful`` rest random extensions are a test, and ``prove`` asks a solver. What
+    is proven is that all of them together are free: whatever model of the support, all values.
     """
 
     def __init__(self, formula: cnf.CNF, found: witness.Witness) -> None:
