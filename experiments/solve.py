@@ -21,7 +21,7 @@ import numpy as np
 
 from experiments.harness import graph_methods, graph_runs
 from inference import answer, estimate
-from inference.problems import cnf, factor_graph
+from inference.problems import barren, cnf, factor_graph
 
 COUNT_METHODS = {
     "auto": "ganak and approxmc race; with weights ganak",
@@ -140,7 +140,7 @@ def partition(
     """The partition function of a graphical model: log Z.
 
     Args:
-      graph: condition it on evidence first.
+      graph: condition it on evidence first. Variables that sum to one are pruned (``barren``).
       method: a key of ``PARTITION_METHODS``.
       seed: for methods that draw.
       timeout: seconds; then the best valid claim so far.
@@ -149,6 +149,7 @@ def partition(
     Raises:
       ValueError: unknown method, or the model does not fit; the message says what it would need.
     """
+    graph = barren.prune(graph)
     outcome, info = _answer_graph("log_partition", graph, method, seed, timeout, memory)
     if outcome.found and method != "auto":
         return outcome.found[method][0], info

@@ -241,6 +241,7 @@ KERNELS = {
         _ratios,
     ),
     "elimination": (elimination.compile_log_partition(build_graph(*TABLES["chain"])), _graph),
+    "bp": (bp.compile_log_partition(build_graph(*TABLES["chain"])), _graph),
 }
 
 

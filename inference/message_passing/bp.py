@@ -12,7 +12,8 @@ function of log-supermodular graphical models", NIPS 2012). What did not converg
 nothing counts as converged that a round of the general rules in float64 still moves.
 
 ``log_partition``, ``marginals`` and ``maximize`` do everything; ``prepare``, ``init`` and ``run``
-are their parts, for repeats, batches and timing. The layout is chosen from the graph: ``stencil``
+are their parts, for repeats, batches and timing; ``compile_log_partition`` is for gradients, and
+inside ``jit`` and ``vmap``. The layout is chosen from the graph: ``stencil``
 and ``pairwise`` for binary pairwise graphs without hard zeros, ``binary`` and ``tables`` for other
 tables, ``general`` for clauses and parities and for schedules other than ``damped``. All make the
 same iterates.
@@ -22,7 +23,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -337,6 +338,73 @@ def maximize(
     found = assignment if value > -np.inf else None
     message = "" if ended == "done" else ended
     return answer.Answer(status, value, np.inf, found, time.monotonic() - begun, message)
+
+
+def compile_log_partition(
+    graph: factor_graph.FactorGraph,
+    *,
+    damping: float = 0.5,
+    tolerance: float | None = None,
+    iterations: int = 1000,
+) -> Callable[[factor_graph.FactorGraph], Any]:
+    """A jitted function from graphs with the structure of this one to Bethe log Z in nats.
+
+    As ``elimination.compile_log_partition``, for models of any width, clauses and parities too: the
+    structure is taken from ``graph`` once, potentials and hard zeros may change. ``jit``, ``vmap``
+    and ``grad`` work, in the dtype of the arrays. At a fixed point the Bethe value is stationary in
+    the messages, so its gradient is the beliefs: by ``log_unary`` those of the variables, by the
+    tables those of the factors, 0 at hard zeros and where Z = 0. Where messages have not settled
+    within ``iterations`` value and gradient are those of the last ones: ``log_partition`` tells.
+
+    Args:
+      damping, tolerance, iterations: as in ``schedules.damped`` and ``run``.
+    """
+    structure, expected = bp_general.prepare(graph), jax.tree.map(np.shape, graph)
+
+    def compiled_log_partition(graph: factor_graph.FactorGraph) -> jax.Array:
+        given = jax.tree.map(np.shape, graph)
+        if given != expected:
+            raise ValueError(f"expected a graph of shapes {expected}, given {given}")
+        model = _with_potentials(structure, graph)
+        precise = model.log_unary.dtype.itemsize > 4
+        least = (1e-8 if precise else 1e-5) if tolerance is None else tolerance
+        fixed = jax.lax.stop_gradient(model)
+        messages = _settle(fixed, schedules.damped(damping), least, iterations)
+        return bp_general.bethe(model, messages)[0]
+
+    return jax.jit(compiled_log_partition)
+
+
+def _with_potentials(
+    structure: bp_general.Model, graph: factor_graph.FactorGraph
+) -> bp_general.Model:
+    """The model with the potentials of a graph, all of one dtype."""
+    tables = [g.log_potentials for g in graph.groups if isinstance(g, factor_graph.FactorGroup)]
+    dtype = jnp.result_type(graph.log_unary, *tables)
+    values = [jnp.asarray(table, dtype) for table in tables]
+    constants = jnp.asarray(graph.log_constant, dtype)[None]
+    model = dataclasses.replace(structure, log_constants=constants)
+    return bp_general.with_potentials(model, (jnp.asarray(graph.log_unary, dtype), tuple(values)))
+
+
+def _settle(
+    model: bp_general.Model, schedule: schedules.damped, tolerance: float, iterations: int
+) -> jax.Array:
+    """Messages of the general layout, from those that say nothing; traced."""
+
+    def one(carried: tuple) -> tuple:
+        messages, count, _ = carried
+        fresh = bp_general.update(model, messages)
+        moves = jnp.where(model.edge_mask, bp_general.change(messages, fresh), 0.0)
+        mixed = schedule(None, count, messages, fresh, None)
+        return mixed, count + 1, jnp.max(moves, initial=0.0)
+
+    def goes_on(carried: tuple) -> jax.Array:
+        return (carried[1] < iterations) & (carried[2] > tolerance)
+
+    quiet = jnp.asarray(bp_general.start(model))
+    begin = quiet, jnp.int32(0), jnp.asarray(jnp.inf, quiet.dtype)
+    return jax.lax.while_loop(goes_on, one, begin)[0]
 
 
 @functools.partial(jax.jit, static_argnames=("schedule",))

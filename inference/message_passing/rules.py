@@ -102,7 +102,7 @@ def clause_messages(
     else:
         true = true / temperature
         others = exclusive(jnp.add, _log_false(true, mask), 0.0)
-        chance = exclusive(jnp.logaddexp, jnp.where(mask, true, -jnp.inf), -jnp.inf)
+        chance = _far_chance(jnp.where(mask, true, 0.0), jnp.where(mask, true, -jnp.inf))
         message = -temperature * jnp.where(_is_far(chance), chance, log1mexp(others))
     return jnp.where(mask, jnp.where(signs, message, -message), 0.0)
 
@@ -135,7 +135,7 @@ def parity_messages(
         even = even / temperature
         difference, rest = _differences(even)
         difference, rest = exclusive(jnp.multiply, difference, 1.0), exclusive(_or, rest, 0.0)
-        chance = exclusive(jnp.logaddexp, -jnp.abs(even), -jnp.inf)  # of any other, up to 2
+        chance = _far_chance(jnp.where(mask, even, 0.0), -jnp.abs(even))
         far = jnp.where(_is_far(chance), -chance, 0.0) * jnp.sign(difference)
         near = _difference_to_log_ratio(difference, rest)
         message = temperature * jnp.where(_is_far(chance), far, near)
@@ -196,6 +196,33 @@ def _bounded(log_ratios: jax.Array) -> jax.Array:
     """Finite values cut at what exponentials carry; infinite ones stay."""
     inside = jnp.clip(log_ratios, -_most(log_ratios), _most(log_ratios))
     return jnp.where(jnp.isinf(log_ratios), log_ratios, inside)
+
+
+def _far_chance(log_ratios: jax.Array, values: jax.Array) -> jax.Array:
+    """The logarithm of the sum of all others where it is far out; 0 where no log ratio is."""
+    beyond = jnp.isfinite(log_ratios) & (jnp.abs(log_ratios) > _most(log_ratios) / 2)
+    nothing = jnp.zeros_like(values)
+    sums: jax.Array = jax.lax.cond(
+        jnp.any(beyond), lambda: _log_sum_of_others(values), lambda: nothing
+    )
+    return sums
+
+
+def _log_sum_of_others(values: jax.Array) -> jax.Array:
+    """log sum exp of all other entries along the last axis, each counted as 0 at most.
+
+    Only the largest entry has a largest other one that differs: two shifts serve all.
+    """
+    values = jnp.minimum(values, 0.0)
+    largest = exclusive(jnp.maximum, values, -jnp.inf)
+    first, second = jnp.max(values, -1, keepdims=True), jnp.min(largest, -1, keepdims=True)
+    is_first = largest < first
+    shifts = [jax.lax.stop_gradient(jnp.where(s > -jnp.inf, s, 0.0)) for s in (first, second)]
+    powers, others = (jnp.exp(jnp.minimum(values - shift, 0.0)) for shift in shifts)
+    alone = jnp.sum(others, -1, keepdims=True) - 1.0
+    total = jnp.where(is_first, alone, jnp.sum(powers, -1, keepdims=True) - powers)
+    logs = jnp.log(jnp.where(total > 0, total, 1.0)) + jnp.where(is_first, shifts[1], shifts[0])
+    return jnp.where(total > 0, logs, -jnp.inf)
 
 
 def _is_far(log_chance: jax.Array) -> jax.Array:

@@ -7,7 +7,8 @@
     'PR\\n0.0\\n'
 
 A file holds potentials, the graph their natural logarithms; a zero entry becomes -inf. The last
-variable of a function runs fastest. BAYES tables are taken as they stand, normalised or not.
+variable of a function runs fastest. BAYES tables are taken as they stand, normalised or not; of
+those that are not the distributions of their last variable a warning tells.
 """
 
 import bz2
@@ -27,6 +28,7 @@ from inference.problems import factor_graph
 
 Path = str | os.PathLike[str]
 
+_PRINTED = 0.02  # by which probabilities printed with two digits may miss one
 _MOST_STATES = 10**6  # of one variable: the unaries of all are padded to the most
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
@@ -107,6 +109,8 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
         if not _ends_in_lists(text, len(numbers.tokens) - at):
             numbers.fail(at, "the end of the file")
         warnings.warn(f"{name}: lists after the last function are left out", stacklevel=2)
+    if header == "BAYES":
+        _warn_unless_normalised(name, num_variables, factors)
     # A logarithm is rounded to within one unit in its last place, its argument to half of one.
     largest = math.fsum(factor_graph.magnitude(table) for _, table in factors)
     log_error = 2.0**-52 * (largest + len(factors))
@@ -152,6 +156,25 @@ def marginals_text(num_states: Sequence[int] | np.ndarray, marginals: np.ndarray
 def assignment_text(assignment: np.ndarray) -> str:
     """The MPE result file for one assignment [V]."""
     return "MPE\n" + " ".join(map(str, [len(assignment), *map(int, assignment)])) + "\n"
+
+
+def _warn_unless_normalised(
+    name: str, num_variables: int, factors: list[tuple[list[int], np.ndarray]]
+) -> None:
+    """Of a Bayesian network: one distribution of each variable, the last one of its function."""
+    off = [
+        at
+        for at, (scope, table) in enumerate(factors)
+        if not scope or np.abs(np.exp(table).sum(axis=-1) - 1).max() > _PRINTED
+    ]
+    last = {scope[-1] for scope, _ in factors if scope}
+    if off:
+        given = f"function {off[0]} does not sum to 1 over its last variable"
+    elif len(factors) != num_variables or len(last) != num_variables:
+        given = f"{len(factors)} functions of {len(last)} last variables for {num_variables}"
+    else:
+        return
+    warnings.warn(f"{name}: expected normalised BAYES tables, {given}", stacklevel=3)
 
 
 class _Numbers:
