@@ -109,8 +109,13 @@ def log_partition(
         if below.value > -math.inf:
             slack_below = slack + 2.0**-50 * abs(below.value)
             lower = max(lower, below.value + model.constant - below.error - slack_below)
-        status = below.status if status == "done" else status
+        status = below.status if status == "done" or below.status == "interrupted" else status
         passes += below.passes
+    if status == "timeout" and (seconds := _left(start, timeout)) > 0:
+        # The lower side needed less than its share of the time.
+        fit = functools.partial(_fit, tree, tables, sizes, cost_shifting.positive, 1.0)
+        above = fit(iterations, seconds, above.vector)
+        upper, status, passes = above.value + model.constant, above.status, passes + above.passes
     info = Info(status, passes, i_bound, False, time.monotonic() - start)
     upper = upper + above.error + slack if upper > -math.inf else upper
     return estimate.bounded(upper, lower, upper, 0.0, 0.0), info
