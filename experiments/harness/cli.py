@@ -106,7 +106,7 @@ def marginals(words: Sequence[str]) -> None:
     left = _left(options.timeout)
     probabilities, info = solve.marginals(graph, timeout=left, **_shared(options))
     if info.converged is False:
-        warnings.warn(f"{info.method} did not converge: these marginals may be far off")
+        warnings.warn(f"not converged ({info.method}): these marginals may be far off")
     output.print_marginals(options.file, graph, probabilities, info, clock(), options.json)
 
 

@@ -368,6 +368,8 @@ def _marginal_error(model: bucket_tree.Model, log_value: float, log_error: float
     divided by its sum ((S + 1) u). Each is relative and met at most once by any row, so all add up.
     What underflows is below 1e-300.
     """
+    if log_value == -np.inf:
+        return 0.0  # they are all zero, as they should be
     plan, units = model.plan, 0.0
     bound, count = [0.0] * len(plan.order), [0] * len(plan.order)
     for scope, table in model.factors:

@@ -107,8 +107,14 @@ def log_partition(
         )
         reverse = estimate.below(model.total(below.value), below.error + log_error)
         lower = max(lower, reverse)
-        status = below.status if status == "done" else status
+        status = below.status if status == "done" or below.status == "interrupted" else status
         passes += below.passes
+    if status == "timeout" and (seconds := _left(start, timeout)) > 0:
+        # The lower side needed less than its share of the time.
+        fit = functools.partial(_fit, tree, tables, sizes, cost_shifting.positive, 1.0)
+        above = fit(iterations, seconds, above.vector)
+        upper, status = model.total(above.value), above.status
+        passes += above.passes
     info = Info(status, passes, i_bound, False, time.monotonic() - start)
     upper = estimate.above(upper, above.error + log_error)
     return estimate.bounded(upper, lower, upper, 0.0, 0.0), info

@@ -170,7 +170,7 @@ def test_marginals_say_what_they_claim(capsys, solve, files):
     assert json.loads(out[-1])["error"] == 2e-12
 
 
-DOUBT = "ganak did not converge: these marginals may be far off"
+DOUBT = "not converged (ganak): these marginals may be far off"
 
 
 @pytest.mark.parametrize("verb", ["partition", "marginals", "map"])

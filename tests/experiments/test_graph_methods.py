@@ -52,16 +52,18 @@ def test_every_listed_method_answers(question, method):
         assert promised <= (value.bound < math.inf)
 
 
-@pytest.mark.parametrize(("question", "method"), CASES)
+@pytest.mark.parametrize(
+    ("question", "method"), [case for case in CASES if case[1] not in graph_methods.EXACT]
+)
 def test_the_seed_is_what_draws(question, method):
-    answers = [ASK[question](GRID, method=method, seed=seed) for seed in (3, 3, 4)]
-    assert all(info.seed in (None, seed) for (_, info), seed in zip(answers, (3, 3, 4)))
+    seeds = (3, 3, 4) if graph_methods.draws(question, method) else (3, 4)
+    answers = [ASK[question](GRID, method=method, seed=seed) for seed in seeds]
+    drawn = seeds if graph_methods.draws(question, method) else [None] * 2
+    assert [info.seed for _, info in answers] == list(drawn)
     values = [np.asarray(getattr(value, "log_value", value)) for value, _ in answers]
     if question == "maximize":
         values = [value.assignments for value, _ in answers]
     np.testing.assert_array_equal(values[0], values[1])
-    if answers[0][1].seed is None:
-        np.testing.assert_array_equal(values[0], values[2])
 
 
 def test_seeds_change_the_trees():
@@ -177,12 +179,14 @@ def interrupt(*_, **__):
 @pytest.mark.parametrize("stop", ["timeout", "interrupted"])
 @pytest.mark.parametrize("method", ["bp", "mean_field", "mini_bucket", "gbp"])
 def test_maxima_say_what_ended_them(monkeypatch, method, stop):
-    wide = generators.spin_glass_grid(2, 12, 12, scale=1.0)
+    wide = generators.spin_glass_grid(2, 10, 10, scale=1.0)
     if stop == "interrupted":
         monkeypatch.setattr(cutset, "cut", interrupt)
         monkeypatch.setattr(bp, "advance", interrupt)
     limits = {"seed": 0, "memory": None, "timeout": 0.0 if stop == "timeout" else 60.0}
-    options = {"bp": {"iterations": 10**7}, "mini_bucket": {"i_bound": 3}}.get(method, {})
+    options = {"bp": {"iterations": 10**7}, "mini_bucket": {"i_bound": 3, "iterations": 3}}.get(
+        method, {}
+    )
     best, told = graph_methods.ask("maximize", wide, method, **limits, **options)
     assert told.status == stop
     assert best.value == pytest.approx(float(factor_graph.log_score(wide, best.assignments[0])))

@@ -187,3 +187,18 @@ def test_the_i_bound_chosen_here_fits_into_the_memory():
     assert result.log_lower <= truth <= result.log_upper
     best = mini_bucket.maximize(graph, memory_limit=30_000)
     assert best.value <= elimination.maximize(graph).value + 1e-9 <= best.bound + 1e-9
+
+
+def test_the_upper_side_takes_what_the_lower_leaves(monkeypatch):
+    ends, calls, fit = ["timeout", "done", "done"], [], mini_bucket._fit
+
+    def one_step(tree, tables, sizes, weigh, sign, iterations, seconds, start=None):
+        calls.append((sign, start is not None))
+        found = fit(tree, tables, sizes, weigh, sign, 2, 60.0, start)
+        return found._replace(status=ends[len(calls) - 1])
+
+    monkeypatch.setattr(mini_bucket, "_fit", one_step)
+    graph = generators.spin_glass_grid(0, 5, 5, 1.0)
+    result, info = mini_bucket.log_partition(graph, i_bound=2, timeout=600.0)
+    assert calls == [(1.0, False), (-1.0, False), (1.0, True)] and info.status == "done"
+    assert result.log_lower <= elimination.log_partition(graph)[0].log_value <= result.log_upper

@@ -25,6 +25,27 @@ def test_bounds_hold_on_random_models(iterations):
         assert estimate.log_upper >= truth - slack
 
 
+@pytest.mark.parametrize("iterations", [0, 10])
+def test_the_maximum_is_below_its_bound(iterations):
+    for seed in range(100 if iterations == 0 else 20):
+        model = random_model(seed)
+        best = trw.maximize(build(*model), key=seed, num_trees=2, iterations=iterations)
+        _, truth = reference.map(*model)
+        slack = 0.0 if truth == -math.inf else 1e-12 * (1 + abs(truth))
+        assert best.value <= truth + slack and best.bound >= truth - slack
+        if best.assignments is not None:
+            score = float(factor_graph.log_score(build(*model), best.assignments[0]))
+            assert best.value == pytest.approx(score)
+
+
+def test_the_bound_of_the_maximum_is_tight_where_nothing_is_frustrated():
+    graph = generators.ising_grid(5, 5, 0.7, 0.1)
+    best = trw.maximize(graph)
+    assert best.value == pytest.approx(40 * 0.7 + 25 * 0.1)
+    assert best.bound == pytest.approx(best.value, abs=1e-6)
+    assert trw.maximize(graph, timeout=0.0).message == "timeout"
+
+
 def test_exact_on_acyclic_models():
     rng = np.random.default_rng(0)
     for size in (1, 2, 3, 9):
