@@ -34,8 +34,10 @@ def read(given: Any) -> cnf.CNF:
     if hasattr(given, "soft") or getattr(given, "atmosts", []):
         what = "soft clauses" if hasattr(given, "soft") else "cardinality constraints"
         raise ValueError(f"expected a formula of clauses alone, given {what}")
-    if hasattr(given, "to_dimacs"):
-        return dimacs.parse(given.to_dimacs().encode(), type(given).__name__)
+    if hasattr(given, "clauses") and hasattr(given, "nv"):
+        lines = [*given.comments, f"p cnf {given.nv} {len(given.clauses)}"]
+        lines += [" ".join(map(str, [*clause, 0])) for clause in given.clauses]
+        return dimacs.parse("\n".join(lines).encode(), type(given).__name__)
     if not isinstance(given, Iterable):
         expected = "expected a CNF, a path or lists of literals"
         raise ValueError(f"{expected}, given {type(given).__name__}")
