@@ -67,6 +67,11 @@ class Info(NamedTuple):
     seed: int
     message: str = ""
 
+    def __str__(self) -> str:
+        calls = f", oracle calls {self.oracle_calls}" if self.oracle_calls else ""
+        told = f"; {self.message}" if self.message else ""
+        return f"{self.method}, {self.status}, {self.seconds:.2f} s{calls}, seed {self.seed}{told}"
+
 
 def count(
     formula: Any,

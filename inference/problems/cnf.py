@@ -55,7 +55,7 @@ def ragged(lists: Iterable[Sequence[int] | np.ndarray]) -> Ragged:
     return Ragged(values.astype(np.int32), offsets)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class CNF:
     """A formula; build it with ``from_clauses`` or read it with ``problems.dimacs``.
 
@@ -121,6 +121,13 @@ class CNF:
         if self.projection is None:
             return np.arange(1, self.num_variables + 1, dtype=np.int32)
         return self.projection
+
+    def __repr__(self) -> str:
+        """One line, whatever the sizes."""
+        sizes = f"{self.num_variables} variables, {self.num_clauses} clauses"
+        sizes += f", {len(self.xors)} XORs" if len(self.xors) else ""
+        sizes += "" if self.projection is None else f", {len(self.projection)} sampled"
+        return f"<CNF: {sizes}{'' if self.log_weights is None else ', weighted'}>"
 
     def unweighted(self) -> "CNF":
         """The same formula without its weights."""

@@ -335,3 +335,11 @@ def test_what_a_maximum_gives_at_the_time_limit():
     best, _ = solve.maximize(factor_graph.build([2, 2], [((0, 1), table)]), **limits)
     assert (best.status, best.value, best.assignments) == (answer.Status.UNKNOWN, -math.inf, None)
     assert best.bound >= math.log(7.0)
+
+
+def test_what_users_print_takes_a_line():
+    result, info = solve.count(EASY, method="exhaustive", seed=3)
+    assert str(result).startswith("96 (log 4.56") and "\n" not in repr(result)
+    assert str(info).startswith("exhaustive, done, ") and str(info).endswith(" s, seed 3")
+    best, _ = solve.maximize(GRAPH)
+    assert str(best).startswith("optimal, value ") and "\n" not in str(best)
