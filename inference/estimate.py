@@ -75,12 +75,10 @@ class Estimate:
 
     def __repr__(self) -> str:
         """The fields without the witness; a count of thousands of digits in hexadecimal."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "witness"]
         huge = self.count is not None and abs(self.count) >= 10**4000  # Python may refuse digits
-        shown = [
-            f"{name}={hex(self.count or 0) if name == 'count' and huge else repr(getattr(self, name))}"
-            for name in names
-        ]
+        names = [field.name for field in dataclasses.fields(self) if field.name != "witness"]
+        shown = [f"{n}={getattr(self, n)!r}" for n in names if not (huge and n == "count")]
+        shown += [f"count={self.count:#x}"] if huge else []
         return f"Estimate({', '.join(shown)})"
 
     @property
