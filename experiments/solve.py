@@ -150,7 +150,7 @@ def partition(
       method: a key of ``PARTITION_METHODS``.
       seed: for methods that draw.
       timeout: seconds; then the best valid claim so far.
-      memory: bytes the tables may take, by default 2 GiB.
+      memory: mebibytes the tables may take, by default 2048.
 
     Raises:
       ValueError: unknown method, or the model does not fit; the message says what it would need.
@@ -218,8 +218,8 @@ def exactly(question: str, graph: factor_graph.FactorGraph, method: str, memory:
         if question == "marginals":
             raise ValueError("expected a method for marginals other than enumeration")
         return getattr(exhaustive, question)(graph)
-    memory = elimination.MEMORY_LIMIT if memory is None else memory
-    answered = getattr(elimination, question)(graph, memory_limit=memory)
+    memory = elimination.MEMORY if memory is None else memory
+    answered = getattr(elimination, question)(graph, memory=memory)
     return answered if question == "maximize" else answered[0]
 
 

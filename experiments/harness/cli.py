@@ -302,9 +302,8 @@ def _write_support(formula: cnf.CNF, options: arguments.Count) -> Any:
 
 
 def _shared(options: arguments.Marginals) -> dict[str, Any]:
-    """What every question about graphs takes; ``solve`` wants bytes."""
-    memory = None if options.memory is None else options.memory * 2**20
-    return {"method": options.method, "seed": options.seed, "memory": memory}
+    """What every question about graphs takes."""
+    return {"method": options.method, "seed": options.seed, "memory": options.memory}
 
 
 def _check_files(*paths: str | None) -> None:

@@ -48,7 +48,7 @@ def ask(
     """The answer of one method to "log_partition", "marginals" or "maximize".
 
     Args:
-      limits: ``seed``, ``timeout`` in seconds and ``memory`` in bytes, or None.
+      limits: ``seed``, ``timeout`` in seconds and ``memory`` in mebibytes, or None.
 
     Raises:
       ValueError: the method does not answer this question.
@@ -162,7 +162,7 @@ def _call(
     if method in SEEDS:
         options[SEEDS[method]] = seed
     if method == "mini_bucket" and memory is not None:
-        options["memory_limit"] = memory
+        options["memory"] = memory
     result = entry(graph, **options)
     if isinstance(result, answer.Answer):
         return result, Told("done")

@@ -297,11 +297,11 @@ def test_marginals():
 
 
 def test_what_does_not_fit_says_what_it_would_need():
-    with pytest.raises(ValueError, match=r"bytes of tables.*width 12.*methods: auto, "):
-        solve.partition(generators.ising_grid(12, 12, 1.0), method="elimination", memory=1000)
-    with pytest.raises(ValueError, match="bytes of tables"):  # the same from a child process
+    with pytest.raises(ValueError, match=r"MiB of tables.*width 12.*methods: auto, "):
+        solve.partition(generators.ising_grid(12, 12, 1.0), method="elimination", memory=0.001)
+    with pytest.raises(ValueError, match="MiB of tables"):  # the same from a child process
         solve.marginals(
-            generators.ising_grid(12, 12, 1.0), method="elimination", memory=1000, timeout=60.0
+            generators.ising_grid(12, 12, 1.0), method="elimination", memory=0.001, timeout=60.0
         )
 
 
