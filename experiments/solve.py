@@ -14,13 +14,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.harness import graph_methods, graph_runs
+from experiments.harness import formulas, graph_methods, graph_runs
 from inference import answer, estimate
+from inference.oracles import process
 from inference.problems import barren, cnf, factor_graph
 
 COUNT_METHODS = {
@@ -42,6 +43,10 @@ MAP_METHODS = graph_methods.METHODS["maximize"]
 HEAD_START = 0.25
 # Rounds of hashing that would take more seconds than this here go to other processes.
 PATIENCE = 1.0
+# In auto an exact answer may come later than an approximate one by this share of its time.
+EXACT_SHARE = 0.1
+# What a child process may take at most to return its answer, at Ctrl-C or after its time limit.
+GRACE_SECONDS = 3.0
 
 
 class Info(NamedTuple):
@@ -69,13 +74,20 @@ class Info(NamedTuple):
     error: float = math.inf
     converged: bool | None = None
 
+    def __str__(self) -> str:
+        calls = f", oracle calls {self.oracle_calls}" if self.oracle_calls else ""
+        told = f"; {self.message}" if self.message else ""
+        return f"{self.method}, {self.status}, {self.seconds:.2f} s{calls}, seed {self.seed}{told}"
+
 
 def count(
-    formula: cnf.CNF,
+    formula: Any,
     *,
     method: str = "auto",
     epsilon: float = 0.8,
     delta: float = 0.2,
+    assumptions: Sequence[int] = (),
+    weights: Mapping[int, float] | None = None,
     seed: int = 0,
     timeout: float | None = None,
     memory: int | None = None,
@@ -87,46 +99,47 @@ def count(
     """The (weighted, projected) model count of a formula.
 
     Args:
-      formula: with weights it is integrated, without them counted.
+      formula: with weights it is integrated, without them counted. A ``cnf.CNF``, the path of a
+        DIMACS file, lists of signed literals, or a formula of PySAT.
       method: a key of ``COUNT_METHODS``.
       epsilon: tolerance of approximate answers.
       delta: their probability of failure.
-      seed: equal seeds give equal answers.
+      assumptions: literals that hold in the models that are counted.
+      weights: the weight of literals, in place of those of the formula; rules and errors are those
+        of ``formulas.with_weights``.
+      seed: equal seeds give equal answers, except where a time limit cuts or, with ``auto``, where
+        two methods race: which of their answers comes first is up to the machine.
       timeout: seconds; then the best valid claim so far.
-      memory: bytes that each solver process may use.
+      memory: mebibytes that each process of the count may take beyond what it has when it starts;
+        then the best valid claim so far, and the status "failed".
       jobs: processes that hash where it takes longer than a second; the answer does not depend on
         it. A script that asks for more than one needs the guard ``if __name__ == "__main__"``.
       checkpoint: a file for ``approxmc.count`` to resume from.
       reduction: of ``support.reduce``, where it is known already.
-      progress: called with a line that says where the count is.
+      progress: called with a line that says where the count is; not where memory is limited.
 
     Raises:
-      ValueError: unknown method, or one that cannot answer this question.
+      ValueError: unknown method, or one that cannot answer this question; what was given is no
+        formula, or the memory too small to start with.
     """
     _check_method(method, COUNT_METHODS)
     if checkpoint is not None and method not in ("auto", "approxmc"):
         raise ValueError(f"expected approxmc or auto for a checkpoint, given {method}")
-    start = time.monotonic()
-    if method == "exhaustive":
-        from inference.oracles import exhaustive
-
-        return exhaustive.count(formula), Info(method, "done", _since(start), 0, seed)
-    if method == "bpnn":
-        from inference.message_passing import bpnn_sat
-
-        result, how = bpnn_sat.count(formula)
-        return result, Info(method, how.status, _since(start), 0, seed)
+    process.check_memory(memory)
+    start, formula = time.monotonic(), formulas.with_weights(formulas.read(formula), weights)
     limits: dict[str, Any] = {"timeout": timeout, "memory": memory}
-    if method in ("exact", "ganak") or (method == "auto" and formula.log_weights is not None):
-        progress("ganak")
-        return _count_exactly(formula, seed, **limits)
-    if method in ("adaptive", "short_xor"):
-        return _bound(method, formula, seed, delta, timeout, reduction, progress)
-    hashing: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "jobs": jobs}
-    hashing |= {"checkpoint": checkpoint, "reduction": reduction, "progress": progress}
-    if method == "approxmc":
-        return _hash(formula, seed, **limits, **hashing)
-    return _race(formula, seed, limits, hashing)
+    options: dict[str, Any] = {"seed": seed, "epsilon": epsilon, "delta": delta, "jobs": jobs}
+    options |= {"assumptions": tuple(assumptions), "checkpoint": checkpoint, "reduction": reduction}
+    assumed = formulas.assume(formula, assumptions)
+    try:
+        if method in ("exact", "ganak") or (method == "auto" and formula.log_weights is not None):
+            progress("ganak")
+            return _count_exactly(assumed, seed, **limits)
+        if method == "auto":
+            return _race(formula, assumed, limits, options, progress)
+        return _count_within(formula, method, options | limits, progress=progress)
+    except KeyboardInterrupt:
+        return _trivial_count(formula), Info(method, "interrupted", _since(start), 0, seed)
 
 
 def partition(
@@ -144,7 +157,7 @@ def partition(
       method: a key of ``PARTITION_METHODS``.
       seed: for methods that draw.
       timeout: seconds; then the best valid claim so far.
-      memory: bytes the tables may take, by default 2 GiB.
+      memory: mebibytes the tables may take, by default 2048.
 
     Raises:
       ValueError: unknown method, or the model does not fit; the message says what it would need.
@@ -254,29 +267,78 @@ def _count_exactly(
 ) -> tuple[estimate.Estimate, Info]:
     from inference.oracles import ganak
 
-    start, status = time.monotonic(), "timeout"
-    solved = answer.Answer(answer.Status.UNKNOWN)
-    try:
-        solved = ganak.count(formula, timeout=timeout, memory=memory, seed=seed % 2**31)
-    except KeyboardInterrupt:
-        status = "interrupted"
+    start = time.monotonic()
+    solved = ganak.count(formula, timeout=timeout, memory=memory, seed=seed % 2**31)
     if solved.status is answer.Status.OPTIMAL:
         return solved.value, Info("ganak", "done", _since(start), 1, seed)
     if solved.status is answer.Status.FAILED:
         raise ValueError(f"ganak failed: {solved.message}")
     why = f"ganak did not finish within {_since(start):.3g} s"
-    return _trivial_count(formula), Info("ganak", status, _since(start), 1, seed, why)
+    return _trivial_count(formula), Info("ganak", "timeout", _since(start), 1, seed, why)
+
+
+def _count_within(
+    formula: cnf.CNF, method: str, options: dict[str, Any], **watched: Any
+) -> tuple[estimate.Estimate, Info]:
+    """Counts here or, where a limit could not be kept here, in a child process.
+
+    What takes no time limit is killed. Solvers that run out of memory end their whole process.
+    """
+    timeout, memory = options["timeout"], options["memory"]
+    killed = method in ("exhaustive", "bpnn")
+    if memory is None and (timeout is None or not killed):
+        return count_here(formula, method, options, **watched)
+    start, grace = time.monotonic(), 0.0
+    if timeout is not None and not killed:
+        grace = min(GRACE_SECONDS, 0.25 + timeout / 8)
+    told = process.call(
+        count_here,
+        *(formula, method, options),
+        timeout=None if timeout is None else timeout + grace,
+        memory=memory,
+        stop=watched.get("stop", lambda: False),
+        grace=GRACE_SECONDS,
+    )
+    if told.status is answer.Status.OPTIMAL:
+        return told.value
+    if told.message.startswith("ValueError: "):
+        raise ValueError(told.message.removeprefix("ValueError: "))
+    status = "failed" if told.status is answer.Status.FAILED else "timeout"
+    info = Info(method, status, _since(start), 0, options["seed"], told.message)
+    return _trivial_count(formula), info
+
+
+def count_here(
+    formula: cnf.CNF, method: str, options: dict[str, Any], **watched: Any
+) -> tuple[estimate.Estimate, Info]:
+    """Counts by any method but Ganak; importable, so that a child process can run it."""
+    start, seed = time.monotonic(), options["seed"]
+    if method == "approxmc":
+        return _hash(formula, **options, **watched)
+    assumed = formulas.assume(formula, options["assumptions"])
+    if method in ("adaptive", "short_xor"):
+        return _bound(method, assumed, options, **watched)
+    if method == "exhaustive":
+        from inference.oracles import exhaustive
+
+        return exhaustive.count(assumed), Info(method, "done", _since(start), 0, seed)
+    from inference.message_passing import bpnn_sat
+
+    result, how = bpnn_sat.count(assumed)
+    return result, Info(method, how.status, _since(start), 0, seed)
 
 
 def _hash(
     formula: cnf.CNF,
-    seed: int,
     *,
+    seed: int,
     jobs: int,
     memory: int | None,
     reduction: Any,
+    on_pool: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> tuple[estimate.Estimate, Info]:
+    """``on_pool`` is called with each round that goes to other processes."""
     from hashing.counting import approxmc
 
     if reduction is not None:
@@ -285,9 +347,9 @@ def _hash(
         if jobs > 1 or memory is not None:
             from inference.oracles import dispatch
 
-            options["executor"] = stack.enter_context(dispatch.open_pool(jobs, memory=memory))
-            # Workers take a while to start. A limit of memory holds in workers alone.
-            options["patience"] = PATIENCE if memory is None else 0.0
+            pool = stack.enter_context(dispatch.open_pool(jobs, memory=memory))
+            options["executor"] = dispatch.Watched(pool, on_pool)
+            options["patience"] = PATIENCE  # workers take a while to start
         result, how = approxmc.count(seed, formula, **options)
     info = Info("approxmc", how.status, how.seconds, how.oracle_calls, seed, how.message)
     return result, info
@@ -296,66 +358,77 @@ def _hash(
 def _bound(
     method: str,
     formula: cnf.CNF,
-    seed: int,
-    delta: float,
-    timeout: float | None,
-    reduction: Any,
-    progress: Callable[[str], None],
+    options: dict[str, Any],
+    progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """What the modules of that name say about the reduced formula."""
     if formula.log_weights is not None:
         raise ValueError(f"{method} counts models: expected no weights, given some")
     from hashing.counting import adaptive, short_xor, support
 
-    start = time.monotonic()
+    start, seed, reduction = time.monotonic(), options["seed"], options["reduction"]
+    if reduction is not None and options["assumptions"]:
+        raise ValueError(f"expected a reduction or assumptions for {method}, given both")
     progress("preprocessing")
     if reduction is None:
-        half = start + (math.inf if timeout is None else timeout / 2)
-        try:
-            reduction = support.reduce(formula, deadline=half)
-        except KeyboardInterrupt:
-            return _trivial_count(formula), Info(method, "interrupted", _since(start), 0, seed)
-    options: dict[str, Any] = {"delta": delta, "timeout": _left(timeout, start)}
-    options |= {"progress": progress}
+        timeout = math.inf if options["timeout"] is None else options["timeout"] / 2
+        reduction = support.reduce(formula, deadline=start + timeout)
     entries: dict[str, Callable] = {"adaptive": adaptive.count, "short_xor": short_xor.count}
-    result, how = entries[method](seed, reduction.formula, **options)
+    limits = {"delta": options["delta"], "timeout": _left(options["timeout"], start)}
+    result, how = entries[method](seed, reduction.formula, progress=progress, **limits)
     info = Info(method, how.status, _since(start), how.oracle_calls, seed)
     return estimate.doubled(result, len(reduction.free)), info
 
 
 def _race(
-    formula: cnf.CNF, seed: int, limits: dict[str, Any], hashing: dict[str, Any]
+    formula: cnf.CNF,
+    assumed: cnf.CNF,
+    limits: dict[str, Any],
+    options: dict[str, Any],
+    progress: Callable[[str], None],
 ) -> tuple[estimate.Estimate, Info]:
     """Ganak in a process of its own against hashing; the first answer wins, the other stops.
 
-    Time decides, not the values, so each answer keeps its own probability of failure.
+    Time decides, not the values, so each answer keeps its own probability of failure. An exact
+    answer is worth a tenth of the time more. ``assumed`` is the formula with its assumptions.
     """
     from inference.oracles import ganak
 
     # Plain lists pass what the threads tell each other: Ctrl-C inside a lock could leave it locked.
-    start = time.monotonic()
+    start, seed = time.monotonic(), options["seed"]
     over: list[bool] = []
+    pooled: list[float] = []  # when each round went to another process
     answers: list[answer.Answer] = []
 
     def run_ganak() -> None:
         # Ctrl-C is for the thread that hashes.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        limited = {**limits, "stop": lambda: bool(over)}
-        answers.append(ganak.count(formula, seed=seed % 2**31, **limited))
+        watched: dict[str, Any] = {"stop": lambda: bool(over)}
+        watched["pause"] = lambda: _stands_aside(pooled, start, options | limits)
+        answers.append(ganak.count(assumed, seed=seed % 2**31, **limits, **watched))
 
     def is_solved() -> bool:
         return bool(answers) and answers[0].status is answer.Status.OPTIMAL
 
+    def wait(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not answers and time.monotonic() < end:
+            time.sleep(0.005)
+
     exact = threading.Thread(target=run_ganak)
     exact.start()
     try:
-        while not answers and _since(start) < HEAD_START:
-            time.sleep(0.005)
+        wait(HEAD_START)
         if not is_solved():
-            left = _left(limits["timeout"], start)
-            options = {**hashing, **limits, "timeout": left}
-            result, info = _hash(formula, seed, stop=is_solved, **options)
+            left = limits | {"timeout": _left(limits["timeout"], start)}
+            watched: dict[str, Callable] = {"stop": is_solved, "progress": progress}
+            if options["jobs"] >= (os.cpu_count() or 1):
+                watched["on_pool"] = lambda: pooled.append(time.monotonic())
+            result, info = _count_within(formula, "approxmc", options | left, **watched)
             info = info._replace(seconds=_since(start))
+            if info.status == "done":
+                pooled.clear()
+                wait(EXACT_SHARE * _since(start))
     except KeyboardInterrupt:
         result = _trivial_count(formula)
         info = Info("auto", "interrupted", _since(start), 0, seed)
@@ -366,6 +439,26 @@ def _race(
         return answers[0].value, Info("ganak", "done", _since(start), 1, seed)
     why = answers[0].message if answers else ""
     return result, info._replace(message=info.message or why)
+
+
+def _stands_aside(pooled: list[float], start: float, options: dict[str, Any]) -> bool:
+    """Whether Ganak pauses, so that the rounds that went to other processes have every core.
+
+    Their time is known from the rounds before. Ganak goes on where they take half as long again,
+    and does not wait where they take much longer than the race so far: it might be done by then.
+    """
+    began = min(pooled, default=math.inf)
+    if began == math.inf:
+        return False
+    from hashing.counting import guarantee
+
+    elapsed, left = began - start, len(pooled)
+    done = max(1, guarantee.plan(options["epsilon"], options["delta"]).rounds - left)
+    expected = elapsed / done * math.ceil(left / options["jobs"])
+    timeout = math.inf if options["timeout"] is None else options["timeout"]
+    if expected > 4 * elapsed or elapsed + expected > timeout:
+        return False
+    return time.monotonic() < began + 1.5 * expected
 
 
 def _left(timeout: float | None, start: float) -> float | None:

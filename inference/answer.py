@@ -40,6 +40,12 @@ class Answer:
     seconds: float = 0.0
     message: str = ""
 
+    def __str__(self) -> str:
+        found = 0 if self.assignments is None else len(self.assignments)
+        parts = [self.status.value, f"value {self.value}", f"bound {self.bound:.10g}"]
+        parts += [f"{found} assignments", f"{self.seconds:.2f} s", self.message]
+        return ", ".join(part for part in parts if part)
+
 
 def best(
     assignment: np.ndarray,

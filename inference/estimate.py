@@ -24,7 +24,7 @@ class Claim(enum.Enum):
     NONE = "none"  # nothing: both bounds are infinite
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Estimate:
     """A value in nats with the guarantee that comes with it.
 
@@ -60,6 +60,26 @@ class Estimate:
             raise ValueError(f"a claim of NONE has infinite bounds, given {self}")
         if self.claim is not Claim.EXPECTED and self.log_lower > self.log_upper:
             raise ValueError(f"expected log_lower <= log_upper, given {self}")
+
+    def __str__(self) -> str:
+        """The value, the interval and the claim on one line, in nats."""
+        value = f"log {self.log_value:.10g}"
+        if self.count is not None and abs(self.count) < 10**40:
+            value = f"{self.count} ({value})"
+        if self.claim is Claim.NONE:
+            return f"{value}, no claim"
+        interval = f"{value} in [{self.log_lower:.10g}, {self.log_upper:.10g}], {self.claim.value}"
+        failures = {"below": self.failure_lower, "above": self.failure_upper}
+        named = [f"{side} with probability {risk:.3g}" for side, risk in failures.items() if risk]
+        return f"{interval}, wrong {', '.join(named)}" if named else interval
+
+    def __repr__(self) -> str:
+        """The fields without the witness; a count of thousands of digits in hexadecimal."""
+        huge = self.count is not None and abs(self.count) >= 10**4000  # Python may refuse digits
+        names = [field.name for field in dataclasses.fields(self) if field.name != "witness"]
+        shown = [f"{n}={getattr(self, n)!r}" for n in names if not (huge and n == "count")]
+        shown += [f"count={self.count:#x}"] if huge else []
+        return f"Estimate({', '.join(shown)})"
 
     @property
     def log_width(self) -> float:

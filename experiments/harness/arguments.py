@@ -11,6 +11,7 @@ import dataclasses
 import io
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -18,12 +19,13 @@ import tyro
 from tyro.conf import Positional, arg
 
 from experiments.harness import registry
+from inference.oracles import process
 
 T = TypeVar("T")
 MAX_JOBS = 1024
 SEEDS = 2**32  # without 64-bit integers JAX makes one key of s and s + 2**32
 Limit = Annotated[float | None, arg(metavar="SECONDS")]
-Megabytes = Annotated[int | None, arg(metavar="MB")]
+Mebibytes = Annotated[int | None, arg(metavar="MIB")]
 
 
 class UsageError(ValueError):
@@ -45,12 +47,14 @@ class Count:
     """Approximate answers: within a factor 1 + epsilon either way ..."""
     delta: float = 0.2
     """... except with this probability."""
+    assume: tuple[int, ...] = ()
+    """Literals that hold in the models that are counted, as 3 -7."""
     seed: int = 0
-    """Equal seeds give equal answers."""
+    """Equal seeds give equal answers; only where methods race in auto, either may be first."""
     timeout: Limit = None
     """Stop then, and print the best valid answer so far."""
-    memory: Megabytes = None
-    """Memory limit of each solver process."""
+    memory: Mebibytes = None
+    """What each process may take, in units of 2^20 bytes, beyond what it has when it starts."""
     jobs: int = dataclasses.field(default_factory=lambda: min(os.cpu_count() or 1, MAX_JOBS))
     """Processes that hash where it takes seconds, one per core; the answer does not change."""
     checkpoint: Annotated[str | None, arg(metavar="FILE")] = None
@@ -68,7 +72,7 @@ class Count:
 
     def check(self) -> None:
         """Raises UsageError for values outside their range."""
-        _check_limits(self.timeout, self.memory, self.seed)
+        _check_limits(self.timeout, self.memory, self.seed, process.LEAST_MEMORY)
         if not 0.0 < self.epsilon < math.inf:
             raise UsageError(f"--epsilon: expected a number above 0, given {self.epsilon}")
         if not 0.0 < self.delta < 1.0:
@@ -82,7 +86,7 @@ class Marginals:
     """Compute the marginal distribution of every variable of a graphical model."""
 
     file: Positional[Annotated[str, arg(metavar="FILE")]]
-    """UAI model, MARKOV or BAYES."""
+    """UAI model, MARKOV or BAYES, also .gz, .xz or .bz2; - reads standard input."""
     evidence: Annotated[str | None, arg(metavar="FILE")] = None
     """UAI evidence file."""
     method: Annotated[str, arg(metavar="NAME")] = "auto"
@@ -91,8 +95,8 @@ class Marginals:
     """Equal seeds give equal answers."""
     timeout: Limit = None
     """Stop then, and print the best valid answer so far."""
-    memory: Megabytes = None
-    """Memory the tables may take."""
+    memory: Mebibytes = None
+    """What tables may take, in units of 2^20 bytes; by default 2048."""
     json: bool = False
     """Print one JSON object on the last line."""
 
@@ -244,28 +248,57 @@ def _call_tyro(kind: Any, verb: str, words: Sequence[str], **options: Any) -> An
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        raise UsageError(f"{_first_rows(written.getvalue())} (see tally {verb} --help)") from end
+        message = _in_plain_words(_first_rows(written.getvalue()), kind)
+        raise UsageError(f"{message} (see tally {verb} --help)") from end
 
 
 def _first_rows(box: str) -> str:
-    """The message in tyro's box: the rows between its top and the first line across."""
+    """The message in tyro's box: what stands between its title and the first line across.
+
+    Where the terminal has no box characters, lines across are made of hyphens.
+    """
     rows: list[str] = []
+    across = 0
     for line in box.splitlines():
         text = line.strip("│╭╮╰╯ ")
-        if text.startswith("─"):
-            if rows:
+        if re.match("─|-{9}", text):
+            across += 1
+            if across == 2:
                 break
-            continue
-        rows.append(text)
+            rows = []  # the title
+        else:
+            rows.append(text)
     message = " ".join(" ".join(rows).split()).removeprefix("Error parsing ")
     return message[:1].lower() + message[1:].rstrip(".")
 
 
-def _check_limits(timeout: float | None, memory: int | None, seed: int) -> None:
+def _in_plain_words(message: str, kind: Any) -> str:
+    """A message of tyro's as `expected ..., given ...`, where it is one that users meet."""
+    option = message.split(":", 1)[0]
+    if found := re.search(r"literal for int\(\) with base 10: ('.*?')", message):
+        return f"{option}: expected an integer, given {found[1]}"
+    if found := re.search(r"could not convert string to float: ('.*?')", message):
+        return f"{option}: expected a number, given {found[1]}"
+    if found := re.search(r"valid parse for arguments: \[(.*?)\]", message):
+        return f"{option}: expected numbers, given {found[1]}"
+    if found := re.match(r"missing value for argument '(--[\w-]+)'", message):
+        return f"{found[1]}: expected a value, given none"
+    if found := re.match(r"missing from tally .*?: (\S+)", message):
+        return f"expected {found[1]}, given none"
+    if found := re.match(r"unrecognized options: ([^-].*)", message):
+        fields = {field.name for field in dataclasses.fields(kind)}
+        takes = next((name for name in ("file", "name", "path") if name in fields), "")
+        takes = "name" if "config" in fields else takes  # of an experiment
+        expected = f"one {takes}, given a second" if takes else "no more words, given"
+        return f"expected {expected}: {found[1]}"
+    return message.replace("unrecognized options", "unknown options")
+
+
+def _check_limits(timeout: float | None, memory: int | None, seed: int, least: int = 1) -> None:
     # Beyond these, 30 years and 2^60 bytes, system calls refuse the numbers.
     if timeout is not None and not 0.0 < timeout < 1e9:
         raise UsageError(f"--timeout: expected seconds between 0 and 1e9, given {timeout}")
-    if memory is not None and not 1 <= memory < 2**40:
-        raise UsageError(f"--memory: expected megabytes from 1 to 2^40, given {memory}")
+    if memory is not None and not least <= memory < 2**40:
+        raise UsageError(f"--memory: expected {least} to 2^40 mebibytes, given {memory}")
     if not 0 <= seed < SEEDS:
         raise UsageError(f"--seed: expected 0 to {SEEDS - 1}, given {seed}")

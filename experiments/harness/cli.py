@@ -10,12 +10,14 @@ second.
 import contextlib
 import dataclasses
 import difflib
+import errno
 import importlib.metadata
 import importlib.resources
 import inspect
 import io
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +26,8 @@ from typing import Any
 
 from experiments import solve
 from experiments.harness import arguments, output, promises, registry, results, store, trainers
+from inference import answer
+from inference.oracles import process
 from inference.problems import cnf, dimacs, factor_graph, uai
 
 SHIPPED = "domino_tilings_8x8.cnf"  # counted when no file is given
@@ -67,25 +71,41 @@ def main(words: Sequence[str], *, started: float | None = None) -> int:
 def count(words: Sequence[str]) -> None:
     """`tally count [FILE]`"""
     options = _parse(arguments.Count, "count", words, solve.COUNT_METHODS)
+    _check_files(options.save, options.checkpoint, options.write_support)
+    for name in ("save", "write_support"):
+        if options.assume and getattr(options, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise arguments.UsageError(f"expected --assume or {option}, given both")
+    with process.limited(options.memory), _progress_line(options.quiet) as progress:
+        _count(options, progress)
+
+
+def _count(options: arguments.Count, progress: Callable[[str], None]) -> None:
     clock = _clock()
     file = options.file or str(importlib.resources.files("experiments") / "data" / SHIPPED)
     formula = dimacs.read(file, ignore_weights=options.ignore_weights)
-    with _progress_line(options.quiet) as progress:
-        estimate, info = solve.count(
-            formula,
-            epsilon=options.epsilon,
-            delta=options.delta,
-            timeout=options.timeout,
-            jobs=options.jobs,
-            checkpoint=options.checkpoint,
-            reduction=_write_support(formula, options.write_support),
-            progress=progress,
-            **_shared(options),
-        )
+    reduction = _write_support(formula, options)
+    timeout = None if options.timeout is None else max(options.timeout - clock(), 1e-3)
+    estimate, info = solve.count(
+        formula,
+        method=options.method,
+        epsilon=options.epsilon,
+        delta=options.delta,
+        assumptions=options.assume,
+        seed=options.seed,
+        timeout=timeout,
+        memory=options.memory,
+        jobs=options.jobs,
+        checkpoint=options.checkpoint,
+        reduction=reduction,
+        progress=progress,
+    )
+    progress("")
     problem, seconds = options.file or SHIPPED, clock()
     output.print_count(problem, formula, estimate, info, seconds, options.json)
     if options.save is not None:
         results.save(options.save, problem, formula, estimate, info, seconds)
+    _end(info)
 
 
 def partition(words: Sequence[str]) -> None:
@@ -96,6 +116,7 @@ def partition(words: Sequence[str]) -> None:
     left = _left(options.timeout)
     estimate, info = solve.partition(graph, timeout=left, **_shared(options))
     output.print_partition(options.file, graph, estimate, info, clock(), options.json)
+    _end(info)
 
 
 def marginals(words: Sequence[str]) -> None:
@@ -108,6 +129,7 @@ def marginals(words: Sequence[str]) -> None:
     if info.converged is False:
         warnings.warn(f"not converged ({info.method}): these marginals may be far off")
     output.print_marginals(options.file, graph, probabilities, info, clock(), options.json)
+    _end(info)
 
 
 def maximize(words: Sequence[str]) -> None:
@@ -118,6 +140,7 @@ def maximize(words: Sequence[str]) -> None:
     left = _left(options.timeout)
     best, info = solve.maximize(graph, timeout=left, **_shared(options))
     output.print_map(options.file, graph, best, info, clock(), options.json)
+    _end(info)
 
 
 def train(words: Sequence[str]) -> None:
@@ -125,6 +148,7 @@ def train(words: Sequence[str]) -> None:
     options = _parse(arguments.Train, "train", words, trainers.TRAINERS, "Models")
     out = Path(options.out)
     store.check_writable(out.parent)
+    _check_files(options.out, options.checkpoint)
     clock = _clock()
     parameters, history = trainers.train(
         options.name,
@@ -139,6 +163,7 @@ def train(words: Sequence[str]) -> None:
     training.save(out, parameters)
     output.print_training(history, clock())
     print(out)
+    _end(history)
 
 
 def list_experiments(words: Sequence[str]) -> None:
@@ -194,6 +219,7 @@ def plot(words: Sequence[str]) -> None:
     stored = store.load(folder)
     experiment = registry.load(stored.experiment)
     figure = Path(options.out) if options.out else folder / "figure.png"
+    _check_files(str(figure))
     if not store.draw(experiment, stored.result, figure):
         raise arguments.UsageError(f"{experiment.name} has no figure")
     print(figure)
@@ -215,6 +241,8 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], None], type]] = {
 
 def _dispatch(words: list[str]) -> None:
     verb = words[0] if words else "--help"
+    if verb == "help" and words[1:]:  # `tally help VERB`
+        verb, words = words[1], [words[1], "--help"]
     if verb in ("-h", "--help", "help"):
         print(_overview())
     elif verb == "--version":
@@ -267,28 +295,59 @@ def _parse(
 
 
 def _read_graph(options: arguments.Marginals) -> factor_graph.FactorGraph:
-    evidence = None if options.evidence is None else Path(options.evidence)
-    return uai.read(Path(options.file), evidence)
+    if options.file == options.evidence == "-":
+        raise arguments.UsageError("expected one of model and evidence as -, given both")
+    return uai.read(options.file, options.evidence)
 
 
-def _write_support(formula: cnf.CNF, path: str | None) -> Any:
+def _write_support(formula: cnf.CNF, options: arguments.Count) -> Any:
     """Writes `c ind` lines and returns the reduction they come from, if there is a path."""
-    if path is None:
+    if options.write_support is None:
         return None
     from hashing.counting import support
 
-    reduction = support.reduce(formula)
+    if options.memory is None and options.timeout is None:
+        reduction = support.reduce(formula)
+    else:  # limits hold in a child process: the preprocessor looks at none
+        half = None if options.timeout is None else options.timeout / 2
+        solved = process.call(support.reduce, formula, memory=options.memory, timeout=half)
+        if solved.status is not answer.Status.OPTIMAL:
+            why = solved.message or f"not finished within {solved.seconds:.3g} s"
+            raise ValueError(f"--write-support: {why}")
+        reduction = solved.value
     variables = sorted([*reduction.support.tolist(), *reduction.free.tolist()])
     lines = [variables[i : i + 20] for i in range(0, len(variables), 20)] or [[]]
     text = "".join(f"c ind {' '.join(map(str, line))} 0\n" for line in lines)
-    Path(path).write_text(text.replace("  ", " "))
+    Path(options.write_support).write_text(text.replace("  ", " "))
     return reduction
 
 
-def _shared(options: arguments.Count | arguments.Marginals) -> dict[str, Any]:
-    """What every question takes; ``solve`` wants bytes."""
-    memory = None if options.memory is None else options.memory * 2**20
-    return {"method": options.method, "seed": options.seed, "memory": memory}
+def _shared(options: arguments.Marginals) -> dict[str, Any]:
+    """What every question about graphs takes."""
+    return {"method": options.method, "seed": options.seed, "memory": options.memory}
+
+
+def _check_files(*paths: str | None) -> None:
+    """Raises OSError for files that cannot be written, before the work and not after it."""
+    for path in map(Path, filter(None, paths)):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if path.is_file() or not path.exists():  # no device, no pipe
+            try:  # they are written beside and then moved
+                with tempfile.TemporaryFile(dir=path.parent):
+                    pass
+            except OSError as error:
+                error.filename = str(path)
+                raise
+
+
+def _end(info: Any) -> None:
+    """After the best valid answer is printed: says how it ended, unless all is well."""
+    sys.stdout.flush()
+    if info.status == "interrupted":
+        raise KeyboardInterrupt
+    if info.status == "failed":
+        raise ValueError(f"{info.method} failed: {info.message}")
 
 
 def _clock() -> Callable[[], float]:
@@ -333,6 +392,8 @@ def _one_line(error: Exception) -> str:
         reason = error.strerror or type(error).__name__
         return f"{error.filename}: {reason[:1].lower()}{reason[1:]}"
     text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return "out of memory"
     if isinstance(error, ValueError | ImportError):
         return text or type(error).__name__
     return f"{type(error).__name__}: {text} ({TRACEBACK}=1 shows where)"

@@ -159,7 +159,7 @@ def ask(
 
     Args:
       timeout: seconds, which exact methods overrun.
-      memory: bytes of tables, or None for the method's own limit.
+      memory: mebibytes of tables, or None for the method's own limit.
       options: of the method itself.
 
     Raises:
@@ -167,14 +167,14 @@ def ask(
     """
     end, module = time.monotonic() + timeout, _module(method)
     if method in EXACT:
-        limit = {"memory_limit": memory} if method == "elimination" and memory is not None else {}
+        limit = {"memory": memory} if method == "elimination" and memory is not None else {}
         return _told(getattr(module, question)(graph, **limit))
     is_decoded = question == "maximize" and method in DECODED
     options["timeout"] = timeout / 2 if is_decoded else timeout
     if method in SEEDS[question]:
         options[SEEDS[question][method]] = seed
     if method == "mini_bucket" and memory is not None:
-        options["memory_limit"] = memory
+        options["memory"] = memory
     if is_decoded and not hasattr(module, question):
         probabilities, told = _told(module.marginals(graph, **options))
         value, guess = None, np.argmax(probabilities, axis=1)

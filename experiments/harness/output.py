@@ -18,8 +18,8 @@ from inference.problems import cnf, uai
 LN2, LN10 = math.log(2.0), math.log(10.0)
 # log2 of a double resolves no relative error below this, so a narrower interval is one number.
 EXACT_WIDTH = 1e-9
-COMMENT, PLAIN = "c {} {}", "{:<9} {}"  # a name and a text, in the competition's lines and ours
-_WIDE = Context(prec=17, Emax=MAX_EMAX, Emin=MIN_EMIN)
+COMMENT, PLAIN = "c o {} {}", "{:<9} {}"  # a name and a text, in the competition's lines and ours
+_WIDE = Context(prec=20, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 def print_count(
@@ -30,18 +30,29 @@ def print_count(
     size = f"{formula.num_variables} variables, {formula.num_clauses} clauses"
     size += f", {len(formula.xors)} XORs" if len(formula.xors) else ""
     size += f", {len(formula.sampling_set)} sampled" if projected else ""
-    print(f"c problem {problem}: {size}")
+    print(f"c o problem {problem}: {size}")
     _print_how(COMMENT, info, status(estimate, info), seconds)
-    print(f"c claim {estimate.claim.value}")
-    print(f"c guarantee: {guarantee(estimate, info.method, 'weight' if weighted else 'count')}")
+    print(f"c o claim {estimate.claim.value}")
+    print(f"c o guarantee: {guarantee(estimate, info.method, 'weight' if weighted else 'count')}")
     print(f"s {satisfiable(estimate, info)}")
     print(f"c s type {'p' * projected}{'w' * weighted}mc")
-    guessed = estimate.claim is Claim.NONE and estimate.log_value > -math.inf
-    if guessed or satisfiable(estimate, info) != "UNKNOWN":
+    if _is_answer(estimate, info):
         print(f"c s log10-estimate {_digits(estimate.log_value / LN10)}")
         print(f"c s {_value_line(estimate, weighted)}")
     if as_json:
         print_json(problem, estimate, info, seconds)
+
+
+def _is_answer(estimate: Estimate, info: Any) -> bool:
+    """Whether programs may take the value for the count.
+
+    One that did not end, or was bounded on one side only, has a claim but no answer.
+    """
+    if info.status != "done":
+        return False
+    if estimate.claim is Claim.NONE:
+        return estimate.log_value > -math.inf
+    return estimate.log_upper < math.inf and satisfiable(estimate, info) != "UNKNOWN"
 
 
 def print_partition(
@@ -236,19 +247,26 @@ def _marginals_guarantee(info: Any) -> str:
 
 
 def _value_line(estimate: Estimate, weighted: bool) -> str:
+    if weighted and is_exact(estimate):
+        return f"exact double prec-sci {_scientific(estimate)}"
     if weighted:
-        kind = "exact" if is_exact(estimate) else "approx"
-        return f"{kind} double prec-sci {_scientific(estimate)}"
+        return f"approx double prec-sci {_scientific(estimate)}"
     if estimate.count is not None:
         return f"exact arb int {estimate.count}"
     return f"approx arb int {_rounded(estimate.log_value)}"
 
 
 def _scientific(estimate: Estimate) -> str:
-    """Digits of exp(log_value) at any magnitude; floats end at 1e-308 and 1e308."""
+    """Digits of exp(log_value) at any magnitude: as many as hold where they are exact.
+
+    Floats end at 1e-308 and 1e308.
+    """
     if estimate.log_value == -math.inf:
         return "0"
-    return f"{Decimal(estimate.log_value).exp(_WIDE):.10e}"
+    digits = 10
+    if is_exact(estimate):
+        digits = min(16, math.floor(-math.log10(max(estimate.log_width, 1e-16))))
+    return f"{Decimal(estimate.log_value).exp(_WIDE):.{digits}e}"
 
 
 def _rounded(log_value: float) -> int:

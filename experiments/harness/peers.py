@@ -24,6 +24,7 @@ from inference.problems import cnf, dimacs, xor_clauses
 
 def main(words: Sequence[str]) -> None:
     """Counts the models of one file and prints one JSON object."""
+    sys.set_int_max_str_digits(0)  # counters write counts of any size as text
     tool, file, epsilon, delta, seed = words
     formula = dimacs.read(file, ignore_weights=True)
     if tool == "approxmc":

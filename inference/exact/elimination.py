@@ -28,7 +28,8 @@ from inference.problems import factor_graph
 
 Reduce = Callable[[np.ndarray, np.ndarray], Any]  # (table [S, ...], out [...]); spoils the table
 
-MEMORY_LIMIT = 2**31  # bytes
+MEMORY = 2048  # mebibytes
+MEBIBYTE = 2**20
 _BLOCK = 2**16  # entries worked on at once: half a megabyte stays in the cache
 _EPSILON = 2.0**-52
 
@@ -36,10 +37,10 @@ _EPSILON = 2.0**-52
 class TooWide(ValueError):
     """The tables do not fit into the memory allowed."""
 
-    def __init__(self, width: int, bytes_needed: int, memory_limit: int):
+    def __init__(self, width: int, bytes_needed: int, memory: float):
         super().__init__(
-            f"expected a model that needs at most {memory_limit} bytes of tables, "
-            f"given one that needs {bytes_needed} (width {width})"
+            f"expected a model that needs at most {memory:.6g} MiB of tables, "
+            f"given one that needs {bytes_needed / MEBIBYTE:.6g} (width {width})"
         )
         self.width, self.bytes_needed = width, bytes_needed
 
@@ -68,16 +69,16 @@ def log_partition(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = MEMORY_LIMIT,
+    memory: float = MEMORY,
 ) -> tuple[estimate.Estimate, Info]:
     """Exact log Z with a CERTAIN interval as wide as the rounding errors.
 
     Raises:
-      TooWide: the tables need more than ``memory_limit`` bytes.
+      TooWide: the tables need more than ``memory`` mebibytes.
     """
     start = time.perf_counter()
     model = bucket_tree.prepare(graph, order_fn)
-    needed = _check_memory(model, model.plan.peak_entries, memory_limit)
+    needed = _check_memory(model, model.plan.peak_entries, memory)
     log_value, _, _ = _upward(model, _log_sum, keep=False)
     error = _rounding_error(model, log_value) + float(graph.log_error)
     result = estimate.certain(log_value, error)
@@ -89,21 +90,21 @@ def marginals(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = MEMORY_LIMIT,
+    memory: float = MEMORY,
 ) -> tuple[np.ndarray, Info]:
     """Probabilities of the states of each variable, float64 [V, S]; all zero where Z = 0.
 
     Each is off by at most ``Info.error``.
 
     Raises:
-      TooWide: the tables need more than ``memory_limit`` bytes.
+      TooWide: the tables need more than ``memory`` mebibytes.
     """
     start = time.perf_counter()
     model = bucket_tree.prepare(graph, order_fn)
     plan = model.plan
     largest = max(map(plan.entries, plan.cliques), default=0)
     # The messages, their probabilities, and the table of a bucket with the sum it passes on.
-    needed = _check_memory(model, 2 * plan.message_entries + 2 * largest, memory_limit)
+    needed = _check_memory(model, 2 * plan.message_entries + 2 * largest, memory)
     log_value, buckets, messages = _upward(model, _log_sum, keep=True)
     probabilities = np.zeros(graph.log_unary.shape)
     if log_value > -np.inf:
@@ -119,7 +120,7 @@ def maximize(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = MEMORY_LIMIT,
+    memory: float = MEMORY,
 ) -> answer.Answer:
     """An assignment of greatest log-score: OPTIMAL, or INFEASIBLE where every score is -inf.
 
@@ -127,12 +128,12 @@ def maximize(
     ``assignments`` is int64 [1, V].
 
     Raises:
-      TooWide: the tables need more than ``memory_limit`` bytes.
+      TooWide: the tables need more than ``memory`` mebibytes.
     """
     start = time.perf_counter()
     model = bucket_tree.prepare(graph, order_fn)
     plan = model.plan
-    _check_memory(model, plan.message_entries, memory_limit)
+    _check_memory(model, plan.message_entries, memory)
     log_value, buckets, _ = _upward(model, _maximum, keep=True)
     if log_value == -np.inf:
         seconds = time.perf_counter() - start
@@ -153,7 +154,7 @@ def compile_log_partition(
     graph: factor_graph.FactorGraph,
     *,
     order_fn: orders.Order = orders.best,
-    memory_limit: int = MEMORY_LIMIT,
+    memory: float = MEMORY,
 ) -> Callable[[factor_graph.FactorGraph], Any]:
     """A jitted function from graphs with the structure of this one to log Z in nats.
 
@@ -163,7 +164,7 @@ def compile_log_partition(
     Compilation takes seconds for a few hundred variables: ``log_partition`` needs none.
 
     Raises:
-      TooWide: what a float64 gradient keeps needs more than ``memory_limit`` bytes.
+      TooWide: what a float64 gradient keeps needs more than ``memory`` mebibytes.
       ValueError: the graph has clauses or parities; ``factor_graph.tabulate`` it first.
     """
     import jax
@@ -176,8 +177,8 @@ def compile_log_partition(
     scopes += [scope for group in graph.groups for scope in group.variables.tolist()]
     plan = bucket_tree.make_plan(scopes, sizes, order_fn)
     needed = 8 * sum(map(plan.entries, plan.cliques))
-    if needed > memory_limit:
-        raise TooWide(plan.width, needed, memory_limit)
+    if needed > memory * MEBIBYTE:
+        raise TooWide(plan.width, needed, memory)
     expected = jax.tree.map(np.shape, graph)
 
     def compiled_log_partition(graph: factor_graph.FactorGraph) -> Any:
@@ -319,11 +320,11 @@ def _downward(plan: bucket_tree.Plan, buckets: list[list], messages: list[Any]) 
     return rows
 
 
-def _check_memory(model: bucket_tree.Model, entries: int, memory_limit: int) -> int:
+def _check_memory(model: bucket_tree.Model, entries: int, memory: float) -> int:
     """Bytes of so many entries, the factors (they may be copies) and the block worked on."""
     needed = 8 * (entries + sum(table.size for _, table in model.factors) + 4 * _BLOCK)
-    if needed > memory_limit:
-        raise TooWide(model.plan.width, needed, memory_limit)
+    if needed > memory * MEBIBYTE:
+        raise TooWide(model.plan.width, needed, memory)
     return needed
 
 

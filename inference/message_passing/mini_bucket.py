@@ -27,7 +27,8 @@ from inference.message_passing import cost_shifting, descent, feasible
 from inference.message_passing import mini_bucket_tree as trees
 from inference.problems import factor_graph
 
-MEMORY_LIMIT = 2**31  # bytes
+MEMORY = 2048  # mebibytes
+_MEBIBYTE = 2**20
 ORDERS = (orders.min_size, orders.min_fill, orders.min_degree, orders.min_frontier)
 TEMPERATURES = (1.0, 0.1)
 _PASS_ENTRIES = 2**21  # of all tables, where the i-bound is chosen here: a pass takes about 0.1 s
@@ -70,7 +71,7 @@ def log_partition(
     i_bound: int | None = None,
     iterations: int = 100,
     timeout: float | None = None,
-    memory_limit: int = MEMORY_LIMIT,
+    memory: float = MEMORY,
     order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[estimate.Estimate, Info]:
     """Bounds of log Z on both sides, CERTAIN; the value is the upper one.
@@ -83,7 +84,7 @@ def log_partition(
       i_bound: by default the largest for which a pass takes about a tenth of a second.
       iterations: most steps of L-BFGS for each side; 0 evaluates once.
       timeout: seconds, after which the best bounds so far are returned.
-      memory_limit: bytes.
+      memory: mebibytes for tables.
       order_fns: orders of elimination, of which the one that begins lowest is fitted.
 
     Raises:
@@ -91,7 +92,7 @@ def log_partition(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
+    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory, order_fns, timeout)
     above = _fit(
         tree, tables, sizes, cost_shifting.positive, 1.0, iterations, 0.6 * _left(start, timeout)
     )
@@ -127,7 +128,7 @@ def maximize(
     i_bound: int | None = None,
     iterations: int = 100,
     timeout: float | None = None,
-    memory_limit: int = MEMORY_LIMIT,
+    memory: float = MEMORY,
     order_fns: Sequence[orders.Order] = ORDERS,
 ) -> answer.Answer:
     """An assignment int64 [1, V], decoded and then improved, and a proven bound of every log-score.
@@ -138,7 +139,7 @@ def maximize(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, sizes, _ = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
+    model, tree, tables, sizes, _ = _prepare(graph, i_bound, memory, order_fns, timeout)
     shifts = cost_shifting.shifts(tree)
     vector = cost_shifting.zeros(tree, shifts)
     bound, error, states = _maxima(tree, tables, sizes, shifts, vector)
@@ -179,7 +180,7 @@ def marginals(
     i_bound: int | None = None,
     iterations: int = 100,
     timeout: float | None = None,
-    memory_limit: int = MEMORY_LIMIT,
+    memory: float = MEMORY,
     order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[np.ndarray, Info]:
     """Pseudo-marginals float64 [V, S] of the upper bound, averaged over the parts of a bucket.
@@ -189,7 +190,7 @@ def marginals(
     """
     start = time.monotonic()
     graph = factor_graph.tabulate(graph)
-    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory_limit, order_fns, timeout)
+    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory, order_fns, timeout)
     above = _fit(
         tree, tables, sizes, cost_shifting.positive, 1.0, iterations, _left(start, timeout)
     )
@@ -222,7 +223,7 @@ def _maxima(
 def _prepare(
     graph: factor_graph.FactorGraph,
     i_bound: int | None,
-    memory_limit: int,
+    memory: float,
     order_fns: Sequence[orders.Order],
     timeout: float | None = None,
 ) -> tuple[bucket_tree.Model, trees.Tree, list[np.ndarray], list[list[float]], int]:
@@ -234,7 +235,7 @@ def _prepare(
     best: Any = None
     for order_fn in order_fns:
         model = bucket_tree.prepare(graph, order_fn)
-        tree, grown = _grow(model, i_bound, memory_limit)
+        tree, grown = _grow(model, i_bound, memory)
         tables = trees.fill(tree, [table for _, table in model.factors])
         upper = trees.upward(tree, tables, tree.even_weights()).log_value
         if best is None or (not tree.is_exact, upper) < best[0]:
@@ -249,13 +250,11 @@ def _left(start: float, timeout: float | None) -> float:
     return math.inf if timeout is None else max(0.0, timeout - (time.monotonic() - start))
 
 
-def _grow(
-    model: bucket_tree.Model, i_bound: int | None, memory_limit: int
-) -> tuple[trees.Tree, int]:
+def _grow(model: bucket_tree.Model, i_bound: int | None, memory: float) -> tuple[trees.Tree, int]:
     """The tree of the i-bound, or of the largest one that keeps a pass short."""
     sizes, scopes = model.plan.sizes, [scope for scope, _ in model.factors]
     if i_bound is None:
-        most = min(_PASS_ENTRIES, memory_limit // _ENTRY_BYTES)
+        most = min(_PASS_ENTRIES, int(memory * _MEBIBYTE) // _ENTRY_BYTES)
         i_bound = max(1, int(math.log2(most / (4 * len(sizes) + 1) + 1)))
         tree = trees.grow(sizes, scopes, 2.0 ** (i_bound + 1))
         while tree.num_entries > most and i_bound > 0:
@@ -271,9 +270,11 @@ def _grow(
     else:
         raise ValueError(f"expected an i-bound of at least 0, given {i_bound}")
     needed = _ENTRY_BYTES * tree.num_entries
-    if needed > memory_limit:
-        expected = f"expected tables of at most {memory_limit} bytes"
-        raise ValueError(f"{expected}, given an i-bound of {i_bound} that needs {needed}")
+    if needed > memory * _MEBIBYTE:
+        expected = f"expected tables of at most {memory:.6g} MiB"
+        raise ValueError(
+            f"{expected}, given an i-bound of {i_bound} that needs {needed / _MEBIBYTE:.6g}"
+        )
     return tree, i_bound
 
 

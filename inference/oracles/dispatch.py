@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -64,6 +65,18 @@ def submit(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class Watched(futures.Executor):
+    """An executor that calls ``on_task`` before it takes a task."""
+
+    def __init__(self, executor: futures.Executor, on_task: Callable[[], None]) -> None:
+        self._executor, self._on_task = executor, on_task
+
+    def submit(self, function: Callable, /, *arguments: Any, **options: Any) -> futures.Future:
+        """As that of the executor."""
+        self._on_task()
+        return self._executor.submit(function, *arguments, **options)
+
+
 @contextlib.contextmanager
 def open_pool(workers: int, *, memory: int | None = None) -> Iterator[futures.Executor]:
     """A spawn-started pool of processes that leaves Ctrl-C to its parent and ends with the block.
@@ -73,8 +86,13 @@ def open_pool(workers: int, *, memory: int | None = None) -> Iterator[futures.Ex
 
     Args:
       workers: number of processes.
-      memory: bytes of address space each may use; one that needs more dies, and breaks the pool.
+      memory: mebibytes each may take, as for ``process.limit_memory``; one that needs more dies,
+        and breaks the pool.
+
+    Raises:
+      ValueError: the memory is too small to start a worker.
     """
+    process.check_memory(memory)
     context = multiprocessing.get_context("spawn")
     pool = futures.ProcessPoolExecutor(workers, context, _start_worker, (memory,))
     try:
@@ -90,6 +108,9 @@ def _start_worker(memory: int | None) -> None:
     # Solvers take Ctrl-C for themselves; blocked, it cannot reach them.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.environ["JAX_PLATFORMS"] = "cpu"  # a worker touches no device
+    if memory is not None:
+        # Of a worker that dies its parent tells; what solvers and threads say meanwhile is noise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     process.limit(memory)
 
 

@@ -40,15 +40,16 @@ def count(
     memory: int | None = None,
     seed: int = 0,
     stop: Callable[[], bool] = lambda: False,
+    pause: Callable[[], bool] = lambda: False,
 ) -> answer.Answer:
     """The (weighted, projected) model count.
 
     Args:
       formula: native XORs are turned into clauses.
       timeout: seconds; None for no limit.
-      memory: bytes; None for no limit.
+      memory: mebibytes, as for ``process.call``; None for no limit.
       seed: Ganak's own, below 2^31.
-      stop: as for ``process.call``.
+      stop: as for ``process.call``, and so is ``pause``.
 
     Returns:
       OPTIMAL with an ``Estimate`` as ``value``: PROBABLE, failure 1e-6 on each side, ``count`` set
@@ -58,6 +59,7 @@ def count(
       ValueError: two literals of a variable have weights further apart than doubles reach.
     """
     limits: dict[str, Any] = {"timeout": timeout, "memory": memory, "stop": stop}
+    limits["pause"] = pause
     if formula.log_weights is None:
         solved = process.call(_count_models, formula, seed, **limits)
     else:

@@ -10,9 +10,11 @@ on where it is assumed. Models found are blocked under a switch of their own, so
 taken back. Every model is checked against the formula before it counts.
 """
 
+import ctypes
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,6 +29,12 @@ from inference.problems import cnf, xor_clauses
 # takes seconds, the others conflicts; both keep what they learnt.
 SLICE_SECONDS = 0.5
 SLICE_CONFLICTS = 20_000
+
+# How many threads are inside CryptoMiniSat, and the handler of Ctrl-C before the first was.
+_lock, _calls, _handler = threading.Lock(), 0, None
+ctypes.pythonapi.PyOS_getsig.restype = ctypes.c_void_p
+ctypes.pythonapi.PyOS_setsig.argtypes = ctypes.c_int, ctypes.c_void_p
+ctypes.pythonapi.PyOS_setsig.restype = ctypes.c_void_p
 
 
 class SatSession:
@@ -233,8 +241,10 @@ class SatSession:
         # Python's own handler, unless another thread of the process accepts it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
+            _keep_handler(+1)
             found = self._solver.solve_limited(assumptions)
         finally:
+            _keep_handler(-1)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # Then the solver returns early; undisturbed it uses all of its limit, counted in CPU time
         # of the process.
@@ -255,3 +265,18 @@ class SatSession:
         if not self._formula.is_satisfied(model):
             raise RuntimeError("the solver returned an assignment that violates the formula")
         return model
+
+
+def _keep_handler(change: int) -> None:
+    """Puts the handler of Ctrl-C back after the last of the calls that overlap in threads.
+
+    Each call puts back what it found, which is the handler of another where they overlap: it would
+    stay, and call into a solver that is gone. Ctrl-C is blocked here, so the lock is safe.
+    """
+    global _calls, _handler
+    with _lock:
+        if not _calls:
+            _handler = ctypes.pythonapi.PyOS_getsig(signal.SIGINT)
+        _calls += change
+        if not _calls:
+            ctypes.pythonapi.PyOS_setsig(signal.SIGINT, _handler)

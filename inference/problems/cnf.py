@@ -68,7 +68,7 @@ def join(first: Ragged, second: Ragged) -> Ragged:
     return Ragged(np.concatenate([first.values, second.values]), offsets)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class CNF:
     """A formula; build it with ``from_clauses`` or read it with ``problems.dimacs``.
 
@@ -134,6 +134,13 @@ class CNF:
         if self.projection is None:
             return np.arange(1, self.num_variables + 1, dtype=np.int32)
         return self.projection
+
+    def __repr__(self) -> str:
+        """One line, whatever the sizes."""
+        sizes = f"{self.num_variables} variables, {self.num_clauses} clauses"
+        sizes += f", {len(self.xors)} XORs" if len(self.xors) else ""
+        sizes += "" if self.projection is None else f", {len(self.projection)} sampled"
+        return f"<CNF: {sizes}{'' if self.log_weights is None else ', weighted'}>"
 
     def unweighted(self) -> "CNF":
         """The same formula without its weights."""

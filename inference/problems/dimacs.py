@@ -13,6 +13,8 @@ Read are, besides clauses, which may share a line or span several:
 - ``w V P`` (Cachet): weights P and 1 - P for the positive and negative literal, -1 for 1 and 1;
 - ``c weights P1 N1 P2 N2 ...`` (MiniC2D): both weights of each variable, positive first.
 
+Weights are decimal numbers or fractions, ``2/5``, and none is negative.
+
 Other comments are skipped. A wrong clause count, a missing final 0, CRLF and SATLIB's ``%`` at the
 end are tolerated with a ``DimacsWarning``; anything else raises ``ParseError``. Both are one line
 that starts ``FILE:LINE:``.
@@ -45,6 +47,7 @@ _GLUED = re.compile(rb"\d-|-(?![1-9])")
 _BAD_TOKEN = re.compile(rb"(?<!\S)(?!(\d+|-[1-9]\d*)(?!\S))\S+")
 _INTEGER = re.compile(rb"\d{1,18}|-[1-9]\d{0,17}")
 _NUMBER = re.compile(rb"\+?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,9})?")
+_FRACTION = re.compile(rb"\+?(\d+)/(\d*[1-9]\d*)")
 
 
 class ParseError(ValueError):
@@ -139,6 +142,9 @@ class _Text:
             raise self.error(0, f"a line {_HEADER}", "an empty file")
         if b"\0" in self.data:
             raise self.error(self.data.find(b"\0"), "text", "binary data")
+        if self.data.split(None, 1)[0] in (b"MARKOV", b"BAYES"):
+            verbs = "which `tally partition`, `marginals` and `map` take"
+            raise self.error(0, f"a line {_HEADER}", f"a UAI model, {verbs}")
 
     def error(self, position: int, expected: str, given: str | bytes) -> ParseError:
         return ParseError(f"{self.place(position)}: expected {expected}, given {_shown(given)}")
@@ -335,7 +341,7 @@ def _given_weights(
             raise text.error(line.position, f"{2 * n} weights", str(len(line.fields)))
         for i, field in enumerate(line.fields):
             literal = -(i // 2 + 1) if i % 2 else i // 2 + 1
-            yield line.position, literal, _log(_number(text, line, field))
+            yield line.position, literal, _log(_number(text, line, field, b"%d" % literal))
     yield from _competition_weights(text, special["weight"], n)
 
 
@@ -378,12 +384,16 @@ def _literal_and_number(
     literal = int(fields[0])
     if not 1 <= abs(literal) <= n:
         raise text.error(line.position, _range("a literal", n), fields[0])
-    return literal, _number(text, line, fields[1])
+    return literal, _number(text, line, fields[1], fields[0])
 
 
-def _number(text: _Text, line: _Line, field: bytes) -> decimal.Decimal:
+def _number(text: _Text, line: _Line, field: bytes, literal: bytes) -> decimal.Decimal:
+    if found := _FRACTION.fullmatch(field):
+        above, below = (decimal.Decimal(part.decode()) for part in found.groups())
+        return above / below
     if not _NUMBER.fullmatch(field):
-        raise text.error(line.position, "a finite weight of at least 0", field)
+        expected = f"a finite weight of at least 0 for literal {literal.decode()}"
+        raise text.error(line.position, expected, field)
     return decimal.Decimal(field.decode())
 
 

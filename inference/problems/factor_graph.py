@@ -56,6 +56,16 @@ class FactorGraph(NamedTuple):
     def num_variables(self) -> int:
         return self.num_states.shape[-1]
 
+    def __repr__(self) -> str:
+        """One line, whatever the sizes."""
+        try:
+            factors = sum(group.variables.shape[-2] for group in self.groups)
+            variables, states = self.log_unary.shape[-2:]
+        except AttributeError:  # while JAX takes the tree apart, fields hold anything
+            return f"FactorGraph{tuple(self)}"
+        sizes = f"{variables} variables of up to {states} states"
+        return f"<FactorGraph: {sizes}, {factors} factors of two or more variables>"
+
 
 Pieces = dict[tuple[int, ...], list[tuple[Any, Any]]]  # table shape: [(variables, tables), ...]
 

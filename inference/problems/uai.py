@@ -17,6 +17,9 @@ import itertools
 import lzma
 import math
 import os
+import pathlib
+import re
+import sys
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -31,6 +34,7 @@ Path = str | os.PathLike[str]
 _PRINTED = 0.02  # by which probabilities printed with two digits may miss one
 _MOST_STATES = 10**6  # of one variable: the unaries of all are padded to the most
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_UNPACK = {b"\x1f\x8b": gzip.decompress, b"\xfd7zXZ\0": lzma.decompress, b"BZh": bz2.decompress}
 
 
 class ParseError(ValueError):
@@ -38,13 +42,15 @@ class ParseError(ValueError):
 
 
 def read(path: Path, evidence: Path | None = None) -> factor_graph.FactorGraph:
-    """The model of a file (plain, .gz, .xz or .bz2), conditioned on an evidence file if given.
+    """The model of a file, conditioned on an evidence file if given; "-" is standard input.
+
+    Data packed by gzip, xz or bzip2 is recognised by its first bytes, whatever the file's name.
 
     Raises:
       ParseError: a file is not as it should be.
       OSError: a file cannot be read.
     """
-    graph = parse(_read_text(path), os.fspath(path))
+    graph = parse(_read_text(path), _name(path))
     if evidence is None:
         return graph
     return factor_graph.condition(graph, read_evidence(evidence, graph.num_states))
@@ -61,7 +67,7 @@ def read_evidence(path: Path, num_states: Sequence[int] | np.ndarray | None = No
         its domain.
       OSError: the file cannot be read.
     """
-    numbers = _Numbers(_read_text(path), os.fspath(path))
+    numbers = _Numbers(_read_text(path), _name(path))
     start = _evidence_start(numbers)
     evidence: dict[int, int] = {}
     last = None if num_states is None else len(num_states) - 1
@@ -84,6 +90,8 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
     header = (text.split(maxsplit=1) or ["an empty file"])[0]
     if header not in ("MARKOV", "BAYES"):
         line = text[: max(text.find(header), 0)].count("\n") + 1
+        if re.search(r"^p\s+cnf\b", text, re.MULTILINE):
+            header = "a CNF formula, which `tally count` takes"
         raise ParseError(f"{name}:{line}: expected MARKOV or BAYES, given {header}")
     numbers = _Numbers(text, name, skipped=1)
     num_variables = numbers.integer(0, "the number of variables")
@@ -283,12 +291,20 @@ def _potentials(table: np.ndarray) -> str:
     return " ".join(map(repr, values.ravel().tolist()))
 
 
+def _name(path: Path) -> str:
+    return "<stdin>" if path == "-" else os.fspath(path)
+
+
 def _read_text(path: Path) -> str:
-    opener: Any = _OPENERS.get(os.path.splitext(path)[1], open)
+    data = sys.stdin.buffer.read() if path == "-" else pathlib.Path(path).read_bytes()
     try:
-        with opener(path, "rb") as file:
-            return file.read().decode("ascii")
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise ParseError(f"{path}:1: expected a whole compressed file, given {error}") from error
+        for magic, unpack in _UNPACK.items():
+            if data.startswith(magic):
+                data = unpack(data)
+                break
+        return data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise ParseError(f"{path}:1: expected text, given other bytes") from error
+        raise ParseError(f"{_name(path)}:1: expected text, given other bytes") from error
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        expected = "expected a whole compressed file"
+        raise ParseError(f"{_name(path)}:1: {expected}, given {error}") from error

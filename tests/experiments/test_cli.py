@@ -1,3 +1,5 @@
+import gzip
+import io
 import json
 import math
 import os
@@ -13,7 +15,7 @@ import pytest
 from experiments import __main__ as main_module
 from experiments.harness import cli, graph_methods, output
 from inference import answer, estimate
-from inference.problems import dimacs, generators
+from inference.problems import cnf, dimacs, generators
 
 CNF = "p cnf 3 2\n1 2 0\n-1 3 0\n"
 UAI = "MARKOV\n2\n2 3\n1\n2 0 1\n6\n1 2 3 4 5 6\n"
@@ -31,18 +33,18 @@ def solve(monkeypatch):
     """Stands where ``experiments.solve`` stands, and keeps what it was called with."""
     calls = []
 
-    def stand_in(given):
+    def stand_in(given, fields):
         def call(problem, **options):
             calls.append((problem, options))
             if isinstance(given, BaseException):
                 raise given
-            return given, info(**{"seed": options["seed"], **fake.info})
+            return given, info(**{"seed": options["seed"], **fake.info, **fields})
 
         return call
 
-    def answer_with(**given):
+    def answer_with(fields=None, **given):
         for name, value in given.items():
-            setattr(fake, name, stand_in(value))
+            setattr(fake, name, stand_in(value, fields or {}))
         return calls
 
     fake = SimpleNamespace(
@@ -104,8 +106,8 @@ def test_count_prints_the_competition_lines(capsys, solve, files):
         f"c s log10-estimate {math.log10(4):.15g}",
         "c s exact arb int 4",
     ]
-    assert all(line.startswith(("c ", "s ")) for line in out)
-    assert "c problem f.cnf: 3 variables, 2 clauses" in out
+    assert all(line.startswith(("c o ", "c s ", "s ")) for line in out)
+    assert "c o problem f.cnf: 3 variables, 2 clauses" in out
     [(formula, options)] = calls
     assert formula.num_clauses == 2 and (options["epsilon"], options["seed"]) == (0.3, 7)
 
@@ -127,6 +129,110 @@ def test_an_estimate_that_claims_nothing_is_printed_but_proves_no_model(capsys, 
     solve.answer_with(count=estimate.Estimate(math.log(100.0)))
     _, out, _ = tally(capsys, "count", "f.cnf")
     assert "s UNKNOWN" in out and "c s log10-estimate 2" in out
+
+
+@pytest.mark.parametrize(
+    "status, code, complaint",
+    [
+        ("failed", 2, ["tally: error: approxmc failed: a worker died"]),
+        ("interrupted", 130, ["tally: interrupted"]),
+        ("timeout", 0, []),
+    ],
+)
+def test_a_count_that_did_not_end_has_a_claim_and_no_answer(
+    status, code, complaint, capsys, solve, files
+):
+    told = {"method": "approxmc", "status": status, "message": "a worker died"}
+    solve.answer_with(told, count=estimate.bounded(3.0, 2.0, 9.0, 0.1, 0.1))
+    got, out, err = tally(capsys, "count", "f.cnf", "--json", "--save", "saved.json")
+    assert (got, err) == (code, complaint)
+    assert "s SATISFIABLE" in out and json.loads(out[-1])["status"] == status
+    assert [line for line in out if line.startswith("c s")] == ["c s type mc"]
+    assert json.loads((files / "saved.json").read_text())["status"] == status
+    if status != "timeout":
+        for verb, given in (
+            ("partition", estimate.bounded(3.0, 2.0, 9.0, 0, 0)),
+            ("maximize", answer.Answer(answer.Status.UNKNOWN)),
+        ):
+            solve.answer_with(told, **{verb: given})
+            assert tally(capsys, verb.replace("maximize", "map"), "g.uai")[::2] == (code, complaint)
+
+
+def test_a_bound_on_one_side_is_no_answer(capsys, solve, files):
+    solve.answer_with(count=estimate.bounded(3.0, 3.0, math.inf, 0.1, 0.0))
+    _, out, _ = tally(capsys, "count", "f.cnf")
+    assert "s SATISFIABLE" in out
+    assert [line for line in out if line.startswith("c s")] == ["c s type mc"]
+
+
+@pytest.mark.parametrize("option", ["--save", "--checkpoint", "--write-support"])
+def test_what_cannot_be_written_is_refused_before_the_count(option, capsys, solve, files):
+    calls = solve.answer_with()
+    for path in ("nowhere/x", "."):
+        status, out, [line] = tally(capsys, "count", "f.cnf", option, path)
+        assert (status, out, calls) == (2, [], []) and line.startswith(f"tally: error: {path}: ")
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("count f.cnf --timeout abc", "--timeout: expected a number, given 'abc'"),
+        ("partition g.uai --timeout abc", "--timeout: expected a number, given 'abc'"),
+        ("count f.cnf --seed 1.5", "--seed: expected an integer, given '1.5'"),
+        ("count f.cnf --memory much", "--memory: expected an integer, given 'much'"),
+        ("count f.cnf --memory 5", "--memory: expected 32 to 2^40 mebibytes, given 5"),
+        ("count f.cnf --epsilon", "--epsilon: expected a value, given none"),
+        ("count f.cnf b.cnf", "expected one file, given a second: b.cnf"),
+        ("map g.uai b.uai", "expected one file, given a second: b.uai"),
+        ("run stand_in again", "expected one name, given a second: again"),
+        ("list everything", "expected no more words, given: everything"),
+        ("partition", "expected FILE, given none"),
+        ("count f.cnf --assume 1 x", "--assume: expected numbers, given '1', 'x'"),
+        ("count f.cnf --assume 1 --save x", "expected --assume or --save, given both"),
+        ("count g.uai", "g.uai:1: expected a line 'p cnf VARIABLES CLAUSES', given a UAI model"),
+        ("marginals f.cnf", "f.cnf:1: expected MARKOV or BAYES, given a CNF formula, which `tally"),
+        ("map - --evidence -", "expected one of model and evidence as -, given both"),
+        ("help cuont", "unknown command 'cuont', did you mean count?"),
+    ],
+)
+def test_errors_are_in_plain_words(command, message, capsys, solve, files, stand_in):
+    status, out, [line] = tally(capsys, *command.split())
+    assert (status, out) == (2, []) and line.startswith(f"tally: error: {message}")
+
+
+def test_help_for_a_verb(capsys):
+    assert tally(capsys, "help", "map") == tally(capsys, "map", "--help")
+
+
+@pytest.mark.parametrize("verb", ["partition", "marginals", "map"])
+def test_models_from_standard_input(verb, capsys, solve, files, monkeypatch):
+    expected = tally(capsys, verb, "g.uai")[1][1:]
+    for data in (UAI.encode(), gzip.compress(UAI.encode())):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert [line for line in tally(capsys, verb, "-")[1][1:] if "method" not in line] == [
+            line for line in expected if "method" not in line
+        ]
+
+
+def test_literals_can_be_assumed(capsys, files):
+    for method in ("exact", "approxmc", "adaptive"):
+        words = ["--method", method, "--assume", "-1", "2", "--json"]
+        record = json.loads(tally(capsys, "count", "f.cnf", *words)[1][-1])
+        assert record["log2_lower"] <= 1.0 <= record["log2_upper"]
+
+
+def test_a_memory_limit_ends_in_one_line(tmp_path):
+    formula = cnf.from_clauses([[i, i + 1] for i in range(1, 40_000)])
+    dimacs.write(formula, tmp_path / "big.cnf")
+    for method in ("approxmc", "ganak"):
+        words = ["count", str(tmp_path / "big.cnf"), "--method", method, "--memory", "32"]
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments", *words], capture_output=True, text=True
+        )
+        assert done.returncode == 2 and "arb int" not in done.stdout
+        assert done.stderr.startswith(f"tally: error: {method} failed: out of memory at the limit")
+        assert done.stderr.count("\n") == 1
+        assert ("s UNKNOWN" in done.stdout) == (method == "approxmc")
 
 
 def test_huge_counts_are_printed_in_full(capsys, solve, files):
@@ -389,6 +495,8 @@ def test_values_of_any_magnitude():
     assert line(math.log(2.5) + 1e7 * math.log(10), True).endswith("e+10000000")
     assert line(-math.inf, True) == "exact double prec-sci 0"
     assert line(math.log(1000), False) == "approx arb int 1000"
+    exact = estimate.certain(math.log(2.0), 2e-13)
+    assert output._value_line(exact, True) == "exact double prec-sci 2.000000000000e+0"
     digits = line(300 * LN2, False).split()[-1]
     assert abs(int(digits) / 2**300 - 1) < 1e-12
 
@@ -412,19 +520,28 @@ def test_the_name_of_a_file_may_be_beyond_the_encoding_of_the_output(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("method, seconds", [("exact", 1.5), ("approxmc", 1.5), ("approxmc", 2.2)])
-def test_ctrl_c_leaves_a_valid_answer(method, seconds, tmp_path):
+@pytest.mark.parametrize(
+    "method, seconds, more",
+    [
+        ("exact", 1.5, []),
+        ("approxmc", 1.5, []),
+        ("approxmc", 2.2, []),
+        ("approxmc", 3.0, ["--memory", "500"]),
+    ],
+)
+def test_ctrl_c_leaves_a_valid_answer(method, seconds, more, tmp_path):
     formula = generators.latin_square(9) if method == "exact" else generators.random_ksat(5, 90, 90)
     dimacs.write(formula, tmp_path / "hard.cnf")
     words = ["count", str(tmp_path / "hard.cnf"), "--method", method, "--epsilon", "0.03", "--json"]
-    command = [sys.executable, "-m", "experiments", *words]
+    command = [sys.executable, "-m", "experiments", *words, *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         time.sleep(seconds)
         running.send_signal(signal.SIGINT)
         printed, complaints = running.communicate(timeout=20)
     last = json.loads(printed.splitlines()[-1])
-    assert (running.returncode, last["status"], complaints) == (0, "interrupted", b"")
-    assert last["claim"] in ("certain", "probable")
+    assert (running.returncode, last["status"]) == (130, "interrupted")
+    assert complaints == b"tally: interrupted\n"
+    assert last["claim"] == "probable" if more else last["claim"] in ("certain", "probable")
     assert float(last["log2_lower"]) < float(last["log2_upper"])
     assert last["log2_upper"] <= len(formula.sampling_set) * (1 + 1e-9)
 

@@ -1,17 +1,19 @@
 import contextlib
+import fractions
 import math
 import signal
 import time
 
 import numpy as np
 import pytest
+from pysat import formula as pysat_formula
 
 import reference
 from experiments import solve
 from inference import answer, estimate
 from inference.estimate import Claim
 from inference.oracles import ganak, process
-from inference.problems import cnf, factor_graph, generators
+from inference.problems import cnf, dimacs, factor_graph, generators
 
 CHAIN, HARD = generators.chain(60), generators.random_ksat(5, 120, 120)
 EASY = cnf.from_clauses([[3, 4]], num_variables=7)
@@ -57,6 +59,40 @@ def test_in_a_race_ganak_may_win(monkeypatch):
     assert time.monotonic() - start < 10
 
 
+def test_an_exact_answer_is_worth_a_short_wait(monkeypatch):
+    exact = estimate.exact_count(generators.chain_count(60), failure=1e-6)
+    hashed = estimate.bounded(41.0, 40.0, 43.0, 0.1, 0.1)
+
+    def count_within(*_, **__):
+        time.sleep(1.0)
+        return hashed, solve.Info("approxmc", "done", 2.0, 1, 3)
+
+    monkeypatch.setattr(solve, "_count_within", count_within)
+    monkeypatch.setattr(solve, "HEAD_START", 0.0)
+    monkeypatch.setattr(solve, "EXACT_SHARE", 0.5)
+    monkeypatch.setattr(ganak, "count", slow_ganak(1.3, exact)[0])
+    assert solve.count(CHAIN, seed=3)[1].method == "ganak"
+    monkeypatch.setattr(ganak, "count", slow_ganak(60.0, exact)[0])
+    start = time.monotonic()
+    assert solve.count(CHAIN, seed=3)[0] == hashed
+    assert 1.4 < time.monotonic() - start < 5.0
+
+
+def test_ganak_stands_aside_while_hashing_ends_soon(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    options = {"epsilon": 0.8, "delta": 0.2, "jobs": 2, "timeout": None}  # three rounds
+    assert not solve._stands_aside([], 90.0, options)
+    pooled = [100.0, 100.01]  # two rounds are left, after one that took 10 seconds
+    assert solve._stands_aside(pooled, 90.0, options)
+    assert not solve._stands_aside(pooled, 90.0, options | {"timeout": 19.0})
+    assert not solve._stands_aside([100.0] * 20, 90.0, options | {"delta": 0.001})
+    now = 114.0
+    assert solve._stands_aside(pooled, 90.0, options)
+    now = 116.0
+    assert not solve._stands_aside(pooled, 90.0, options)
+
+
 def test_a_race_without_a_winner_ends_in_time(monkeypatch):
     monkeypatch.setattr(ganak, "count", slow_ganak(60.0)[0])
     start = time.monotonic()
@@ -66,7 +102,7 @@ def test_a_race_without_a_winner_ends_in_time(monkeypatch):
     assert time.monotonic() - start < 8
 
 
-@pytest.mark.parametrize("memory", [None, 2**34])
+@pytest.mark.parametrize("memory", [None, 4096])
 def test_the_number_of_jobs_changes_no_answer(memory):
     one, _ = solve.count(CHAIN, method="approxmc", delta=0.05, seed=4)
     two, info = solve.count(CHAIN, method="approxmc", delta=0.05, seed=4, jobs=2, memory=memory)
@@ -78,10 +114,37 @@ def test_the_number_of_jobs_changes_no_answer(memory):
     assert info.status == "done"
 
 
-def test_a_memory_limit_ends_hashing_with_a_valid_claim():
-    result, info = solve.count(CHAIN, method="approxmc", memory=2**24)
-    assert info.status == "failed" and "worker died" in info.message
-    assert result.log_lower <= math.log(generators.chain_count(60)) <= result.log_upper
+@pytest.mark.parametrize("method", ["approxmc", "adaptive", "short_xor", "exhaustive", "bpnn"])
+def test_a_memory_limit_ends_with_a_valid_claim(method):
+    many, few = [[i, i + 1] for i in range(1, 40_000)], [[1, 2, 3]]
+    formula = cnf.from_clauses(few, num_variables=26, projection=range(1, 25))
+    if method == "bpnn":
+        formula = cnf.from_clauses(few, num_variables=26)
+    elif method != "exhaustive":
+        formula = cnf.from_clauses(many)
+    start = time.monotonic()
+    result, info = solve.count(formula, method=method, memory=32, timeout=2.0)
+    assert (info.status, result.claim) in (("failed", Claim.CERTAIN), ("timeout", Claim.CERTAIN))
+    assert "out of memory at the limit of 32 MiB" in info.message or info.status == "timeout"
+    assert (result.log_lower, result.log_upper) == (
+        -math.inf,
+        pytest.approx(len(formula.sampling_set) * math.log(2)),
+    )
+    assert time.monotonic() - start < 10
+
+
+def test_memory_too_small_to_start_with_is_refused():
+    for method in ("auto", "exact", "approxmc"):
+        with pytest.raises(ValueError, match="expected at least 32 MiB of memory, given 31"):
+            solve.count(EASY, method=method, memory=31)
+
+
+def test_enumeration_keeps_a_time_limit():
+    formula = cnf.from_clauses([[i, i + 1] for i in range(1, 26)] * 3000)
+    start = time.monotonic()
+    result, info = solve.count(formula, method="exhaustive", timeout=0.6)
+    assert (info.status, result.claim) == ("timeout", Claim.CERTAIN)
+    assert time.monotonic() - start < 3
 
 
 def test_auto_survives_a_broken_exact_counter(monkeypatch):
@@ -138,6 +201,72 @@ def test_ctrl_c_leaves_a_valid_claim():
         assert (info.status, math.isinf(result.log_upper)) == ("interrupted", False)
 
 
+def test_what_counts_as_a_formula(tmp_path):
+    clauses = [[1, 2], [-1, 3], [-3, 4, -2]]
+    expected = reference.count_models(4, clauses)
+    path = tmp_path / "f.cnf"
+    dimacs.write(cnf.from_clauses(clauses), path)
+    given = [clauses, [tuple(c) for c in clauses], np.array([[1, 2], [-1, 3]]), str(path), path]
+    given.append(pysat_formula.CNF(from_clauses=clauses))
+    for one in given:
+        truth = (
+            reference.count_models(3, [[1, 2], [-1, 3]])
+            if isinstance(one, np.ndarray)
+            else expected
+        )
+        assert solve.count(one, method="exhaustive")[0].count == truth
+    text = "c p show 1 2 0\np cnf 4 3\n" + "".join(f"{' '.join(map(str, c))} 0\n" for c in clauses)
+    projected = pysat_formula.CNF(from_string=text)
+    assert solve.count(projected, method="exhaustive")[0].count == 3
+    weighted, limited = pysat_formula.WCNF(), pysat_formula.CNFPlus()
+    limited.extend(clauses)
+    assert solve.count(limited, method="exhaustive")[0].count == expected
+    weighted.append([1, 2])
+    limited.append([[1, 2, 3], 1], is_atmost=True)
+    for bad, message in (
+        (weighted, "a formula of clauses alone, given soft clauses"),
+        (limited, "a formula of clauses alone, given cardinality constraints"),
+        (7, "a CNF, a path or lists of literals, given int"),
+        ([1, 2], "lists of literals as clauses, given 1"),
+        (["1 2"], "lists of literals as clauses, given '1 2'"),
+        ([[1, 0]], "literals other than 0 in clauses, given 0"),
+    ):
+        with pytest.raises(ValueError, match=f"expected {message}"):
+            solve.count(bad)
+
+
+@pytest.mark.parametrize("method", ["exact", "exhaustive", "approxmc", "adaptive", "auto"])
+def test_assumptions(method):
+    clauses = [[1, 2], [-1, 3], [-3, 4, -2], [5, 6, -4]]
+    truth = math.log(reference.count_models(6, [*clauses, [-3], [6]]))
+    result, _ = solve.count(clauses, method=method, assumptions=[-3, 6])
+    assert result.log_lower <= truth <= result.log_upper
+    with pytest.raises(ValueError, match="of the variables 1..6, given 7"):
+        solve.count(clauses, method=method, assumptions=[7])
+
+
+def test_weights_by_literal():
+    given = {1: 0.25, -2: 3.0, 2: 0.5, -4: fractions.Fraction(2, 5), 3: 0}
+    pairs = {1: (0.75, 0.25), 2: (3.0, 0.5), 3: (1.0, 0.0), 4: (0.4, 0.6), 5: (1.0, 1.0)}
+    clauses = [[1, 2], [-1, 3, 5], [-3, 4, -2]]
+    total = sum(
+        math.prod(pairs[v][model[v - 1]] for v in pairs) for model in reference.models(5, clauses)
+    )
+    for method in ("exact", "exhaustive"):
+        result, _ = solve.count(clauses, method=method, weights=given)
+        assert math.exp(result.log_value) == pytest.approx(total, rel=1e-12)
+    for bad, message in (
+        ({1: -0.5}, "expected a weight of at least 0 for 1, given -0.5"),
+        ({-2: math.nan}, "expected a weight of at least 0 for -2, given nan"),
+        ({1: math.inf}, "expected a weight of at least 0 for 1, given inf"),
+        ({-1: 2.0}, "expected a weight for 1 too: that of -1 is 2.0"),
+        ({0: 0.5}, "expected a literal of the variables 1..5, given 0"),
+        ({9: 0.5}, "expected a literal of the variables 1..5, given 9"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            solve.count(clauses, weights=bad)
+
+
 def test_unknown_methods_are_named():
     with pytest.raises(ValueError, match="expected a method among auto, exact, .* given 'magic'"):
         solve.count(EASY, method="magic")
@@ -181,11 +310,11 @@ def test_impossible_models_have_no_marginals(method):
 
 
 def test_what_does_not_fit_says_what_it_would_need():
-    with pytest.raises(ValueError, match=r"bytes of tables.*width 12.*methods: auto, "):
-        solve.partition(generators.ising_grid(12, 12, 1.0), method="elimination", memory=1000)
-    with pytest.raises(ValueError, match="bytes of tables"):  # the same from a child process
+    with pytest.raises(ValueError, match=r"MiB of tables.*width 12.*methods: auto, "):
+        solve.partition(generators.ising_grid(12, 12, 1.0), method="elimination", memory=0.001)
+    with pytest.raises(ValueError, match="MiB of tables"):  # the same from a child process
         solve.marginals(
-            generators.ising_grid(12, 12, 1.0), method="elimination", memory=1000, timeout=60.0
+            generators.ising_grid(12, 12, 1.0), method="elimination", memory=0.001, timeout=60.0
         )
 
 
@@ -235,3 +364,11 @@ def test_what_a_maximum_gives_at_the_time_limit():
     best, _ = solve.maximize(factor_graph.build([2, 2], [((0, 1), table)]), **limits)
     assert (best.status, best.value, best.assignments) == (answer.Status.UNKNOWN, -math.inf, None)
     assert best.bound >= math.log(7.0)
+
+
+def test_what_users_print_takes_a_line():
+    result, info = solve.count(EASY, method="exhaustive", seed=3)
+    assert str(result).startswith("96 (log 4.56") and "\n" not in repr(result)
+    assert str(info).startswith("exhaustive, done, ") and str(info).endswith(" s, seed 3")
+    best, _ = solve.maximize(GRAPH)
+    assert str(best).startswith("optimal, value ") and "\n" not in str(best)

@@ -289,3 +289,15 @@ def test_doubling():
     assert (shifted.failure_lower, shifted.failure_upper) == (0.1, 0.2)
     nothing = estimate.doubled(estimate.Estimate(-math.inf), 10)
     assert (nothing.log_lower, nothing.log_upper) == (-math.inf, math.inf)
+
+
+def test_estimates_are_printed_on_one_line():
+    assert str(estimate.exact_count(96)) == (
+        "96 (log 4.564348191) in [4.564348191, 4.564348191], certain"
+    )
+    one = estimate.bounded(3.0, 2.0, 4.0, 0.1, 0.0)
+    assert str(one) == "log 3 in [2, 4], probable, wrong below with probability 0.1"
+    assert str(estimate.Estimate(3.0)) == "log 3, no claim"
+    assert "log_lower=2.0" in repr(one) and "<Claim.PROBABLE: 'probable'>" in repr(one)
+    huge = estimate.exact_count(10**5000)  # more digits than Python turns into text
+    assert str(huge).startswith("log 11512.92546 in") and "count=0x" in repr(huge)

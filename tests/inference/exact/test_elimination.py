@@ -304,14 +304,14 @@ def test_what_does_not_fit_is_refused_with_both_figures(entry):
     graph = ising(*spin_glass(0, 8, 9))
     entry = functools.partial(entry, order_fn=orders.min_frontier)
     with pytest.raises(elimination.TooWide) as caught:
-        entry(graph, memory_limit=1000)
+        entry(graph, memory=1e-3)
     assert caught.value.width == 8
-    assert caught.value.bytes_needed > 1000
-    for figure in (caught.value.width, caught.value.bytes_needed, 1000):
+    assert caught.value.bytes_needed > 1e-3 * 2**20
+    for figure in (caught.value.width, f"{caught.value.bytes_needed / 2**20:.6g}", 0.001):
         assert str(figure) in str(caught.value)
     with pytest.raises(elimination.TooWide):
-        entry(graph, memory_limit=caught.value.bytes_needed - 1)
-    entry(graph, memory_limit=caught.value.bytes_needed)
+        entry(graph, memory=(caught.value.bytes_needed - 1) / 2**20)
+    entry(graph, memory=caught.value.bytes_needed / 2**20)
 
 
 @pytest.mark.parametrize("entry", [elimination.log_partition, elimination.marginals])

@@ -173,8 +173,8 @@ def test_marginals():
 
 def test_what_does_not_fit_is_refused():
     graph = generators.ising_grid(5, 5, 0.5)
-    with pytest.raises(ValueError, match="at most 100 bytes"):
-        mini_bucket.log_partition(graph, i_bound=3, memory_limit=100)
+    with pytest.raises(ValueError, match="at most 0.0001 MiB"):
+        mini_bucket.log_partition(graph, i_bound=3, memory=1e-4)
     with pytest.raises(ValueError, match="at least 0"):
         mini_bucket.log_partition(graph, i_bound=-1)
 
@@ -182,10 +182,10 @@ def test_what_does_not_fit_is_refused():
 def test_the_i_bound_chosen_here_fits_into_the_memory():
     graph = generators.spin_glass_grid(2, 9, 9, scale=1.0)
     truth = elimination.log_partition(graph)[0].log_value
-    result, info = mini_bucket.log_partition(graph, memory_limit=30_000)
+    result, info = mini_bucket.log_partition(graph, memory=0.03)
     assert 0 < info.i_bound < 6 and not info.is_exact
     assert result.log_lower <= truth <= result.log_upper
-    best = mini_bucket.maximize(graph, memory_limit=30_000)
+    best = mini_bucket.maximize(graph, memory=0.03)
     assert best.value <= elimination.maximize(graph).value + 1e-9 <= best.bound + 1e-9
 
 

@@ -129,3 +129,8 @@ def test_weights_too_far_apart_are_refused():
 def test_the_time_limit():
     formula = generators.latin_square(9)
     assert ganak.count(formula, timeout=0.5).status is answer.Status.UNKNOWN
+
+
+def test_counts_of_any_size():
+    solved = ganak.count(cnf.from_clauses([[1, 2]], num_variables=15_000))
+    assert solved.value.count == 3 * 2**14_998  # over 4300 digits, where Python refuses by default

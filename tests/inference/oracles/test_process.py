@@ -40,9 +40,31 @@ def test_an_exception_is_a_failure_with_its_message():
 
 
 def test_the_memory_limit_is_a_failure():
-    solved = process.call(bytes, 3 * 10**9, memory=2 * 10**9)
+    solved = process.call(bytes, 3 * 10**9, memory=2000)
     assert solved.status is answer.Status.FAILED
     assert "out of memory" in solved.message
+
+
+def test_a_memory_limit_counts_what_is_taken_beyond_the_start():
+    solved = process.call(bytes, 40 * 2**20, memory=48)
+    assert (solved.status, len(solved.value)) == (answer.Status.OPTIMAL, 40 * 2**20)
+    with pytest.raises(ValueError, match="expected at least 32 MiB of memory, given 31"):
+        process.call(bytes, 1, memory=31)
+
+
+def test_memory_is_limited_for_the_length_of_a_block():
+    with process.limited(64):
+        with pytest.raises(MemoryError):
+            bytes(2**30)
+    assert len(bytes(2**30)) == 2**30
+
+
+def test_a_paused_child_stands_still_and_goes_on():
+    start = time.monotonic()
+    solved = process.call(time.sleep, 0.2, pause=lambda: time.monotonic() - start < 1.5)
+    assert solved.status is answer.Status.OPTIMAL and time.monotonic() - start > 1.5
+    solved = process.call(time.sleep, 60, timeout=0.5, pause=lambda: True)
+    assert solved.status is answer.Status.UNKNOWN
 
 
 def test_a_crash_is_a_failure():

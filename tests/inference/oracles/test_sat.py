@@ -145,6 +145,25 @@ def test_ctrl_c_inside_the_solver(solver, seconds):
             child.kill()
 
 
+def test_ctrl_c_after_solvers_in_threads_is_that_of_python():
+    script = (
+        "import os, signal, threading, time\n"
+        "from inference.oracles import sat; from inference.problems import generators\n"
+        "formula = generators.random_ksat(8, 420, 1890)\n"
+        "def solve(wait):\n"
+        "    time.sleep(wait)\n"
+        "    with sat.SatSession(formula) as session:\n"
+        "        session.solve(deadline=time.monotonic() + 0.8)\n"
+        "threads = [threading.Thread(target=solve, args=[wait]) for wait in (0.0, 0.2)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "try: os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\n"
+        "except KeyboardInterrupt: print('stopped')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("stopped\n", "", 0)
+
+
 def test_a_solver_at_its_limit_is_not_taken_for_ctrl_c():
     with sat.SatSession(generators.random_ksat(8, 420, 1890)) as session:
         for seconds in (0.05, 0.2, 0.7):

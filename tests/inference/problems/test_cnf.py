@@ -152,3 +152,11 @@ def test_imports_no_jax():
     code = "import sys; from inference.problems import cnf; print('jax' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_formulas_are_printed_on_one_line():
+    assert repr(cnf.from_clauses([[1, 2]])) == "<CNF: 2 variables, 1 clauses>"
+    formula = cnf.from_clauses(
+        [[1]], xors=[([1, 2], True)], projection=[1, 2], log_weights=np.zeros((2, 2))
+    )
+    assert str(formula) == "<CNF: 2 variables, 1 clauses, 1 XORs, 2 sampled, weighted>"

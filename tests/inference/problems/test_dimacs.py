@@ -64,10 +64,22 @@ MALFORMED = [
     (b"p cnf 2 1\nc ind 1 2\n1 0\n", 2, "a final 0"),
     (b"p cnf 2 1\nc p show 1 two 0\n1 0\n", 2, "integers and a final 0, given 'two'"),
     (b"c ind 1 0\np cnf 2 1\nc p show 1 2 0\n1 0\n", 3, "'c ind' and 'c p show' to agree"),
-    (b"p cnf 2 1\nw 1 nan\n1 0\n", 2, "a finite weight of at least 0, given 'nan'"),
-    (b"p cnf 2 1\nc p weight 1 inf 0\n1 0\n", 2, "a finite weight of at least 0, given 'inf'"),
-    (b"p cnf 2 1\nc p weight 1 -0.5 0\n1 0\n", 2, "a finite weight of at least 0, given '-0.5'"),
-    (b"p cnf 2 1\nc p weight 1 1_0 0\n1 0\n", 2, "a finite weight of at least 0, given '1_0'"),
+    (b"p cnf 2 1\nw 1 nan\n1 0\n", 2, "a finite weight of at least 0 for literal 1, given 'nan'"),
+    (
+        b"p cnf 2 1\nc p weight 1 inf 0\n1 0\n",
+        2,
+        "a finite weight of at least 0 for literal 1, given 'inf'",
+    ),
+    (
+        b"p cnf 2 1\nc p weight 1 -0.5 0\n1 0\n",
+        2,
+        "a finite weight of at least 0 for literal 1, given '-0.5'",
+    ),
+    (
+        b"p cnf 2 1\nc p weight 1 1_0 0\n1 0\n",
+        2,
+        "a finite weight of at least 0 for literal 1, given '1_0'",
+    ),
     (b"p cnf 2 1\nc p weight 3 0.5 0\n1 0\n", 2, "a literal of the variables 1..2, given '3'"),
     (b"p cnf 2 1\nc p weight 0 0.5 0\n1 0\n", 2, "a literal of the variables 1..2, given '0'"),
     (b"p cnf 2 1\nc p weight 1 0.5\n1 0\n", 2, "'c p weight LITERAL WEIGHT 0'"),
@@ -80,7 +92,11 @@ MALFORMED = [
     (b"p cnf 2 1\nw 1\n1 0\n", 2, "'w VARIABLE PROBABILITY', given '1'"),
     (b"p cnf 2 1\nw 1 0.5 0.5\n1 0\n", 2, "'w VARIABLE PROBABILITY'"),
     (b"p cnf 2 1\nc weights 1 2 3\n1 0\n", 2, "4 weights, given 3"),
-    (b"p cnf 1 1\nc weights 1 x\n1 0\n", 2, "a finite weight of at least 0, given 'x'"),
+    (
+        b"p cnf 1 1\nc weights 1 x\n1 0\n",
+        2,
+        "a finite weight of at least 0 for literal -1, given 'x'",
+    ),
     (b"p cnf 2 1\n1 0\n%\n0\n2 0\n", 3, "nothing after the end mark '%'"),
     (b"\x1f\x8b\x08 broken gzip", 1, "whole packed data"),
     (gzip.compress(b"p cnf 1 1\n1 0\n", mtime=0)[:-9], 1, "whole packed data"),
@@ -180,6 +196,21 @@ def test_reads_competition_weights():
     assert rows == [pytest.approx(row) for row in ([0.75, 0.25], [7, 3], [1, 1])]
     assert weights_of("c p weight -1 1 0")[0] == [1, 0]
     assert weights_of("c p weight 3 0.5 0", "c p weight 3 0.5 0")[2] == [0.5, 0.5]
+
+
+def test_weights_may_be_fractions():
+    rows = weights_of("c p weight 1 2/5 0", "w 2 1/3", "c p weight 3 7/2 0", "c p weight -3 0/3 0")
+    assert rows == [pytest.approx(row, rel=1e-15) for row in ([0.6, 0.4], [2 / 3, 1 / 3], [0, 3.5])]
+    for bad in ("1/0", "1/-2", "-2/5", "1/", "1/2/3", "1.5/2"):
+        with pytest.raises(dimacs.ParseError, match=f"for literal 2, given '{bad}'"):
+            weights_of(f"c p weight 2 {bad} 0")
+
+
+def test_a_graphical_model_is_named_as_such():
+    with pytest.raises(
+        dimacs.ParseError, match=":1: expected a line .*given a UAI model, .*partition"
+    ):
+        dimacs.parse(b"\nMARKOV\n1 2 1 1 0 2 1 1\n")
 
 
 def test_reads_cachet_weights():

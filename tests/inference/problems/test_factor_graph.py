@@ -187,3 +187,11 @@ def test_scores_in_numpy_load_no_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_graphs_are_printed_on_one_line():
+    graph = factor_graph.build([2, 3], [((0, 1), np.zeros((2, 3)))])
+    assert repr(graph) == (
+        "<FactorGraph: 2 variables of up to 3 states, 1 factors of two or more variables>"
+    )
+    assert repr(graph._replace(log_unary=None)).startswith("FactorGraph(")

@@ -183,9 +183,15 @@ def test_compressed_files(tmp_path):
         path.write_bytes(path.read_bytes()[:-12])
         with pytest.raises(uai.ParseError, match=":1: expected a whole compressed file, given"):
             uai.read(path)
-        path.write_bytes(b"MARKOV 0 0")
-        with pytest.raises((uai.ParseError, OSError)):
-            uai.read(path)
+        path.write_bytes(MODEL.encode())  # the content counts, not the name
+        assert uai.read(path).num_states.tolist() == [2, 3, 1]
+
+
+def test_a_formula_is_named_as_such(tmp_path):
+    path = tmp_path / "f.cnf"
+    path.write_text("c hello\np cnf 1 1\n1 0\n")
+    with pytest.raises(uai.ParseError, match="f.cnf:1: expected MARKOV or BAYES, .*`tally count`"):
+        uai.read(path)
 
 
 def test_files_that_are_not_text_or_not_there(tmp_path):
