@@ -132,6 +132,23 @@ def test_a_time_limit_may_exceed_the_default_budget(monkeypatch):
     assert given[0] > 70.0
 
 
+def test_a_users_limit_is_used(monkeypatch):
+    asked = []
+
+    def ask(question, graph, method, *, seed, memory, timeout, **options):
+        asked.append((options.get("iterations"), round(timeout)))
+        return estimate.bounded(1.0, 0.0, 2.0, 0.0, 0.0), graph_methods.Told("done")
+
+    monkeypatch.setattr(graph_methods, "ask", ask)
+    limits = {"seed": 0, "memory": None, "deadline": time.monotonic() + 80.0}
+    for is_limited in (True, False):
+        found = graph_methods.answers(
+            "log_partition", GRID, ["mini_bucket"], is_limited=is_limited, **limits
+        )
+        assert list(found)[-1]["mini_bucket"][1].status == "done"
+    assert asked == [(0, 8), (10**4, 80), (None, 80)]
+
+
 def test_an_estimate_outside_certain_bounds_is_moved():
     above = estimate.bounded(1.0, 1.0, math.inf, 0.0, 0.0)
     below = estimate.bounded(3.0, 0.0, 3.0, 0.0, 0.0)
