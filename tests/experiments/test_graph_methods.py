@@ -17,7 +17,6 @@ from inference.problems import cnf, convert, factor_graph, generators
 
 GRID = generators.spin_glass_grid(1, 4, 4, scale=1.0)
 TRUTH = elimination.log_partition(GRID)[0].log_value
-LIMITS = {"seed": 0, "memory": None, "timeout": None}
 CASES = [(question, one) for question, row in graph_methods.METHODS.items() for one in row]
 INEXACT = [one for one in graph_methods.METHODS["marginals"] if one not in graph_methods.EXACT]
 INEXACT.remove("auto")
