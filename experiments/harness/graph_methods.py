@@ -79,6 +79,8 @@ QUICK = {
     "bpnn": {"sweeps": 8},
     "mini_bucket": {"i_bound": 1, "iterations": 0},
 }
+# What fits bounds goes on until it settles, where the user says how long.
+PATIENT = {"mini_bucket": {"iterations": 10**4}, "trw": {"iterations": 10**4}}
 #: What auto asks where nothing exact fits; with a time limit one process for each row.
 FALL_BACKS = {
     "log_partition": (("bp",), ("mean_field", "mini_bucket")),
@@ -114,20 +116,22 @@ def answers(
     seed: int,
     memory: int | None,
     deadline: float,
-    quick: bool = False,
+    is_limited: bool = False,
 ) -> Iterator[dict[str, Found]]:
     """Asks several methods in turn; yields what each has found so far.
 
     Args:
       deadline: a reading of ``time.monotonic()``; the methods share what is left until then.
-      quick: ask what may take long for a few rounds first, so that something is there early.
+      is_limited: the deadline is the user's: ask what may take long for a few rounds first, so that
+        something is there early, and use all the time.
     """
     found: dict[str, Found] = {}
     for at, method in enumerate(methods):
         end = time.monotonic() + (deadline - time.monotonic()) / (len(methods) - at)
         rounds: list[tuple[float, dict[str, Any]]] = [(1.0, {})]
-        if quick and method in QUICK:
-            rounds.insert(0, (0.1, QUICK[method]))
+        if is_limited:
+            rounds = [(1.0, PATIENT.get(method, {}))]
+            rounds[:0] = [(0.1, QUICK[method])] if method in QUICK else []
         for share, options in rounds:
             timeout = max(0.0, share * (end - time.monotonic()))
             limits: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory}

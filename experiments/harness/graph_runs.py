@@ -147,7 +147,7 @@ def _work(
     """In the child: the clock is the parent's, all processes of a machine read the same one."""
     os.nice(nice)
     limits: dict[str, Any] = {"seed": seed, "memory": memory, "deadline": deadline}
-    return graph_methods.answers(question, graph, methods, quick=True, **limits)
+    return graph_methods.answers(question, graph, methods, is_limited=True, **limits)
 
 
 def _answered(child: process.Child) -> bool:

@@ -17,7 +17,6 @@ from inference.problems import cnf, convert, factor_graph, generators
 
 GRID = generators.spin_glass_grid(1, 4, 4, scale=1.0)
 TRUTH = elimination.log_partition(GRID)[0].log_value
-LIMITS = {"seed": 0, "memory": None, "timeout": None}
 CASES = [(question, one) for question, row in graph_methods.METHODS.items() for one in row]
 INEXACT = [one for one in graph_methods.METHODS["marginals"] if one not in graph_methods.EXACT]
 INEXACT.remove("auto")
@@ -130,6 +129,23 @@ def test_a_time_limit_may_exceed_the_default_budget(monkeypatch):
     monkeypatch.setattr(process, "Child", Child)
     graph_runs.run("log_partition", GRID, "bp", seed=0, memory=None, timeout=80.0)
     assert given[0] > 70.0
+
+
+def test_a_users_limit_is_used(monkeypatch):
+    asked = []
+
+    def ask(question, graph, method, *, seed, memory, timeout, **options):
+        asked.append((options.get("iterations"), round(timeout)))
+        return estimate.bounded(1.0, 0.0, 2.0, 0.0, 0.0), graph_methods.Told("done")
+
+    monkeypatch.setattr(graph_methods, "ask", ask)
+    limits = {"seed": 0, "memory": None, "deadline": time.monotonic() + 80.0}
+    for is_limited in (True, False):
+        found = graph_methods.answers(
+            "log_partition", GRID, ["mini_bucket"], is_limited=is_limited, **limits
+        )
+        assert list(found)[-1]["mini_bucket"][1].status == "done"
+    assert asked == [(0, 8), (10**4, 80), (None, 80)]
 
 
 def test_an_estimate_outside_certain_bounds_is_moved():
