@@ -15,7 +15,8 @@ a positive scalar, or the Python number 0.
 Clauses and parities take O(k) for k variables (Kschischang, Frey and Loeliger, "Factor graphs and
 the sum-product algorithm", 2001, section VI). A finite log ratio enters exponentials there as at
 most 80 in float32 and 700 in float64, so that none underflows into a hard zero; where all that
-count are far out, their sum is taken in logarithms instead.
+count are far out, their sum is taken in logarithms instead. A million nats are the most that a
+clause or parity says, short of infinity: around loops messages may grow for ever.
 """
 
 import math
@@ -27,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Temperature = Any
+_FARTHEST = 1e6
 
 
 def log_sum(values: jax.Array, axis: Any, temperature: Temperature = 1.0) -> jax.Array:
@@ -205,7 +207,7 @@ def _far_chance(log_ratios: jax.Array, values: jax.Array) -> jax.Array:
     sums: jax.Array = jax.lax.cond(
         jnp.any(beyond), lambda: _log_sum_of_others(values), lambda: nothing
     )
-    return sums
+    return jnp.where(sums > -jnp.inf, jnp.maximum(sums, -_FARTHEST), sums)
 
 
 def _log_sum_of_others(values: jax.Array) -> jax.Array:
