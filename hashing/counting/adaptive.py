@@ -26,7 +26,7 @@ import numpy as np
 
 from hashing.counting import cells, rounds
 from inference import answer, estimate, randomness
-from inference.oracles import sat
+from inference.oracles import apart, sat
 from inference.problems import cnf
 
 # Parities that are switched off still cost the solver time; it is opened anew after so many, and
@@ -155,6 +155,8 @@ def count(
         status = "timeout"
     except KeyboardInterrupt:
         status = "interrupted"
+    finally:
+        search.close()
     seconds = time.monotonic() - start
     return search.claim(), Info(status, search.passed, search.trials, search.calls, seconds)
 
@@ -187,17 +189,27 @@ class RenewedSession:
     def __init__(self, formula: cnf.CNF, open_session: Callable[[cnf.CNF], Any]) -> None:
         self._formula, self._open_session = formula, open_session
         self._most_rows = max(ROWS_PER_SESSION, formula.num_clauses // CLAUSES_PER_ROW)
-        self._session, self._num_rows, self._earlier_calls = open_session(formula), 0, 0
+        self._num_rows = self._earlier_calls = 0
+        self._session = self._open()
 
     @property
     def calls(self) -> int:
         return self._earlier_calls + self._session.calls
 
     def renew(self) -> None:
-        """Opens the session anew if it holds many parities; earlier switches are lost."""
-        if self._num_rows >= self._most_rows:
+        """Opens the session anew if it holds many parities or ended; earlier switches are lost."""
+        if self._num_rows >= self._most_rows or getattr(self._session, "ended", False):
             self._earlier_calls += self._session.calls
-            self._session, self._num_rows = self._open_session(self._formula), 0
+            self.close()
+            self._session, self._num_rows = self._open(), 0
+
+    def close(self) -> None:
+        """Gives the solver back."""
+        self._session.close()
+
+    def _open(self) -> Any:
+        size = self._formula.clauses.values.size
+        return apart.open_session(self._open_session, self._formula, size)
 
     def add_parities(self, rows: np.ndarray, rhs: np.ndarray) -> list[int]:
         """As a session does."""
@@ -239,6 +251,11 @@ class _Search:
     @property
     def calls(self) -> int:
         return self._session.calls
+
+    def close(self) -> None:
+        """Ends the solver session."""
+        self._session.close()
+        apart.release()
 
     def run(self, seconds: float) -> None:
         """Counts all models if they are few, else finds and tests levels."""

@@ -27,7 +27,7 @@ import numpy as np
 
 from hashing.counting import anytime, guarantee, rounds, support, witness
 from inference import estimate, randomness
-from inference.oracles import sat
+from inference.oracles import apart, sat
 from inference.problems import cnf
 
 NONE = np.zeros(0, dtype=np.int32)  # no variables
@@ -119,6 +119,8 @@ def count(
         search.status = "interrupted"
     except MemoryError as error:
         search.fail(f"out of memory: {error}".removesuffix(": "))
+    finally:
+        apart.release()
     return search.claim(), search.info(time.monotonic() - start)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from hashing.counting import anytime
 from hashing.parity import rows as parity_rows
 from inference import answer, estimate
+from inference.oracles import apart
 from inference.problems import cnf
 
 # A session for level m has its base at m - BELOW and serves up to ABOVE levels over its base.
@@ -135,18 +136,24 @@ class NestedCells:
         self._check_size(rank * (self.num_columns - rank) // 2 * BYTES_IN_SOLVER, base)
         self._base, self._contradiction = base, bool(rhs[rank:].any())
         self._base_rows, self._base_rhs, self._pivots = rows[:rank], rhs[:rank], pivots
-        session = self._open_session(self._formula)
-        session.stop = self._stop
+        literals = self._formula.clauses.values.size + rank * (self.num_columns - rank) // 2
+        session = apart.open_session(self._open_session, self._formula, literals)
+        session.stop, self._session = self._stop, session
         self._group = session.open_group()
         self._switches: list[int] = []
+        if self._contradiction:
+            return
         step = max(1, _BLOCK_BITS // (self.num_columns + 1))
-        for start in range(0, 0 if self._contradiction else rank, step):
-            look()
-            bits = parity_rows.unpack(rows[:rank][start : start + step], self.num_columns)
-            session.require(bits, rhs[:rank][start : start + step])
+        try:
+            for start in range(0, rank, step):
+                look()
+                bits = parity_rows.unpack(rows[:rank][start : start + step], self.num_columns)
+                session.require(bits, rhs[:rank][start : start + step])
+        except BaseException:
+            self.close()  # half of the parities are no cell
+            raise
         for model in parity_rows.unpack(self._found[self._depths >= base], self.num_columns):
             session.block(model, self._group)
-        self._session = session
 
     def _check_size(self, size: int, level: int) -> None:
         if size > MOST_BYTES:

@@ -28,7 +28,7 @@ from scipy import special
 from hashing.counting import adaptive, cells, rounds
 from hashing.parity import rows as parity_rows
 from inference import answer, estimate, randomness
-from inference.oracles import sat
+from inference.oracles import apart, sat
 from inference.problems import cnf
 
 # Up to so many models are listed and counted exactly.
@@ -105,6 +105,8 @@ def count(
         status = "timeout"
     except KeyboardInterrupt:
         status = "interrupted"
+    finally:
+        search.close()
     result = search.claim(trials, delta)
     levels = np.array(search.levels).reshape(-1, 2)
     return result, Info(status, levels, search.calls, time.monotonic() - start)
@@ -190,6 +192,11 @@ class _Search:
     @property
     def calls(self) -> int:
         return self._session.calls
+
+    def close(self) -> None:
+        """Ends the solver session."""
+        self._session.close()
+        apart.release()
 
     def run(self, trials: int, deadline: float) -> None:
         """All trials, or none where the models are few.

@@ -90,16 +90,28 @@ def _count_weighted(formula: cnf.CNF, logs: np.ndarray, offset: float, seed: int
     if top == -math.inf:  # some variable has weight zero either way
         return -math.inf
     shift = _TOP_LOG2 - math.ceil(top)
+    too_low, too_high = -math.inf, math.inf
+    window = step = _TOP_LOG2 - _BOTTOM_LOG2
     while True:
         scaled = _count_scaled(formula, logs, columns, shift, seed)
-        if scaled > 2.0**_BOTTOM_LOG2:
+        if 2.0**_BOTTOM_LOG2 < scaled < math.inf:
             # Powers of two apart, so that a large shift costs no digits.
             mantissa, exponent = math.frexp(scaled)
             return math.log(mantissa) + (exponent - shift) * math.log(2) + offset
-        if scaled == 0.0 and not _satisfiable(formula, logs):
-            return -math.inf
-        # Beyond 2^1000 per variable no weight needs more, and doubles would overflow.
-        shift = min(shift + _TOP_LOG2 - _BOTTOM_LOG2, _TOP_LOG2 * len(columns))
+        # Each count takes its time, so a model says about where the sum is seen: not above there.
+        if scaled == math.inf:
+            too_high = shift
+        elif too_low == -math.inf:
+            least = _log2_of_a_model(formula, logs)
+            if least == -math.inf:
+                return -math.inf
+            too_low, shift = shift, max(shift + window, -math.floor(least))
+            continue
+        else:
+            too_low = shift
+        middle = (too_low + too_high) / 2
+        shift = shift + window if too_high == math.inf else max(math.ceil(middle), shift - step)
+        step *= 2
 
 
 def _count_scaled(
@@ -157,12 +169,58 @@ def _zero_weight_units(logs: np.ndarray) -> list[list[int]]:
     return [[v] for v in [*against_negative.tolist(), *against_positive.tolist()]]
 
 
-def _satisfiable(formula: cnf.CNF, logs: np.ndarray) -> bool:
-    from inference.oracles import sat
+def _log2_of_a_model(formula: cnf.CNF, logs: np.ndarray) -> float:
+    """The weight of some model, a heavy one if it goes well; -inf where there is none."""
+    from pysat import solvers
 
-    with sat.SatSession(formula) as session:
-        units = [unit[0] for unit in _zero_weight_units(logs)]
-        return session.solve(units).status is answer.Status.OPTIMAL
+    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
+    extra, _ = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    heavier = np.where(logs[:, 1] > logs[:, 0], 1, -1) * np.arange(1, len(logs) + 1)
+    with solvers.Solver(name="minisat22") as solver:
+        for clauses in itertools.chain(formula.clauses.parts(), [extra, _zero_weight_units(logs)]):
+            solver.append_formula(clauses)
+        solver.set_phases(_repaired(formula, np.abs(logs[:, 1] - logs[:, 0]), heavier).tolist())
+        if not solver.solve():
+            return -math.inf
+        true = np.array(solver.get_model(), dtype=np.int64)
+    # Variables that no clause mentions, and the solver may leave out, are as heavy as can be.
+    model = heavier > 0
+    model[np.abs(true[np.abs(true) <= len(logs)]) - 1] = True
+    model[-true[(true < 0) & (true >= -len(logs))] - 1] = False
+    _improve(formula, logs[:, 1] - logs[:, 0], model)
+    return math.fsum(np.where(model, logs[:, 1], logs[:, 0]).tolist())
+
+
+def _repaired(formula: cnf.CNF, prices: np.ndarray, literals: np.ndarray) -> np.ndarray:
+    """Literals of all variables, the cheapest ones turned where that satisfies more clauses."""
+    literals = literals.copy()
+    for clause in formula.clauses.tolist():
+        if clause and not any(literals[abs(x) - 1] == x for x in clause):
+            cheapest = min(clause, key=lambda x: prices[abs(x) - 1])
+            literals[abs(cheapest) - 1] = cheapest
+    return literals
+
+
+def _improve(formula: cnf.CNF, gains: np.ndarray, model: np.ndarray) -> None:
+    """Flips variables one by one, in place, where clauses allow it and the weight grows."""
+    clauses, tied = formula.clauses.tolist(), set(formula.xors.values.tolist())
+    containing: dict[int, list[int]] = {}
+    for index, clause in enumerate(clauses):
+        for literal in set(clause):
+            containing.setdefault(literal, []).append(index)
+    number_true = [sum(model[abs(x) - 1] == (x > 0) for x in set(clause)) for clause in clauses]
+    for variable in (1 + np.argsort(-np.abs(gains), kind="stable")).tolist():
+        better = gains[variable - 1] > 0
+        old = variable if model[variable - 1] else -variable
+        needed = containing.get(old, ())
+        if better == model[variable - 1] or variable in tied or not gains[variable - 1]:
+            continue
+        if all(number_true[index] > 1 for index in needed):
+            model[variable - 1] = better
+            for index in needed:
+                number_true[index] -= 1
+            for index in containing.get(-old, ()):
+                number_true[index] += 1
 
 
 def _weighted_estimate(log_value: float, log_weights: np.ndarray) -> estimate.Estimate:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pysolvers
@@ -54,7 +55,7 @@ class SatSession:
         self.stop: Callable[[], bool] = lambda: False
         self._formula = formula
         self._native = solver in solvers.SolverNames.cryptosat
-        self._solver = solvers.Solver(name=solver)
+        self._solver = self._open_solver(solver)
         self._last_variable = formula.num_variables
         self._sampling = formula.sampling_set
         self._columns = self._sampling - 1
@@ -175,15 +176,21 @@ class SatSession:
             raise ValueError(f"expected rows of {len(self._sampling)} columns, given {rows.shape}")
         return rows
 
+    def _open_solver(self, name: str) -> Any:
+        return solvers.Solver(name=name)
+
+    def _add_clauses(self, clauses: list[list[int]]) -> None:
+        if not self._native:
+            self._solver.append_formula(clauses)
+            return
+        # The wrapper adds clause by clause in Python; the solver below it takes many at once.
+        self._solver.solver.cryptosat.add_clauses([c for c in clauses if c])
+        if not all(clauses):
+            self._solver.add_clause([])
+
     def _load(self) -> None:
         for clauses in self._formula.clauses.parts():
-            if not self._native:
-                self._solver.append_formula(clauses)
-                continue
-            # The wrapper adds clause by clause in Python; the solver below takes many at once.
-            self._solver.solver.cryptosat.add_clauses([c for c in clauses if c])
-            if not all(clauses):
-                self._solver.add_clause([])
+            self._add_clauses(clauses)
         if self._last_variable:
             self._introduce(self._last_variable)
         for variables, rhs in zip(self._formula.xors, self._formula.xor_rhs):
@@ -254,6 +261,12 @@ class SatSession:
 
     def _checked_model(self) -> np.ndarray:
         """The last model as bool [n], after a check against the formula."""
+        model = self._read_model()
+        if not self._formula.is_satisfied(model):
+            raise RuntimeError("the solver returned an assignment that violates the formula")
+        return model
+
+    def _read_model(self) -> np.ndarray:
         model = np.zeros(self._formula.num_variables, dtype=bool)
         if self._native:
             values = self._solver.solver.model  # entry v is variable v; a list would cost seconds
@@ -262,8 +275,6 @@ class SatSession:
             literals = np.array(self._solver.get_model(), dtype=np.int64)
             literals = literals[(literals > 0) & (literals <= len(model))]
             model[literals - 1] = True
-        if not self._formula.is_satisfied(model):
-            raise RuntimeError("the solver returned an assignment that violates the formula")
         return model
 
 

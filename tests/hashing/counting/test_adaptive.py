@@ -131,6 +131,9 @@ class HalfFrozen:
     def renew(self):
         pass
 
+    def close(self):
+        pass
+
     def add_parities(self, rows, rhs):
         self._rows, self._rhs = rows[:, :20], rhs
         return []

@@ -134,3 +134,39 @@ def test_the_time_limit():
 def test_counts_of_any_size():
     solved = ganak.count(cnf.from_clauses([[1, 2]], num_variables=15_000))
     assert solved.value.count == 3 * 2**14_998  # over 4300 digits, where Python refuses by default
+
+
+def log_of_chain(log_weights):
+    """The weighted count of clauses over neighbours, by adding up from left to right, in nats."""
+    off, on = log_weights[0]
+    for negative, positive in log_weights[1:]:
+        off, on = on + negative, np.logaddexp(off, on) + positive
+    return np.logaddexp(off, on)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_far_apart_take_few_counts(seed, monkeypatch):
+    n, counts, honest = 400, [], ganak._count_scaled
+    log_weights = np.random.default_rng(seed).uniform(-30, 30, size=(n, 2))
+    formula = cnf.from_clauses([[i, i + 1] for i in range(1, n)], log_weights=log_weights)
+
+    def counted(*arguments):
+        counts.append(honest(*arguments))
+        return counts[-1]
+
+    monkeypatch.setattr(ganak, "_count_scaled", counted)
+    found = ganak._count_weighted(formula, *ganak._scaled_weights(log_weights), seed)
+    assert found == pytest.approx(log_of_chain(log_weights), rel=1e-12)
+    assert len(counts) <= 2
+
+
+@pytest.mark.parametrize("bits", [-90_000, -7_000, 0])
+def test_a_model_that_says_little_is_made_up_for(bits, monkeypatch):
+    log_weights = np.random.default_rng(1).uniform(-30, 30, size=(150, 2))
+    formula = cnf.from_clauses([[i, i + 1] for i in range(1, 150)], log_weights=log_weights)
+    monkeypatch.setattr(ganak, "_log2_of_a_model", lambda *_: bits)
+    scaled = ganak._scaled_weights(log_weights)
+    monkeypatch.setattr(ganak, "_TOP_LOG2", 100)
+    monkeypatch.setattr(ganak, "_BOTTOM_LOG2", -100)
+    found = ganak._count_weighted(formula, *scaled, 0)
+    assert found == pytest.approx(log_of_chain(log_weights), rel=1e-12)

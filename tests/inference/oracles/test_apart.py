@@ -1,0 +1,122 @@
+"""Sessions in a process of their own against those in this one, and against the clock."""
+
+import time
+
+import numpy as np
+import pytest
+
+import reference
+from hashing.counting import adaptive, approxmc, short_xor
+from inference import answer
+from inference.oracles import apart, sat
+from inference.problems import cnf, generators
+
+CLAUSES = [[1, 2, -3], [-1, 4], [3, 5], [-2, -5, 6]]
+XORS = [([1, 2, 7], True), ([3, 6], False)]
+FORMULA = cnf.from_clauses(CLAUSES, num_variables=8, xors=XORS)
+HARD = generators.random_ksat(8, 420, 1890)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    yield
+    apart.release()
+
+
+@pytest.mark.parametrize("solver", ["cryptominisat5", "glucose4"])
+def test_models_are_those_of_enumeration(solver):
+    expected = set(reference.models(8, CLAUSES, XORS))
+    row = np.array([[1, 0, 1, 0, 1, 1, 0, 1]], dtype=bool)
+    odd = {x for x in expected if sum(np.array(x)[row[0]]) % 2}
+    with apart.Session(FORMULA, solver) as session:
+        switches = session.add_parities(row, np.array([True]))
+        for assumptions, models in ((switches, odd), ([], expected), (switches, odd)):
+            found = session.enumerate(1000, assumptions=assumptions)
+            assert found.status is answer.Status.OPTIMAL
+            assert {tuple(x) for x in found.assignments.astype(int).tolist()} == models
+            assert found.value == len(models)
+        session.require(row, np.array([False]))
+        assert session.solve(switches).status is answer.Status.INFEASIBLE
+
+
+@pytest.mark.parametrize("clauses", [[[]], [[1], [-1]]])
+def test_without_models(clauses):
+    with apart.Session(cnf.from_clauses(clauses, num_variables=2)) as session:
+        assert session.solve().status is answer.Status.INFEASIBLE
+
+
+def test_a_formula_without_variables():
+    with apart.Session(cnf.from_clauses([])) as session:
+        assert session.solve().value == 1
+
+
+def test_what_looks_at_no_clock_is_killed_at_the_deadline():
+    with apart.Session(HARD, "cadical153") as session:
+        start = time.monotonic()
+        assert session.solve(deadline=start + 0.5).status is answer.Status.UNKNOWN
+        assert time.monotonic() - start < 2
+        assert session.ended
+        assert session.solve().status is answer.Status.UNKNOWN
+
+
+def test_a_stop_kills():
+    with apart.Session(HARD, "cadical153") as session:
+        start = time.monotonic()
+        session.stop = lambda: time.monotonic() > start + 0.3
+        assert session.enumerate(10).status is answer.Status.UNKNOWN
+        assert time.monotonic() - start < 2
+
+
+def test_ctrl_c_kills():
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with apart.Session(HARD, "cadical153") as session:
+        pending = iter([lambda: False])
+        session.stop = lambda: next(pending, interrupt)()
+        with pytest.raises(KeyboardInterrupt):
+            session.solve()
+        assert session.ended
+
+
+def test_a_process_serves_one_session_after_the_other_until_it_is_released():
+    processes = []
+    for _ in range(3):
+        with apart.Session(FORMULA) as session:
+            assert session.enumerate(1000).value == len(reference.models(8, CLAUSES, XORS))
+            processes.append(session._child._process)
+    assert len(set(processes)) == 1 and processes[0].poll() is None
+    apart.release()
+    assert processes[0].poll() is not None
+
+
+def test_a_process_that_dies_is_a_want_of_memory():
+    with apart.Session(FORMULA) as session:
+        assert session.solve().value == 1
+        session._child._process.kill()
+        with pytest.raises(MemoryError, match="process ended"):
+            session.solve()
+
+
+def test_only_large_plain_sessions_are_apart():
+    def opened(formula):
+        return sat.SatSession(formula)
+
+    for opener, literals, kind in (
+        (sat.SatSession, apart.LITERALS, apart.Session),
+        (sat.SatSession, apart.LITERALS - 1, sat.SatSession),
+        (opened, apart.LITERALS, sat.SatSession),
+    ):
+        with apart.open_session(opener, FORMULA, literals) as session:
+            assert type(session) is kind
+
+
+@pytest.mark.parametrize("method", [approxmc, adaptive, short_xor])
+def test_counts_are_the_same(method, monkeypatch):
+    formula = generators.random_ksat(1, 30, 60)
+    here, _ = method.count(3, formula)
+    monkeypatch.setattr(apart, "LITERALS", 0)
+    there, info = method.count(3, formula)
+    assert there.log_lower == here.log_lower
+    assert (there.log_value, there.log_upper) == (here.log_value, here.log_upper)
+    assert info.status == "done" and not apart._spare
