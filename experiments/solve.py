@@ -45,6 +45,8 @@ HEAD_START = 0.25
 PATIENCE = 1.0
 # In auto an exact answer may come later than an approximate one by this share of its time.
 EXACT_SHARE = 0.1
+# Up to so many processes that hash, a core for Ganak is worth having while they run.
+FEW_JOBS = 4
 # What a child process may take at most to return its answer, at Ctrl-C or after its time limit.
 GRACE_SECONDS = 3.0
 
@@ -422,7 +424,7 @@ def _race(
         if not is_solved():
             left = limits | {"timeout": _left(limits["timeout"], start)}
             watched: dict[str, Callable] = {"stop": is_solved, "progress": progress}
-            if options["jobs"] >= (os.cpu_count() or 1):
+            if (os.cpu_count() or 1) <= options["jobs"] <= FEW_JOBS:
                 watched["on_pool"] = lambda: pooled.append(time.monotonic())
             result, info = _count_within(formula, "approxmc", options | left, **watched)
             info = info._replace(seconds=_since(start))
