@@ -353,8 +353,10 @@ def _hash(
             options["executor"] = dispatch.Watched(pool, on_pool)
             options["patience"] = PATIENCE  # workers take a while to start
         result, how = approxmc.count(seed, formula, **options)
-    info = Info("approxmc", how.status, how.seconds, how.oracle_calls, seed, how.message)
-    return result, info
+    message = how.message
+    if memory is not None and message.startswith("out of memory"):  # not what could not be had
+        message = f"out of memory at the limit of {memory} MiB"
+    return result, Info("approxmc", how.status, how.seconds, how.oracle_calls, seed, message)
 
 
 def _bound(

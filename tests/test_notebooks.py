@@ -42,5 +42,11 @@ def test_it_shows_figures_when_opened(path):
     assert not re.search(r"/(home|root|Users)/", path.read_text())
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_figures_are_described(path):
+    figures = [one for one in outputs(read(path)) if "image/png" in one.get("data", {})]
+    assert all(len(one.metadata["image/png"]["alt"].split()) > 5 for one in figures)
+
+
 def test_there_is_a_first_notebook():
     assert ROOT / "notebooks" / "first_steps.ipynb" in NOTEBOOKS

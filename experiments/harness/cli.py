@@ -85,7 +85,6 @@ def _count(options: arguments.Count, progress: Callable[[str], None]) -> None:
     file = options.file or str(importlib.resources.files("experiments") / "data" / SHIPPED)
     formula = dimacs.read(file, ignore_weights=options.ignore_weights)
     reduction = _write_support(formula, options)
-    timeout = None if options.timeout is None else max(options.timeout - clock(), 1e-3)
     estimate, info = solve.count(
         formula,
         method=options.method,
@@ -93,7 +92,7 @@ def _count(options: arguments.Count, progress: Callable[[str], None]) -> None:
         delta=options.delta,
         assumptions=options.assume,
         seed=options.seed,
-        timeout=timeout,
+        timeout=_left(options.timeout),
         memory=options.memory,
         jobs=options.jobs,
         checkpoint=options.checkpoint,

@@ -5,9 +5,10 @@ axes.plot(sides, seconds, label="Tally")
 plots.finish(figure)
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from cycler import cycler
@@ -121,6 +122,18 @@ def finish(figure: Figure) -> Figure:
         heights = [_add_legend(figure, axes, shown, **above) for axes, shown in legends]
     figure.set_figheight(figure.get_figheight() + max(heights, default=0.0))
     return figure
+
+
+class Described(NamedTuple):
+    """A figure that notebooks show with a text for those who do not see it."""
+
+    figure: Figure
+    text: str
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        written = io.BytesIO()
+        self.figure.savefig(written, format="png", dpi=110)
+        return written.getvalue(), {"alt": self.text}
 
 
 def save(figure: Figure, path: Path) -> None:

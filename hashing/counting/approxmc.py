@@ -86,9 +86,11 @@ def count(
         here, in seconds; by default all go.
       checkpoint: a file that holds the support, the level and the rounds, as soon as each is known.
         Where it exists they are taken from it, and the answer is that of an unbroken run.
-      reduce: from the formula to what is hashed; ``support.unreduced`` hashes all of it.
+      reduce: from the formula to what is hashed, called as ``support.reduce`` is;
+        ``support.unreduced`` hashes all of it.
       open_session: from a formula to what answers as a ``SatSession`` does; another solver is
-        ``functools.partial(sat.SatSession, solver="glucose4")``.
+        ``functools.partial(sat.SatSession, solver="glucose4")``. The default is a process of its
+        own where formula and parities are large, see ``apart``.
       stop: asked between queries; once it is true the count ends as at the time limit.
       progress: called with a line that says where the count is.
 

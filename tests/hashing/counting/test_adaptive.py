@@ -465,3 +465,12 @@ def test_ctrl_c_ends_with_what_was_found():
     assert info.status == "interrupted"
     assert result.log_lower > -math.inf
     assert isinstance(result, estimate.Estimate)
+
+
+def test_levels_of_too_many_bits_are_left_alone(monkeypatch):
+    formula = cnf.from_clauses([], num_variables=40)
+    whole, _ = adaptive.count(1, formula)
+    monkeypatch.setattr(adaptive, "MOST_BITS", 40 * 10)
+    bounded, info = adaptive.count(1, formula)
+    assert info.status == "done" and 0 < info.level < 10
+    assert bounded.log_lower < whole.log_lower <= 40 * math.log(2)

@@ -547,3 +547,15 @@ def test_mutant_free_variables_miscounted_is_caught(monkeypatch, change):
     ]
     caught(check_mean, results, size_of("gates"))
     caught(check_claim, results, size_of("gates"), 0.3)
+
+
+def test_parities_that_take_too_much_memory_end_the_count(monkeypatch):
+    formula = generators.chain(60)
+    whole, _ = approxmc.count(1, formula)
+    monkeypatch.setattr(cells, "MOST_BYTES", 200)
+    early, info = approxmc.count(1, formula)
+    assert info.status == "failed"
+    assert "out of memory" in info.message and "parities over" in info.message
+    truth = math.log(generators.chain_count(60))
+    assert early.log_lower <= truth <= early.log_upper
+    assert early.log_upper - early.log_lower > whole.log_upper - whole.log_lower

@@ -1,6 +1,8 @@
 import itertools
 import math
 import signal
+import time
+import tracemalloc
 
 import enumerated
 import numpy as np
@@ -319,3 +321,24 @@ def test_ctrl_c_ends_with_what_was_found():
     signal.signal(signal.SIGALRM, before)
     assert info.status == "interrupted"
     assert result.log_lower > -math.inf
+
+
+def test_parities_are_drawn_when_they_are_needed():
+    num_columns = 200_000
+    session = enumerated.open_session(
+        np.zeros((1, num_columns), dtype=bool), cnf.from_clauses([], num_variables=num_columns)
+    )
+    tracemalloc.start()
+    sequence = short_xor._Sequence(session, 1, num_columns, 1e-4)
+    sequence.is_empty(300, math.inf)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 250e6  # the bits of one draw of 300 would take 600 MB
+
+
+def test_the_clock_is_looked_at_between_draws():
+    formula = cnf.from_clauses([], num_variables=100_000)
+    start = time.monotonic()
+    result, info = short_xor.count(1, formula, timeout=1.0)
+    assert info.status == "timeout" and time.monotonic() - start < 4
+    assert result.log_lower <= 100_000 * math.log(2) <= result.log_upper * (1 + 1e-12)

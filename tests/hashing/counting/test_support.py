@@ -5,6 +5,7 @@ import itertools
 import math
 import random
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -394,3 +395,39 @@ def test_xors_define_without_conflicts():
 def test_contradicting_xors_have_no_model():
     formula = cnf.from_clauses([], xors=[([1, 2], True), ([2, 3], True), ([1, 3], True)])
     assert approxmc.count(1, formula)[0].count == 0
+
+
+def test_many_xors_take_little_memory():
+    n = 6001
+    formula = cnf.from_clauses([], xors=[([v, v + 1], False) for v in range(1, n)])
+    tracemalloc.start()
+    found = support.independent_support(formula)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.tolist() == [n]
+    assert peak < 30e6  # a byte for each entry takes 36 MB
+
+
+def test_a_stop_ends_a_reduction():
+    formula = generators.latin_square(12)
+    start = time.monotonic()
+    reduction = support.reduce(formula, stop=lambda: time.monotonic() > start + 0.3)
+    assert time.monotonic() - start < 2
+    assert len(reduction.support) > 0
+    check_many(range(300, 330), stop=lambda: True)
+
+
+def test_assuming_is_conditioning():
+    for seed in range(200):
+        rng = random.Random(seed)
+        formula = random_formula(rng)
+        keep = rng.sample(range(1, formula.num_variables + 1), min(2, formula.num_variables))
+        assumed = [rng.choice([-1, 1]) * v for v in keep[: rng.randint(0, 2)]]
+        reduction = support.assume(support.reduce(formula, keep=keep), assumed)
+        hashed, free = reduction.support.tolist(), reduction.free.tolist()
+        assert not set(hashed) & set(free)
+        size = len(projections(formula, formula.sampling_set.tolist(), assumed))
+        inside = projections(reduction.formula, reduction.formula.sampling_set.tolist())
+        assert inside == projections(formula, hashed, assumed)
+        assert len(inside) << len(free) == size
+        assert len(projections(formula, [*hashed, *free], assumed)) == size
