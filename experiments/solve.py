@@ -43,8 +43,9 @@ MAP_METHODS = graph_methods.METHODS["maximize"]
 HEAD_START = 0.25
 # Rounds of hashing that would take more seconds than this here go to other processes.
 PATIENCE = 1.0
-# In auto an exact answer may come later than an approximate one by this share of its time.
-EXACT_SHARE = 0.1
+# In auto an exact answer may come later than an approximate one, by this share of its time and at
+# most by so many seconds.
+EXACT_SHARE, EXACT_SECONDS = 0.1, 0.5
 # Up to so many processes that hash, a core for Ganak is worth having while they run.
 FEW_JOBS = 4
 # What a child process may take at most to return its answer, at Ctrl-C or after its time limit.
@@ -394,7 +395,7 @@ def _race(
     """Ganak in a process of its own against hashing; the first answer wins, the other stops.
 
     Time decides, not the values, so each answer keeps its own probability of failure. An exact
-    answer is worth a tenth of the time more. ``assumed`` is the formula with its assumptions.
+    answer may come a little later. ``assumed`` is the formula with its assumptions.
     """
     from inference.oracles import ganak
 
@@ -419,6 +420,7 @@ def _race(
         while not answers and time.monotonic() < end:
             time.sleep(0.005)
 
+    result, info = _trivial_count(formula), Info("auto", "interrupted", 0.0, 0, seed)
     exact = threading.Thread(target=run_ganak)
     exact.start()
     try:
@@ -429,20 +431,21 @@ def _race(
             if (os.cpu_count() or 1) <= options["jobs"] <= FEW_JOBS:
                 watched["on_pool"] = lambda: pooled.append(time.monotonic())
             result, info = _count_within(formula, "approxmc", options | left, **watched)
-            info = info._replace(seconds=_since(start))
-            if info.status == "done":
-                pooled.clear()
-                wait(EXACT_SHARE * _since(start))
+            pooled.clear()
+            ends = _left(limits["timeout"], start)
+            if info.status == "failed":  # what is too large to hash may not be for Ganak
+                wait(math.inf if ends is None else ends)
+            elif info.status == "done":
+                wait(min(EXACT_SHARE * _since(start), EXACT_SECONDS))
     except KeyboardInterrupt:
-        result = _trivial_count(formula)
-        info = Info("auto", "interrupted", _since(start), 0, seed)
+        info = info._replace(status="interrupted")
     finally:
         over.append(True)
         exact.join()
     if is_solved():
         return answers[0].value, Info("ganak", "done", _since(start), 1, seed)
     why = answers[0].message if answers else ""
-    return result, info._replace(message=info.message or why)
+    return result, info._replace(message=info.message or why, seconds=_since(start))
 
 
 def _stands_aside(pooled: list[float], start: float, options: dict[str, Any]) -> bool:

@@ -40,7 +40,7 @@ class TooWide(ValueError):
     def __init__(self, width: int, bytes_needed: int, memory: float):
         super().__init__(
             f"expected a model that needs at most {memory:.6g} MiB of tables, "
-            f"given one that needs {bytes_needed / MEBIBYTE:.6g} (width {width})"
+            f"given one that needs {bytes_needed / MEBIBYTE:.6g} MiB (width {width})"
         )
         self.width, self.bytes_needed = width, bytes_needed
 
@@ -341,16 +341,8 @@ def _rounding_error(model: bucket_tree.Model, log_value: float) -> float:
     errors of all buckets add up. The message is bounded by B + log S.
     """
     plan, error = model.plan, abs(log_value)  # the last term: adding up all constants at once
-    bound, count = [0.0] * len(plan.order), [0] * len(plan.order)
-    for scope, table in model.factors:
-        bound[scope[0]] += float(factor_graph.magnitude(table))
-        count[scope[0]] += 1
-    for at, clique in enumerate(plan.cliques):
-        states = plan.sizes[at]
-        error += count[at] * bound[at] + 2 * states + 7 + 9 * math.log(states)
-        if len(clique) > 1:
-            bound[clique[1]] += bound[at] + math.log(states)
-            count[clique[1]] += 1
+    for (count, bound), states in zip(_loads(model), plan.sizes, strict=True):
+        error += count * bound + 2 * states + 7 + 9 * math.log(states)
     return _EPSILON * error
 
 
@@ -372,16 +364,25 @@ def _marginal_error(model: bucket_tree.Model, log_value: float, log_error: float
     if log_value == -np.inf:
         return 0.0  # they are all zero, as they should be
     plan, units = model.plan, 0.0
-    bound, count = [0.0] * len(plan.order), [0] * len(plan.order)
-    for scope, table in model.factors:
-        bound[scope[0]] += float(factor_graph.magnitude(table))
-        count[scope[0]] += 1
-    for at, clique in enumerate(plan.cliques):
+    for at, (count, bound) in enumerate(_loads(model)):
         states = plan.sizes[at]
-        units += (count[at] + 2) * bound[at] + math.log(states) + states + 10
-        units += 2 * plan.entries(clique)
-        if len(clique) > 1:
-            bound[clique[1]] += bound[at] + math.log(states)
-            count[clique[1]] += 1
+        units += (count + 2) * bound + math.log(states) + states + 10
+        units += 2 * plan.entries(plan.cliques[at])
     relative = 4 * _rounding_error(model, log_value) + 2 * _EPSILON * units + 2 * log_error
     return math.expm1(min(relative, 700.0)) + 1e-300
+
+
+def _loads(model: bucket_tree.Model) -> list[tuple[int, float]]:
+    """How many tables each bucket adds up, messages included, and what bounds their sum."""
+    plan = model.plan
+    loads = [(0, 0.0)] * len(plan.order)
+
+    def add(at: int, bound: float) -> None:
+        loads[at] = loads[at][0] + 1, loads[at][1] + bound
+
+    for scope, table in model.factors:
+        add(scope[0], float(factor_graph.magnitude(table)))
+    for at, clique in enumerate(plan.cliques):
+        if len(clique) > 1:
+            add(clique[1], loads[at][1] + math.log(plan.sizes[at]))
+    return loads
