@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 _STARTED = time.monotonic()  # importing takes a while, and a time limit is that of the command
+INTERRUPTED = 130  # the exit status after Ctrl-C
 
 
 def main() -> int:
@@ -22,10 +23,16 @@ def main() -> int:
         _import_numpy()
         from experiments.harness import cli
 
-        return cli.main(sys.argv[1:], started=_STARTED)
+        status = cli.main(sys.argv[1:], started=_STARTED)
+        if status == INTERRUPTED and "jax" in sys.modules:
+            # What JAX still computes in threads of its own may crash while Python winds up.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        return status
     except KeyboardInterrupt:  # while importing
         print("tally: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _keep_compilations() -> None:

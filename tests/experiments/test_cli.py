@@ -583,3 +583,18 @@ def test_training_writes_weights(capsys, files, monkeypatch):
 def test_training_refuses_in_one_line(words, message, capsys, files):
     assert cli.main(["train", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_interrupted_command_leaves_without_winding_up():
+    # JAX, still computing in its threads, crashed meanwhile; the status was that of the crash.
+    program = """
+import atexit, sys, types
+from experiments import __main__ as main_module
+from experiments.harness import cli
+sys.modules["jax"] = types.ModuleType("jax")
+cli.main = lambda *_, **__: print("so far") or 130
+atexit.register(print, "winding up")
+sys.exit(main_module.main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "so far\n")
