@@ -208,8 +208,7 @@ class RenewedSession:
         self._session.close()
 
     def _open(self) -> Any:
-        size = self._formula.clauses.values.size
-        return apart.open_session(self._open_session, self._formula, size)
+        return apart.open_session(self._open_session, self._formula)
 
     def add_parities(self, rows: np.ndarray, rhs: np.ndarray) -> list[int]:
         """As a session does."""

@@ -136,8 +136,8 @@ class NestedCells:
         self._check_size(rank * (self.num_columns - rank) // 2 * BYTES_IN_SOLVER, base)
         self._base, self._contradiction = base, bool(rhs[rank:].any())
         self._base_rows, self._base_rhs, self._pivots = rows[:rank], rhs[:rank], pivots
-        literals = self._formula.clauses.values.size + rank * (self.num_columns - rank) // 2
-        session = apart.open_session(self._open_session, self._formula, literals)
+        in_parities = rank * (self.num_columns - rank) // 2
+        session = apart.open_session(self._open_session, self._formula, in_parities)
         session.stop, self._session = self._stop, session
         self._group = session.open_group()
         self._switches: list[int] = []

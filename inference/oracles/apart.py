@@ -24,8 +24,9 @@ import numpy as np
 from inference.oracles import process, sat
 from inference.problems import cnf
 
-# From so many literals in clauses and parities on, a solver may overrun by seconds.
-LITERALS = 50_000
+# A solver may overrun by seconds where so many literals, and so many of them in parities, come
+# together. Short parities over a large circuit do no harm, and each question there and back costs.
+LITERALS, IN_PARITIES = 50_000, 10_000
 # What a solver that looks at the clock may be late by, and how often its parent looks.
 GRACE_SECONDS, POLL_SECONDS = 0.2, 0.02
 _MESSAGES = 1000  # sent at once
@@ -33,11 +34,16 @@ _MESSAGES = 1000  # sent at once
 _spare: list["_Child"] = []
 
 
-def open_session(opener: Callable[[cnf.CNF], Any], formula: cnf.CNF, literals: int) -> Any:
-    """What ``opener`` opens; a plain ``SatSession`` of so many literals in a process of its own."""
-    if opener is sat.SatSession and literals >= LITERALS:
-        return Session(formula)
-    return opener(formula)
+def open_session(
+    opener: Callable[[cnf.CNF], Any], formula: cnf.CNF, in_parities: int = IN_PARITIES
+) -> Any:
+    """What ``opener`` opens; a plain ``SatSession`` of a large formula in a process of its own.
+
+    ``in_parities`` is how many literals the parities will have that come later, by default many.
+    """
+    literals = formula.clauses.values.size + in_parities
+    is_large = literals >= LITERALS and in_parities >= IN_PARITIES
+    return Session(formula) if is_large and opener is sat.SatSession else opener(formula)
 
 
 def release() -> None:

@@ -102,13 +102,25 @@ def test_only_large_plain_sessions_are_apart():
     def opened(formula):
         return sat.SatSession(formula)
 
-    for opener, literals, kind in (
-        (sat.SatSession, apart.LITERALS, apart.Session),
-        (sat.SatSession, apart.LITERALS - 1, sat.SatSession),
-        (opened, apart.LITERALS, sat.SatSession),
+    missing = apart.LITERALS - FORMULA.clauses.values.size
+    for opener, in_parities, kind in (
+        (sat.SatSession, missing, apart.Session),
+        (sat.SatSession, missing - 1, sat.SatSession),
+        (opened, missing, sat.SatSession),
     ):
-        with apart.open_session(opener, FORMULA, literals) as session:
+        with apart.open_session(opener, FORMULA, in_parities) as session:
             assert type(session) is kind
+
+
+def test_short_parities_over_a_large_formula_stay_here():
+    large = generators.random_ksat(1, 1000, apart.LITERALS // 3 + 1)
+    for in_parities, kind in (
+        (apart.IN_PARITIES - 1, sat.SatSession),
+        (apart.IN_PARITIES, apart.Session),
+    ):
+        with apart.open_session(sat.SatSession, large, in_parities) as session:
+            assert type(session) is kind
+    apart.release()
 
 
 @pytest.mark.parametrize("method", [approxmc, adaptive, short_xor])
@@ -116,6 +128,7 @@ def test_counts_are_the_same(method, monkeypatch):
     formula = generators.random_ksat(1, 30, 60)
     here, _ = method.count(3, formula)
     monkeypatch.setattr(apart, "LITERALS", 0)
+    monkeypatch.setattr(apart, "IN_PARITIES", 0)
     there, info = method.count(3, formula)
     assert there.log_lower == here.log_lower
     assert (there.log_value, there.log_upper) == (here.log_value, here.log_upper)
