@@ -30,7 +30,7 @@ from inference.problems import factor_graph
 _static = {"static": True}
 MOST_ENTRIES = 2**24  # of all tables, one per edge, rounded up
 _UNROLLED = 256  # terms of a sum that is written out
-_JOINED = 2**14  # table entries more, where a block is padded to join another
+_JOINED = 2**9  # table entries more, where a block is padded to join another: rounds stay as fast
 _LOWEST = -1e6  # of a unary, so that no difference is NaN
 
 
