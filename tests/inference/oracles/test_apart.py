@@ -51,6 +51,8 @@ def test_a_formula_without_variables():
 
 
 def test_what_looks_at_no_clock_is_killed_at_the_deadline():
+    with apart.Session(FORMULA) as first:
+        first.solve()  # the process, which serves the next session, has started for sure
     with apart.Session(HARD, "cadical153") as session:
         start = time.monotonic()
         assert session.solve(deadline=start + 0.5).status is answer.Status.UNKNOWN
