@@ -47,6 +47,11 @@ class Answer:
         return ", ".join(part for part in parts if part)
 
 
+def cut_short(*statuses: str) -> str:
+    """The message of searches that ended so: "interrupted" or "timeout" where one did, or ""."""
+    return next((one for one in ("interrupted", "timeout") if one in statuses), "")
+
+
 def best(
     assignment: np.ndarray,
     value: float,
@@ -62,8 +67,14 @@ def best(
     Args:
       value: its log-score, rounded once.
       bound: of every log-score, computed with an error of at most ``rounding`` nats.
-      log_error: of the potentials. OPTIMAL where rounding alone keeps value and bound apart.
+      log_error: of the potentials. OPTIMAL where rounding alone keeps value and bound apart,
+        INFEASIBLE where the bound is -inf, UNKNOWN where the value is.
     """
+    if bound == -math.inf:
+        return Answer(Status.INFEASIBLE, bound, bound, seconds=seconds)
+    if value == -math.inf:
+        proven = estimate.above(bound, rounding + log_error)
+        return Answer(Status.UNKNOWN, value, proven, seconds=seconds, message=message)
     is_optimal = value >= estimate.below(bound, 2 * rounding)
     status = Status.OPTIMAL if is_optimal else Status.FEASIBLE
     proven = max(value, estimate.above(bound, rounding + log_error))

@@ -307,7 +307,7 @@ def _write_support(formula: cnf.CNF, options: arguments.Count) -> Any:
 
     if options.memory is None and options.timeout is None:
         reduction = support.reduce(formula)
-    else:  # limits hold in a child process: the preprocessor looks at none
+    else:  # in a child, as a reduction that is cut short here would be no support to keep
         half = None if options.timeout is None else options.timeout / 2
         solved = process.call(support.reduce, formula, memory=options.memory, timeout=half)
         if solved.status is not answer.Status.OPTIMAL:

@@ -85,8 +85,8 @@ def assume(formula: cnf.CNF, literals: Sequence[int]) -> cnf.CNF:
         _check_literal(literal, formula.num_variables)
     if not len(literals):
         return formula
-    units = cnf.ragged([*formula.clauses, *([literal] for literal in literals)])
-    return dataclasses.replace(formula, clauses=units)
+    units = cnf.ragged([[literal] for literal in literals])
+    return dataclasses.replace(formula, clauses=cnf.join(formula.clauses, units))
 
 
 def _literals(clause: Any) -> list[int]:

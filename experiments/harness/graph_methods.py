@@ -130,8 +130,8 @@ def answers(
         end = time.monotonic() + (deadline - time.monotonic()) / (len(methods) - at)
         rounds: list[tuple[float, dict[str, Any]]] = [(1.0, {})]
         if is_limited:
-            rounds = [(1.0, PATIENT.get(method, {}))]
-            rounds[:0] = [(0.1, QUICK[method])] if method in QUICK else []
+            quick = [(0.1, QUICK[method])] if method in QUICK else []
+            rounds = [*quick, (1.0, PATIENT.get(method, {}))]
         for share, options in rounds:
             timeout = max(0.0, share * (end - time.monotonic()))
             limits: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory}
@@ -188,7 +188,7 @@ def ask(
     if guess is None:
         return value, told
     found = decode(graph, guess, seed, end)
-    told = told._replace(status=worst(told.status, found.message or "done"))
+    told = told._replace(status=answer.cut_short(told.status, found.message) or "done")
     return found if value is None else best_of([value, found]), told
 
 
@@ -237,8 +237,7 @@ def decode(
     searched, ended = _search(graph, assignment, seed, deadline)
     scores = [factor_graph.score(graph, one) for one in (assignment, searched)]
     value, seconds = max(scores), time.monotonic() - start
-    ended = worst(status, ended)
-    message = "" if ended == "done" else ended
+    message = answer.cut_short(status, ended)
     if value == -math.inf:
         return answer.Answer(answer.Status.UNKNOWN, value, seconds=seconds, message=message)
     found = (assignment if scores[0] == value else searched)[None].astype(np.int32)
@@ -299,11 +298,6 @@ def _told(result: Any) -> tuple[Any, Told]:
         return value, Told(status, error=error)
     end = "converged" if converged else "not converged"
     return value, Told(status, f"{end} after {info.iterations} sweeps", bool(converged))
-
-
-def worst(*statuses: str) -> str:
-    """Of how several searches ended, what a user has to know."""
-    return next((s for s in ("interrupted", "timeout") if s in statuses), "done")
 
 
 def _module(method: str) -> ModuleType:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from experiments.harness import graph_methods
+from inference import answer
 from inference.oracles import process
 from inference.problems import factor_graph
 
@@ -160,8 +161,8 @@ def _outcome(parts: Sequence[dict[str, graph_methods.Found]], status: str) -> Ou
     kept = {method: one for method, one in found.items() if one[0] is not None}
     failed = [f"{m}: {told.message}" for m, (value, told) in found.items() if value is None]
     notes = [f"{m} {told.message}" for m, (_, told) in kept.items() if told.message]
-    status = graph_methods.worst(status, *(told.status for _, told in kept.values()))
-    return Outcome(kept, status, notes + failed)
+    ended = answer.cut_short(status, *(told.status for _, told in kept.values()))
+    return Outcome(kept, ended or "done", notes + failed)
 
 
 def _breaks(rows: Sequence[Sequence[str]], told: Sequence[process.Told]) -> list[str]:

@@ -76,8 +76,7 @@ def _clauses(formula: cnf.CNF) -> cnf.Ragged:
 
     Neither counter takes an empty clause for a contradiction.
     """
-    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
-    more, fresh = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    more, fresh = xor_clauses.encode_formula(formula)
     if not more and np.diff(formula.clauses.offsets).all():
         return formula.clauses
     clauses = formula.clauses.tolist() + more

@@ -83,8 +83,7 @@ class FreeVariables:
 
 def _as_clauses(formula: cnf.CNF, assumptions: Sequence[int]) -> tuple[list[list[int]], int]:
     """The formula under the assumptions, XORs as clauses, and how many variables those mention."""
-    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
-    extra, fresh = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    extra, fresh = xor_clauses.encode_formula(formula)
     true, false = set(assumptions), {-x for x in assumptions}
     clauses = (c for c in itertools.chain(formula.clauses.tolist(), extra) if not true & set(c))
     return [[x for x in clause if x not in false] for clause in clauses], fresh - 1
@@ -188,5 +187,4 @@ def _doubled(formula: cnf.CNF, copy: np.ndarray, pairs: np.ndarray) -> cnf.CNF:
 
 
 def _both(lists: cnf.Ragged, copied: np.ndarray) -> cnf.Ragged:
-    offsets = np.concatenate([lists.offsets, lists.offsets[1:] + len(lists.values)])
-    return cnf.Ragged(np.concatenate([lists.values, copied]), offsets)
+    return cnf.join(lists, cnf.Ragged(copied, lists.offsets))

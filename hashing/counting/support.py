@@ -250,8 +250,7 @@ def _is_in(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _as_clauses(formula: cnf.CNF) -> cnf.Ragged:
-    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
-    extra, _ = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    extra, _ = xor_clauses.encode_formula(formula)
     return cnf.join(formula.clauses, cnf.ragged(extra))
 
 

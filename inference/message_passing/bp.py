@@ -336,8 +336,8 @@ def maximize(
     value = factor_graph.score(graph, assignment[0])
     status = answer.Status.FEASIBLE if value > -np.inf else answer.Status.UNKNOWN
     found = assignment if value > -np.inf else None
-    message = "" if ended == "done" else ended
-    return answer.Answer(status, value, np.inf, found, time.monotonic() - begun, message)
+    seconds, message = time.monotonic() - begun, answer.cut_short(ended)
+    return answer.Answer(status, value, np.inf, found, seconds, message)
 
 
 def compile_log_partition(

@@ -144,7 +144,7 @@ def maximize(
         return answer.Answer(unknown, -math.inf, seconds=seconds, message=found.status)
     assignment = feasible.assignment(model, found.states)[None]
     value = factor_graph.score(graph, assignment[0])
-    message = "" if found.status == "done" else found.status
+    message = answer.cut_short(found.status)
     return answer.Answer(
         answer.Status.FEASIBLE, value, math.inf, assignment, seconds, message=message
     )

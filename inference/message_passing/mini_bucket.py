@@ -25,10 +25,10 @@ from inference import answer, estimate, randomness
 from inference.exact import bucket_tree, orders
 from inference.message_passing import cost_shifting, descent, feasible
 from inference.message_passing import mini_bucket_tree as trees
+from inference.oracles import process
 from inference.problems import factor_graph
 
 MEMORY = 2048  # mebibytes
-_MEBIBYTE = 2**20
 ORDERS = (orders.min_size, orders.min_fill, orders.min_degree, orders.min_frontier)
 TEMPERATURES = (1.0, 0.1)
 _PASS_ENTRIES = 2**21  # of all tables, where the i-bound is chosen here: a pass takes about 0.1 s
@@ -164,13 +164,7 @@ def maximize(
     assignment = feasible.assignment(model, states)[None]
     value, log_error = factor_graph.score(graph, assignment[0]), float(graph.log_error)
     seconds = time.monotonic() - start
-    message = next((end for end in ("interrupted", "timeout") if end in ends), "")
-    if bound == -math.inf:
-        return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf, seconds=seconds)
-    if value == -math.inf:
-        unknown, proven = answer.Status.UNKNOWN, estimate.above(bound, error + log_error)
-        return answer.Answer(unknown, -math.inf, proven, seconds=seconds, message=message)
-    told: dict[str, Any] = {"seconds": seconds, "message": message}
+    told: dict[str, Any] = {"seconds": seconds, "message": answer.cut_short(*ends)}
     return answer.best(assignment, value, bound, error, log_error, **told)
 
 
@@ -254,7 +248,7 @@ def _grow(model: bucket_tree.Model, i_bound: int | None, memory: float) -> tuple
     """The tree of the i-bound, or of the largest one that keeps a pass short."""
     sizes, scopes = model.plan.sizes, [scope for scope, _ in model.factors]
     if i_bound is None:
-        most = min(_PASS_ENTRIES, int(memory * _MEBIBYTE) // _ENTRY_BYTES)
+        most = min(_PASS_ENTRIES, int(memory * process.MEBIBYTE) // _ENTRY_BYTES)
         i_bound = max(1, int(math.log2(most / (4 * len(sizes) + 1) + 1)))
         tree = trees.grow(sizes, scopes, 2.0 ** (i_bound + 1))
         while tree.num_entries > most and i_bound > 0:
@@ -270,10 +264,10 @@ def _grow(model: bucket_tree.Model, i_bound: int | None, memory: float) -> tuple
     else:
         raise ValueError(f"expected an i-bound of at least 0, given {i_bound}")
     needed = _ENTRY_BYTES * tree.num_entries
-    if needed > memory * _MEBIBYTE:
+    if needed > memory * process.MEBIBYTE:
         expected = f"expected tables of at most {memory:.6g} MiB"
         raise ValueError(
-            f"{expected}, given an i-bound of {i_bound} that needs {needed / _MEBIBYTE:.6g}"
+            f"{expected}, given an i-bound of {i_bound} that needs {needed / process.MEBIBYTE:.6g}"
         )
     return tree, i_bound
 

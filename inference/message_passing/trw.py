@@ -158,14 +158,8 @@ def maximize(
     assignment = feasible.assignment(model, _beliefs(found).argmax(axis=1))
     value, log_error = factor_graph.score(graph, assignment), float(graph.log_error)
     bound = model.total(bound)
-    message = next((end for end in ("interrupted", "timeout") if end in ends), "")
     seconds = time.monotonic() - start
-    if bound == -math.inf:
-        return answer.Answer(answer.Status.INFEASIBLE, bound, bound, seconds=seconds)
-    if value == -math.inf:
-        unknown, proven = answer.Status.UNKNOWN, estimate.above(bound, error + log_error)
-        return answer.Answer(unknown, value, proven, seconds=seconds, message=message)
-    told: dict[str, Any] = {"seconds": seconds, "message": message}
+    told: dict[str, Any] = {"seconds": seconds, "message": answer.cut_short(*ends)}
     return answer.best(assignment[None], value, bound, error, log_error, **told)
 
 

@@ -11,7 +11,6 @@ closed serves the next one.
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -118,8 +117,7 @@ class _Child:
         here, there = multiprocessing.Pipe()
         self._connection: Any = here
         # Ctrl-C is for the parent, also in threads that numpy starts.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
+        with there, process.without_ctrl_c():
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "inference.oracles.apart", str(there.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -129,9 +127,6 @@ class _Child:
                 pass_fds=[there.fileno()],
                 start_new_session=True,
             )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            there.close()
 
     @classmethod
     def none(cls) -> "_Child":

@@ -58,11 +58,8 @@ def submit(
     threads by then, and a signal goes to any thread that accepts it, so that a solver's own handler
     would run and print.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
+    with process.without_ctrl_c():
         return [executor.submit(function, task) for task in tasks]
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Watched(futures.Executor):

@@ -123,7 +123,7 @@ def marginals(
     strides = _strides(graph.num_states).tolist()
     for variable, (size, stride) in enumerate(zip(graph.num_states.tolist(), strides)):
         found[variable, :size] = weights.reshape(-1, size, stride).sum(axis=(0, 2)) / total
-    terms = [*tables.log_unary, *(t for group in tables.groups for t in group.log_potentials)]
+    terms = _terms(tables)
     size = math.fsum(map(factor_graph.magnitude, [*terms, graph.log_constant]))
     units = (len(terms) + 9) * size + 256 + len(scores)
     relative = 2.0**-52 * units + 2 * float(graph.log_error)

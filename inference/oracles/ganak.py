@@ -134,8 +134,7 @@ def _count_scaled(
 
 
 def _load(counter, formula: cnf.CNF) -> None:
-    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
-    extra, next_fresh = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    extra, next_fresh = xor_clauses.encode_formula(formula)
     counter.new_vars(next_fresh - 1)
     for clauses in itertools.chain(formula.clauses.parts(), [extra]):
         # An empty clause is taken as no clause: say the same with a variable.
@@ -173,8 +172,7 @@ def _log2_of_a_model(formula: cnf.CNF, logs: np.ndarray) -> float:
     """The weight of some model, a heavy one if it goes well; -inf where there is none."""
     from pysat import solvers
 
-    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
-    extra, _ = xor_clauses.encode_all(xors, first_fresh=formula.num_variables + 1)
+    extra, _ = xor_clauses.encode_formula(formula)
     heavier = np.where(logs[:, 1] > logs[:, 0], 1, -1) * np.arange(1, len(logs) + 1)
     with solvers.Solver(name="minisat22") as solver:
         for clauses in itertools.chain(formula.clauses.parts(), [extra, _zero_weight_units(logs)]):

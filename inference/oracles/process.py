@@ -207,6 +207,16 @@ def check_memory(memory: int | None) -> None:
         raise ValueError(f"expected at least {LEAST_MEMORY} MiB of memory, given {memory}")
 
 
+@contextlib.contextmanager
+def without_ctrl_c() -> Iterator[None]:
+    """Blocks Ctrl-C in this thread; processes and threads that start meanwhile inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _communicate(
     child: subprocess.Popen,
     start: float,
@@ -257,23 +267,19 @@ def _start_child(
 ) -> subprocess.Popen:
     # Ctrl-C is blocked while the child imports numpy, so that the threads this starts leave it to
     # the main one: a solver's handler would swallow it in another.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        with tempfile.TemporaryFile() as request:
-            for part in (os.getpid(), function, memory, arguments):
-                pickle.dump(part, request)
-            request.seek(0)
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "inference.oracles.process"],
-                stdin=request,
-                stdout=reply,
-                stderr=errors,
-                env=environment(),
-                start_new_session=True,
-                pass_fds=kept,
-            )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with without_ctrl_c(), tempfile.TemporaryFile() as request:
+        for part in (os.getpid(), function, memory, arguments):
+            pickle.dump(part, request)
+        request.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "inference.oracles.process"],
+            stdin=request,
+            stdout=reply,
+            stderr=errors,
+            env=environment(),
+            start_new_session=True,
+            pass_fds=kept,
+        )
 
 
 def _tell(descriptor: int, function: Callable, arguments: tuple) -> None:

@@ -7,6 +7,8 @@
 import itertools
 from collections.abc import Iterable, Sequence
 
+from inference.problems import cnf
+
 
 def encode(
     variables: Sequence[int], rhs: bool, *, first_fresh: int, cut: int = 4
@@ -44,6 +46,12 @@ def encode_all(
         more, first_fresh = encode(variables, rhs, first_fresh=first_fresh, cut=cut)
         clauses += more
     return clauses, first_fresh
+
+
+def encode_formula(formula: cnf.CNF) -> tuple[list[list[int]], int]:
+    """The XORs of a formula as clauses, its last variable before all fresh ones; as ``encode``."""
+    xors = zip(formula.xors.tolist(), formula.xor_rhs.tolist())
+    return encode_all(xors, first_fresh=formula.num_variables + 1)
 
 
 def _direct(variables: list[int], rhs: bool) -> list[list[int]]:
