@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from experiments.harness import plots, promises, registry
 from hashing.counting import adaptive
 from inference import estimate, randomness
-from inference.oracles import ganak
+from inference.exact import ganak
 from inference.problems import cnf, dimacs, generators
 
 METHODS = ("baseline", "averaged", "adaptive")

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from experiments.harness import plots, promises, registry
 from hashing.counting import approxmc, guarantee, witness
 from inference import randomness
-from inference.oracles import ganak
+from inference.exact import ganak
 from inference.problems import cnf, generators
 
 

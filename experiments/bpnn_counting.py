@@ -28,8 +28,8 @@ import tqdm
 from matplotlib.figure import Figure
 
 from experiments.harness import peers, plots, promises, registry
-from inference import randomness
-from inference.message_passing import bpnn_sat, training
+from inference import randomness, training
+from inference.message_passing.learned import bpnn_sat
 from inference.problems import cnf, dimacs, generators
 
 EPSILON, DELTA = 0.8, 0.2  # of ApproxMC

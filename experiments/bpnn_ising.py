@@ -3,8 +3,8 @@
 The nine columns of the BPNN paper: limits 0.1, 0.2 and 1 of the fields, 5, 10 and 50 of the
 couplings. Learned: BPNN-D and BPNN-B as published, a graph network without belief propagation, and
 ``bpnn_phases``, which corrects the two ordered fixed points. All were trained on other grids of
-10 x 10 (``experiments.bpnn_training``). Plain: BP from uniform messages as published (10 and 1000
-sweeps) and damped, the better of the two ordered starts, the sum of the two ordered phases, and
+10 x 10 (``experiments.training.bpnn_training``). Plain: BP from uniform messages as published (10
+and 1000 sweeps) and damped, the better ordered start, the sum of the two ordered phases, and
 that with the first loop correction, from which ``bpnn_phases`` starts to learn. On the first few
 grids of a column also mean field, tree-reweighted and generalised BP, which take longer.
 
@@ -29,10 +29,12 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments import bpnn_training, ising_grids
 from experiments.harness import plots, promises, registry
-from inference import randomness
-from inference.message_passing import bpnn, bpnn_phases, mean_field, region, training, trw
+from experiments.training import bpnn_training, ising_grids
+from inference import randomness, training
+from inference.bounds import mean_field, trw
+from inference.message_passing import gbp
+from inference.message_passing.learned import bpnn_layers, bpnn_phases
 from inference.problems import factor_graph
 
 LEARNED = ("BPNN-D", "BPNN-B", "GNN", "BPNN phases")
@@ -137,19 +139,23 @@ def plot(result: registry.Result) -> Figure:
 
 def _batched(graph: factor_graph.FactorGraph, config: Config) -> dict[str, Method]:
     """The methods that take all grids of a column at once; one trace serves several of them."""
-    axes = bpnn.stacked_axes(graph)
+    axes = bpnn_layers.stacked_axes(graph)
     edges, cycles = bpnn_phases.pairs(graph), bpnn_phases.cycles(graph)
     none = np.zeros((0, 4), np.int32)
-    read_b = training.load(bpnn.WEIGHTS / "bpnn_b.npz", bpnn_training.start_b())
-    network = training.load(bpnn.WEIGHTS / "gnn.npz", bpnn_training.GraphNetwork())
+    read_b = training.load(bpnn_training.WEIGHTS / "bpnn_b.npz", bpnn_training.start_b())
+    network = training.load(bpnn_training.WEIGHTS / "gnn.npz", bpnn_training.GraphNetwork())
     loops = bpnn_phases.Readout()  # not trained: the loop series
 
     def batch(function: Callable, *others: None) -> Callable:
         return jax.jit(jax.vmap(function, in_axes=(axes, *others)))
 
-    def bethe(graph: factor_graph.FactorGraph, operators: bpnn.Operators, sweeps: int) -> Any:
+    def bethe(
+        graph: factor_graph.FactorGraph, operators: bpnn_layers.Operators, sweeps: int
+    ) -> Any:
         options: Any = {"sweeps": sweeps, "tolerance": config.tolerance}
-        return bpnn.log_bethe(graph, bpnn.solve(operators, graph, bpnn.start(graph), **options)[0])
+        return bpnn_layers.log_bethe(
+            graph, bpnn_layers.solve(operators, graph, bpnn_layers.start(graph), **options)[0]
+        )
 
     def phases(graph: factor_graph.FactorGraph) -> Any:
         limits: Any = {"sweeps": config.sweeps, "tolerance": config.tolerance}
@@ -163,10 +169,10 @@ def _batched(graph: factor_graph.FactorGraph, config: Config) -> dict[str, Metho
         return jax.vmap(one)(*found)
 
     bethe, phases = batch(bethe, None, None), batch(phases)
-    bp, damped = bpnn.damping(0.0), bpnn.damping(0.5)
+    bp, damped = bpnn_layers.damping(0.0), bpnn_layers.damping(0.5)
     return {
-        "BPNN-D": lambda graph: bethe(graph, bpnn.shipped(), config.sweeps),
-        "BPNN-B": batch(lambda graph: bpnn.read(read_b[0], read_b[1], graph)),
+        "BPNN-D": lambda graph: bethe(graph, bpnn_layers.shipped(), config.sweeps),
+        "BPNN-B": batch(lambda graph: bpnn_layers.read(read_b[0], read_b[1], graph)),
         "GNN": batch(lambda graph: network(graph)),
         "BPNN phases": lambda graph: combine(bpnn_phases.shipped(), cycles, phases(graph)),
         "BP, 10 sweeps": lambda graph: bethe(graph, bp, 10),
@@ -183,7 +189,7 @@ def _single(config: Config) -> dict[str, Method]:
     functions = {
         "mean field": lambda graph: mean_field.log_partition(graph, i_bound=0)[0].log_lower,
         "TRW": lambda graph: trw.log_partition(graph)[0].log_upper,
-        "GBP": lambda graph: region.log_partition(graph)[0].log_value,
+        "GBP": lambda graph: gbp.log_partition(graph)[0].log_value,
     }
 
     def method(function: Callable) -> Method:

@@ -21,8 +21,8 @@ import numpy as np
 
 from experiments.harness import formulas, graph_methods, graph_runs
 from inference import answer, estimate
-from inference.oracles import process
-from inference.problems import barren, cnf, factor_graph
+from inference.problems import barren, cnf, factor_graph, trivial
+from inference.workers import process
 
 COUNT_METHODS = {
     "auto": "ganak and approxmc race; with weights ganak",
@@ -142,7 +142,7 @@ def count(
             return _race(formula, assumed, limits, options, progress)
         return _count_within(formula, method, options | limits, progress=progress)
     except KeyboardInterrupt:
-        return _trivial_count(formula), Info(method, "interrupted", _since(start), 0, seed)
+        return trivial.count(formula), Info(method, "interrupted", _since(start), 0, seed)
 
 
 def partition(
@@ -173,7 +173,7 @@ def partition(
         return outcome.found["elimination"][0], info
     guess = outcome.found.pop("bp", (None,))[0]
     bounds = [bound for bound, _ in outcome.found.values()]
-    return graph_methods.inside([*bounds, _trivial_partition(graph)], guess), info
+    return graph_methods.inside([*bounds, trivial.log_partition(graph)], guess), info
 
 
 def marginals(
@@ -195,7 +195,7 @@ def marginals(
     """
     outcome, info = _answer_graph("marginals", graph, method, seed, timeout, memory)
     if not outcome.found:
-        return _lonely(graph), info._replace(converged=False)
+        return trivial.marginals(graph), info._replace(converged=False)
     [[probabilities, told]] = outcome.found.values()
     sums = probabilities.sum(axis=1)
     if not (np.isfinite(sums).all() and (sums > 0).all()):
@@ -223,7 +223,7 @@ def maximize(
         return answers[0], info
     if "elimination" in outcome.found:
         return outcome.found["elimination"][0], info
-    return graph_methods.best_of([*answers, _trivial_maximum(graph)]), info
+    return graph_methods.best_of([*answers, trivial.maximize(graph)]), info
 
 
 def _answer_graph(
@@ -268,7 +268,7 @@ def _answer_graph(
 def _count_exactly(
     formula: cnf.CNF, seed: int, timeout: float | None, memory: int | None
 ) -> tuple[estimate.Estimate, Info]:
-    from inference.oracles import ganak
+    from inference.exact import ganak
 
     start = time.monotonic()
     solved = ganak.count(formula, timeout=timeout, memory=memory, seed=seed % 2**31)
@@ -277,7 +277,7 @@ def _count_exactly(
     if solved.status is answer.Status.FAILED:
         raise ValueError(f"ganak failed: {solved.message}")
     why = f"ganak did not finish within {_since(start):.3g} s"
-    return _trivial_count(formula), Info("ganak", "timeout", _since(start), 1, seed, why)
+    return trivial.count(formula), Info("ganak", "timeout", _since(start), 1, seed, why)
 
 
 def _count_within(
@@ -308,7 +308,7 @@ def _count_within(
         raise ValueError(told.message.removeprefix("ValueError: "))
     status = "failed" if told.status is answer.Status.FAILED else "timeout"
     info = Info(method, status, _since(start), 0, options["seed"], told.message)
-    return _trivial_count(formula), info
+    return trivial.count(formula), info
 
 
 def count_here(
@@ -322,10 +322,10 @@ def count_here(
     if method in ("adaptive", "short_xor"):
         return _bound(method, assumed, options, **watched)
     if method == "exhaustive":
-        from inference.oracles import exhaustive
+        from inference.exact import exhaustive
 
         return exhaustive.count(assumed), Info(method, "done", _since(start), 0, seed)
-    from inference.message_passing import bpnn_sat
+    from inference.message_passing.learned import bpnn_sat
 
     result, how = bpnn_sat.count(assumed)
     return result, Info(method, how.status, _since(start), 0, seed)
@@ -348,7 +348,7 @@ def _hash(
         options["reduce"] = lambda *_, **__: reduction
     with contextlib.ExitStack() as stack:
         if jobs > 1 or memory is not None:
-            from inference.oracles import dispatch
+            from inference.workers import dispatch
 
             pool = stack.enter_context(dispatch.open_pool(jobs, memory=memory))
             options["executor"] = dispatch.Watched(pool, on_pool)
@@ -369,7 +369,8 @@ def _bound(
     """What the modules of that name say about the reduced formula."""
     if formula.log_weights is not None:
         raise ValueError(f"{method} counts models: expected no weights, given some")
-    from hashing.counting import adaptive, short_xor, support
+    from hashing.counting import adaptive, short_xor
+    from inference.reduction import support
 
     start, seed, reduction = time.monotonic(), options["seed"], options["reduction"]
     if reduction is not None and options["assumptions"]:
@@ -397,7 +398,7 @@ def _race(
     Time decides, not the values, so each answer keeps its own probability of failure. An exact
     answer may come a little later. ``assumed`` is the formula with its assumptions.
     """
-    from inference.oracles import ganak
+    from inference.exact import ganak
 
     # Plain lists pass what the threads tell each other: Ctrl-C inside a lock could leave it locked.
     start, seed = time.monotonic(), options["seed"]
@@ -420,7 +421,7 @@ def _race(
         while not answers and time.monotonic() < end:
             time.sleep(0.005)
 
-    result, info = _trivial_count(formula), Info("auto", "interrupted", 0.0, 0, seed)
+    result, info = trivial.count(formula), Info("auto", "interrupted", 0.0, 0, seed)
     exact = threading.Thread(target=run_ganak)
     exact.start()
     try:
@@ -470,72 +471,6 @@ def _stands_aside(pooled: list[float], start: float, options: dict[str, Any]) ->
 
 def _left(timeout: float | None, start: float) -> float | None:
     return None if timeout is None else max(0.0, timeout - _since(start))
-
-
-def _trivial_count(formula: cnf.CNF) -> estimate.Estimate:
-    """At most every assignment of the sampling set is a model."""
-    weights = np.zeros((len(formula.sampling_set), 2))
-    if formula.log_weights is not None:
-        weights = formula.log_weights[formula.sampling_set - 1]
-    upper = math.fsum(np.logaddexp(weights[:, 0], weights[:, 1])) + _rounding([weights])
-    return estimate.bounded(-math.inf, -math.inf, upper, 0.0, 0.0)
-
-
-def _trivial_partition(graph: factor_graph.FactorGraph) -> estimate.Estimate:
-    """From one assignment to every factor at its largest."""
-    _, score = _greedy(graph)
-    lower = score - _graph_rounding(graph)
-    return estimate.bounded(lower, lower, _upper_bound(graph, np.logaddexp), 0.0, 0.0)
-
-
-def _trivial_maximum(graph: factor_graph.FactorGraph) -> answer.Answer:
-    assignment, score = _greedy(graph)
-    upper = _upper_bound(graph, np.maximum)
-    if upper == -math.inf:
-        return answer.Answer(answer.Status.INFEASIBLE, upper, upper)
-    if score == -math.inf:
-        return answer.Answer(answer.Status.UNKNOWN, score, upper)
-    return answer.Answer(answer.Status.FEASIBLE, score, upper, assignment[None])
-
-
-def _lonely(graph: factor_graph.FactorGraph) -> np.ndarray:
-    """The distribution of each variable without its neighbours, [V, S]."""
-    top = graph.log_unary.max(axis=1, keepdims=True, initial=-math.inf)
-    if (top == -math.inf).any():
-        raise ValueError("expected a model with marginals, given a variable without states")
-    weights = np.exp(graph.log_unary - top)
-    return weights / weights.sum(axis=1, keepdims=True)
-
-
-def _greedy(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, float]:
-    """The assignment best for the unaries, [V], and its score, a lower bound up to rounding."""
-    assignment = np.argmax(graph.log_unary, axis=1)
-    return assignment, factor_graph.score(graph, assignment)
-
-
-def _upper_bound(graph: factor_graph.FactorGraph, combine: np.ufunc) -> float:
-    """Each factor at its largest: above log Z with logaddexp, above any log-score with maximum."""
-    terms = [float(graph.log_constant), *combine.reduce(graph.log_unary, axis=1)]
-    for table in _tables(graph):
-        terms += table.max(axis=1).tolist()
-    return math.fsum(terms) + _graph_rounding(graph)
-
-
-def _graph_rounding(graph: factor_graph.FactorGraph) -> float:
-    constant = np.reshape(graph.log_constant, (1, 1))
-    return _rounding([constant, graph.log_unary, *_tables(graph)]) + float(graph.log_error)
-
-
-def _tables(graph: factor_graph.FactorGraph) -> list[np.ndarray]:
-    """The tables of each group, a row each; clauses and parities are 0 at most, and exact."""
-    groups = [group for group in graph.groups if isinstance(group, factor_graph.FactorGroup)]
-    return [group.log_potentials.reshape(len(group.variables), -1) for group in groups]
-
-
-def _rounding(tables: list[np.ndarray]) -> float:
-    """What sums of up to 2^16 terms, one from each row of the tables, may be off by."""
-    sizes = [factor_graph.magnitude(table, axis=1) for table in tables]
-    return 2.0**-36 * (1.0 + math.fsum(np.concatenate(sizes)))
 
 
 def _check_method(method: str, methods: dict[str, str]) -> None:

@@ -30,8 +30,8 @@ from matplotlib.figure import Figure
 
 from experiments.harness import plots, promises, registry
 from inference import estimate, randomness
+from inference.bounds import mean_field, mini_bucket, trw
 from inference.exact import elimination
-from inference.message_passing import mean_field, mini_bucket, trw
 from inference.problems import factor_graph, generators, uai
 
 

@@ -2,14 +2,20 @@
 
 ==================  ============================================================================
 ``estimate``        what a number guarantees: ``Estimate``, ``Claim`` and the combine rules
-``answer``          what an oracle returns: ``Answer``, ``Status``
+``samples``         what samples guarantee
+``answer``          what an oracle returns: ``Answer``, ``Status``; ``Info`` of entries
+``limits``          ``Deadline``, ``OutOfTime``, ``run_until``: time and memory
+``randomness``      reproducible draws on the host, from seeds and keys
+``files``           files written whole, read packed or not
+``training``        fits learned models
 ``problems``        ``cnf``, ``dimacs``, ``factor_graph``, ``barren``, ``uai``, ``convert``,
-                    ``generators``
-``oracles``         ``sat``, ``apart``, ``preprocess``, ``ganak``, ``exhaustive``, ``process``,
-                    ``dispatch``
-``exact``           ``elimination``: log Z, marginals and MAP by variable elimination
-``message_passing`` ``bp``, ``region``, ``survey``; certain bounds ``mini_bucket``, ``trw`` and
-                    ``mean_field``; learned ``bpnn``, ``bpnn_phases``, ``bpnn_sat``
+                    ``generators``, ``parity_rows``, ``trivial`` bounds
+``workers``         ``process``: a call in a child; ``dispatch``: many calls over an executor
+``oracles``         ``protocol``: ``SatSession``, ``MapOracle``; ``sat``, ``apart``
+``reduction``       ``preprocess``, ``support``: fewer variables, the same count
+``exact``           ``elimination``, ``exhaustive``, ``ganak``
+``bounds``          certain bounds: ``mini_bucket``, ``trw``, ``mean_field``
+``message_passing`` estimates: ``bp``, ``gbp``, ``survey``; ``learned``
 ==================  ============================================================================
 
 Importing this package imports nothing else, so it stays light.

@@ -1,13 +1,28 @@
-"""What an oracle returns: a status, what it achieved, and what it proved."""
+"""What oracles and entries return beside values: how far they got, and how that came about."""
 
 import dataclasses
 import enum
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from inference import estimate
+
+
+class Info(NamedTuple):
+    """How an entry went that has no more to tell; every other ``Info`` starts with these two.
+
+    Attributes:
+      status: "done"; "timeout" or "interrupted" where that cut the work short; "failed" where
+        memory did, or a process died.
+      seconds: wall time.
+      message: what else there is to know.
+    """
+
+    status: str
+    seconds: float
+    message: str = ""
 
 
 class Status(enum.Enum):

@@ -15,20 +15,11 @@ from experiments import solve
 from experiments.harness.graph_methods import METHODS
 from hashing.counting import adaptive, approxmc, short_xor
 from hashing.parity import affine, families, gf2
+from inference.bounds import mean_field, mini_bucket, trw
 from inference.estimate import Claim, Estimate
-from inference.exact import elimination
-from inference.message_passing import (
-    bp,
-    bpnn,
-    bpnn_phases,
-    bpnn_sat,
-    mean_field,
-    mini_bucket,
-    region,
-    rules,
-    trw,
-)
-from inference.oracles import exhaustive, ganak
+from inference.exact import elimination, exhaustive, ganak
+from inference.message_passing import bp, gbp, rules
+from inference.message_passing.learned import bpnn_layers, bpnn_phases, bpnn_sat
 from inference.problems import cnf, convert, factor_graph
 
 # --- Counting: (seed, formula) -> Estimate ------------------------------------------------------
@@ -115,8 +106,8 @@ PARTITIONS = {
 # They claim nothing; but on these problems, trees all of them, they are right.
 ESTIMATORS = {
     "bp": lambda graph: bp.log_partition(graph)[0],
-    "region": lambda graph: region.log_partition(graph)[0],
-    "bpnn": lambda graph: bpnn.log_partition(graph)[0],
+    "region": lambda graph: gbp.log_partition(graph)[0],
+    "bpnn": lambda graph: bpnn_layers.log_partition(graph)[0],
 }
 TABLES = {
     "chain": ([2, 3, 2], [((0, 1), [[1, 2, 0], [0.5, 1, 3]]), ((1, 2), [[1, 4], [0, 1], [2, 2]])]),

@@ -19,7 +19,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from experiments.harness import registry
-from inference.oracles import process
+from inference.workers import process
 
 T = TypeVar("T")
 MAX_JOBS = 1024

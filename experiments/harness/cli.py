@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments import solve
-from experiments.harness import arguments, output, promises, registry, results, store, trainers
+from experiments.harness import arguments, output, promises, registry, results, store
+from experiments.training import trainers
 from inference import answer
-from inference.oracles import process
 from inference.problems import cnf, dimacs, factor_graph, uai
+from inference.workers import process
 
 SHIPPED = "domino_tilings_8x8.cnf"  # counted when no file is given
 TRACEBACK = "TALLY_TRACEBACK"  # set in the environment, errors show where they come from
@@ -157,7 +158,7 @@ def train(words: Sequence[str]) -> None:
         checkpoint=None if options.checkpoint is None else Path(options.checkpoint),
         timeout=options.timeout,
     )
-    from inference.message_passing import training
+    from inference import training
 
     training.save(out, parameters)
     output.print_training(history, clock())
@@ -303,7 +304,7 @@ def _write_support(formula: cnf.CNF, options: arguments.Count) -> Any:
     """Writes `c ind` lines and returns the reduction they come from, if there is a path."""
     if options.write_support is None:
         return None
-    from hashing.counting import support
+    from inference.reduction import support
 
     if options.memory is None and options.timeout is None:
         reduction = support.reduce(formula)

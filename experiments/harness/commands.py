@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from inference.oracles import process
+from inference.workers import process
 
 
 def call(words: Sequence[Any], limit: float) -> tuple[float, dict[str, Any]]:

@@ -61,9 +61,9 @@ METHODS = {
 }
 MODULES = {
     "elimination": "inference.exact.elimination",
-    "exhaustive": "inference.oracles.exhaustive",
-    "gbp": "inference.message_passing.region",
-    "bpnn": "inference.message_passing.bpnn_phases",
+    "exhaustive": "inference.exact.exhaustive",
+    "gbp": "inference.message_passing.gbp",
+    "bpnn": "inference.message_passing.learned.bpnn_phases",
 }  # where it is not that of the name in ``inference.message_passing``
 # Where a method draws, and what it calls its seed; a decoded assignment is always searched for.
 SEEDS = {
@@ -268,8 +268,8 @@ def _search(
     graph: factor_graph.FactorGraph, assignment: np.ndarray, seed: int, deadline: float
 ) -> tuple[np.ndarray, str]:
     """The assignment improved by exact maxima around cut variables; as it is without tables."""
+    from inference.bounds import feasible
     from inference.exact import bucket_tree, orders
-    from inference.message_passing import feasible
 
     try:
         model = bucket_tree.prepare(factor_graph.tabulate(graph), orders.min_size)

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from experiments.harness import graph_methods
 from inference import answer
-from inference.oracles import process
 from inference.problems import factor_graph
+from inference.workers import process
 
 BUDGET = 20.0  # seconds for what stands in for an exact answer, where no time limit is given
 # Seconds at most that methods have for handing over, and that auto waits for an easy exact answer.

@@ -15,7 +15,7 @@ from experiments.harness import arguments
 from hashing.counting import verify
 from inference import answer
 from inference.estimate import Claim, Estimate, exact_count
-from inference.oracles import ganak
+from inference.exact import ganak
 from inference.problems import cnf
 
 # Weighted counts add up in another order, and thousands of terms round.

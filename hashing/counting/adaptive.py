@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import cells, rounds
-from inference import answer, estimate, randomness
+from hashing.cells import levels
+from inference import answer, estimate, limits, randomness
 from inference.oracles import apart, sat
 from inference.problems import cnf
 
@@ -151,7 +151,7 @@ def count(
     status = "done"
     try:
         search.run(math.inf if timeout is None else timeout)
-    except cells.OutOfTime:
+    except limits.OutOfTime:
         status = "timeout"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -263,12 +263,12 @@ class _Search:
         self._progress("all models, no parities")
         self._all_models = self._session.enumerate(limit, deadline=self._deadline)
         if self._all_models.status is answer.Status.UNKNOWN:
-            raise cells.OutOfTime
+            raise limits.OutOfTime
         if self._all_models.status is answer.Status.OPTIMAL:
             return
-        too_high, step = rounds.first_level(self._seems_too_high, 1), 1
+        too_high, step = levels.first_level(self._seems_too_high, 1), 1
         # Again from there: single trials fail by chance, and rows are better than on the way up.
-        level = rounds.first_level(self._seems_too_high, too_high) - 1
+        level = levels.first_level(self._seems_too_high, too_high) - 1
         while level > 0 and not self._passes(level):
             level, step = level - step, 2 * step
 
@@ -304,7 +304,7 @@ class _Search:
         """
         now = time.monotonic()
         if now >= self._deadline:
-            raise cells.OutOfTime
+            raise limits.OutOfTime
         deadline = now + (self._deadline - now) * TRIAL_PART
         self._progress(f"trial {self.trials + 1}, {level} parities")
         # Clipped after averaging: one large cell may make up for empty ones.

@@ -18,23 +18,11 @@ Both sides hold whatever decides when to stop, as the number of rounds T is fixe
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from hashing.cells.nested_cells import Reached
 from inference import estimate
 
 LOG_SMALLEST = -690.0  # of a chance; 2 / chance is in the range of doubles, too
-
-
-class Reached(NamedTuple):
-    """How far one round got.
-
-    Attributes:
-      log_product: log max |found in cell(m)| 2^m over its levels, in nats.
-      small_level: the least level whose cell is known to hold at most ``threshold`` models.
-    """
-
-    log_product: float = -math.inf
-    small_level: float = math.inf
 
 
 def bounds(rounds: Sequence[Reached], threshold: int, delta: float) -> tuple[float, float]:

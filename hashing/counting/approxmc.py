@@ -25,10 +25,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import anytime, guarantee, rounds, support, witness
+from hashing.cells import nested_cells
+from hashing.counting import guarantee, rounds, witness
 from inference import estimate, randomness
 from inference.oracles import apart, sat
 from inference.problems import cnf
+from inference.reduction import support
 
 NONE = np.zeros(0, dtype=np.int32)  # no variables
 
@@ -132,7 +134,7 @@ class _Search:
     def __init__(self, formula: cnf.CNF, asked: witness.Witness, deadline: float) -> None:
         self.status, self._message, self._calls, self._deadline = "done", "", 0, deadline
         self._plan = guarantee.plan(asked.epsilon, asked.delta)
-        self._reached: dict[int, anytime.Reached] = {}
+        self._reached: dict[int, nested_cells.Reached] = {}
         # Until the formula is reduced, what would hold of it as it is.
         self._reduction = support.unreduced(formula)
         self._found = asked._replace(support=formula.sampling_set)
@@ -226,8 +228,8 @@ class _Search:
             self.fail(outcome.message)
         if outcome.number < 0:  # of no round
             return
-        before = self._reached.get(outcome.number, anytime.Reached())
-        self._reached[outcome.number] = anytime.Reached(
+        before = self._reached.get(outcome.number, nested_cells.Reached())
+        self._reached[outcome.number] = nested_cells.Reached(
             max(before.log_product, outcome.reached.log_product),
             min(before.small_level, outcome.reached.small_level),
         )

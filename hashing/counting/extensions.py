@@ -14,9 +14,9 @@ import dataclasses
 import numpy as np
 
 from hashing.counting import witness
-from hashing.parity import rows as parity_rows
+from hashing.parity import draws
 from inference.oracles import sat
-from inference.problems import cnf
+from inference.problems import cnf, parity_rows
 
 # One solver counts and another one reduces; this is neither.
 SOLVER = "cadical153"
@@ -71,8 +71,8 @@ def fixed_bits(found: witness.Witness, index: int) -> np.ndarray:
     free = np.zeros((len(models), parity_rows.num_words(width)), dtype=np.uint32)
     for row, model in enumerate(models if width else ()):
         labels = index, model.astype("<u4").tobytes().hex(), row // len(distinct)
-        key = parity_rows.derive(found.seed, "free variables", found.digest, *labels)
-        free[row] = parity_rows.draw_dense(key, 1, width)[0][0]
+        key = draws.derive(found.seed, "free variables", found.digest, *labels)
+        free[row] = draws.draw_dense(key, 1, width)[0][0]
     bits = [(models, len(found.support)), (free, width)]
     return np.concatenate([parity_rows.unpack(words, columns) for words, columns in bits], axis=1)
 

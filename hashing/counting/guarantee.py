@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from hashing.cells import nested_cells
 from hashing.counting import anytime, witness
 from inference import estimate
 
@@ -82,7 +83,7 @@ def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
 
 
 def estimate_of(
-    found: witness.Witness, steps: Plan, reached: Mapping[int, anytime.Reached] | None = None
+    found: witness.Witness, steps: Plan, reached: Mapping[int, nested_cells.Reached] | None = None
 ) -> estimate.Estimate:
     """The best valid estimate that finished rounds support, inside what is certain without them.
 
@@ -135,14 +136,14 @@ def _median(found: witness.Witness, steps: Plan) -> estimate.Estimate:
 
 
 def _anytime(
-    found: witness.Witness, steps: Plan, reached: Sequence[anytime.Reached]
+    found: witness.Witness, steps: Plan, reached: Sequence[nested_cells.Reached]
 ) -> estimate.Estimate:
     """Both sides from the levels that were reached, and what is certain without hashing.
 
     Reported only where the median is not, so the failures of the two add.
     """
     log_factor = len(found.free) * math.log(2)
-    reached = [*reached, *[anytime.Reached()] * (steps.rounds - len(reached))]
+    reached = [*reached, *[nested_cells.Reached()] * (steps.rounds - len(reached))]
     lower, upper = anytime.bounds(reached, steps.threshold, found.delta)
     product = max(r.log_product for r in reached)
     least = -math.inf if product == -math.inf else 0.0
@@ -173,10 +174,10 @@ def _clipped(one: estimate.Estimate, found: witness.Witness, least: float) -> es
     return estimate.bounded(value, lower, upper, below, above)
 
 
-def reached_by(finished: witness.Round) -> anytime.Reached:
+def reached_by(finished: witness.Round) -> nested_cells.Reached:
     """How far a finished round got."""
     level, size = finished.num_hashes, len(finished.models)
     products = [estimate.log_of_count(size) + level * math.log(2)]
     if level:
         products.append(math.log(len(finished.before)) + (level - 1) * math.log(2))
-    return anytime.Reached(max(products), level)
+    return nested_cells.Reached(max(products), level)

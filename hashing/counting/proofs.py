@@ -7,7 +7,7 @@ Each function says what it saw.
 
 Raises, all of them:
   ValueError: the stored count is wrong.
-  repairs.OutOfTime: it was not decided, with how far that went.
+  limits.OutOfTime: it was not decided, with how far that went.
 """
 
 import dataclasses
@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from hashing.counting import approxmc, eliminate, extensions, repairs, witness
-from hashing.parity import rows as parity_rows
-from inference import answer
+from inference import answer, limits
 from inference.oracles import sat
-from inference.problems import cnf, xor_clauses
+from inference.problems import cnf, parity_rows, xor_clauses
 
 
 def dropped(formula: cnf.CNF, found: witness.Witness) -> np.ndarray:
@@ -73,9 +72,9 @@ class FreeVariables:
                 if not prover.is_free(variable, deadline):
                     raise ValueError(f"variable {variable} is not free")
                 done += 1
-        except repairs.OutOfTime as limit:
+        except limits.OutOfTime as limit:
             left = f"{done} more proven, {len(self.doubtful) - done} {self._tested}"
-            raise repairs.OutOfTime(f"{self.seen}, {left}") from limit
+            raise limits.OutOfTime(f"{self.seen}, {left}") from limit
         finally:
             prover.close()
         return f"{self.seen}, {done} more proven"
@@ -116,7 +115,7 @@ def count_again(
         most = sum(failures) + claimed["failure_lower"] + claimed["failure_upper"]
         raise ValueError(f"{interval}, apart from the claim; by bad luck in {most:.2g} of cases")
     if info.status != "done":
-        raise repairs.OutOfTime(f"{interval} when it stopped")
+        raise limits.OutOfTime(f"{interval} when it stopped")
     wrong = f", wrong below in {failures[0]:.2g} and above in {failures[1]:.2g} of cases"
     return f"{interval}{wrong if any(failures) else ''}; the claim meets it"
 
@@ -126,7 +125,7 @@ def resolve_cells(formula: cnf.CNF, found: witness.Witness, solver: str, deadlin
     for done, index in enumerate(sorted(found.rounds)):
         status = _search_unlisted(formula, found, index, solver, deadline)
         if status is answer.Status.UNKNOWN:
-            raise repairs.OutOfTime(f"{done} of {len(found.rounds)} cells re-solved in time")
+            raise limits.OutOfTime(f"{done} of {len(found.rounds)} cells re-solved in time")
         if status is not answer.Status.INFEASIBLE:
             raise ValueError(f"round {index}: the cell has a model that is not listed")
     return f"{len(found.rounds)} cells of the original formula have no further model"
@@ -165,7 +164,7 @@ def prove_defined(formula: cnf.CNF, found: witness.Witness, solver: str, deadlin
             differ = [variable, -int(copy[variable - 1])]
             status = session.solve([*assumed, *differ], deadline=deadline).status
             if status is answer.Status.UNKNOWN:
-                raise repairs.OutOfTime(f"{done} of {len(unproven)} variables tested in time")
+                raise limits.OutOfTime(f"{done} of {len(unproven)} variables tested in time")
             if status is not answer.Status.INFEASIBLE:
                 raise ValueError(f"variable {variable} is not defined by support and free")
             # Now they are known to be equal, which the next tests may use.

@@ -17,16 +17,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from inference import answer
+from inference import answer, limits
 from inference.oracles import sat
 from inference.problems import cnf
 
 # For one variable; where few variables depend on it, few are needed.
 MAX_REPAIRS = 200
-
-
-class OutOfTime(Exception):
-    """The time limit came before a check was through."""
 
 
 class Prover:
@@ -74,7 +70,7 @@ class Prover:
             if repair is None:
                 return False
             self._exclude(repair, switch)
-        raise OutOfTime
+        raise limits.OutOfTime
 
     def _repair(self, variable: int, model: np.ndarray, deadline: float) -> set[int] | None:
         """What to flip around a model, as close to the variable as there is anything."""
@@ -133,5 +129,5 @@ def _model(session: sat.SatSession, assumptions: list[int], deadline: float) -> 
     """A model, bool [n], or None where there is none."""
     found = session.solve(assumptions, deadline=deadline)
     if found.status is answer.Status.UNKNOWN:
-        raise OutOfTime
+        raise limits.OutOfTime
     return None if found.assignments is None else found.assignments[0]

@@ -8,7 +8,6 @@ in any order.
 """
 
 import collections
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -16,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import anytime, cells
+from hashing.cells import levels, nested_cells
 from hashing.counting.witness import Round
-from inference.oracles import dispatch
+from inference import limits
 from inference.problems import cnf
+from inference.workers import dispatch
 
 DEATHS = (futures.BrokenExecutor, MemoryError)
 Stop = Callable[[], bool]
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
     number: int
     finished: Round | None
-    reached: anytime.Reached
+    reached: nested_cells.Reached
     calls: int
     interrupted: bool = False
     message: str = ""
@@ -117,7 +117,7 @@ def run_round(
     task: Task,
     stop: Stop = lambda: False,
     progress: Progress = lambda _: None,
-    nested: cells.NestedCells | None = None,
+    nested: nested_cells.NestedCells | None = None,
 ) -> Outcome:
     """One round up to its first small cell, in cells that may know models already."""
     nested = _nested(task, stop) if nested is None else nested
@@ -127,13 +127,13 @@ def run_round(
         progress(f"{level} hashes")
         return nested.fill(level, limit, deadline)
 
-    level, why = _attempt(lambda: first_small(size, task.start, limit))
+    level, why = _attempt(lambda: levels.first_small(size, task.start, limit))
     nested.close()
     finished = None if level is None else _finish(nested, level, limit)
     return Outcome(task.number, finished, nested.reached, nested.calls, **why)
 
 
-def locate(nested: cells.NestedCells, task: Task) -> int:
+def locate(nested: nested_cells.NestedCells, task: Task) -> int:
     """Near the first small level; all models are listed where that is early."""
     deadline = _monotonic(task.deadline)
     if nested.fill(0, 1, deadline) == 0:
@@ -141,55 +141,18 @@ def locate(nested: cells.NestedCells, task: Task) -> int:
     # Down from the top, where parities leave little to search, to the first empty cell. The cell
     # before it has about one model.
     top = nested.num_columns + 1
-    empty = first_level(lambda level: nested.fill(level, 1, deadline) == 0, top)
+    empty = levels.first_level(lambda level: nested.fill(level, 1, deadline) == 0, top)
     start = max(0, empty - max(task.threshold, 1).bit_length())
     if start <= WORTH_LISTING:
         nested.fill(0, task.exact_limit, deadline)
     return start
 
 
-def first_small(size: Callable[[int], int], start: int, limit: int) -> int:
-    """The least m >= 0 with ``size(m) < limit``, where sizes about halve from level to level.
-
-    A small cell tells how far back the first one is; from a full one it gallops on.
-    """
-    level, low, high, step = max(start, 0), -1, math.inf, 1
-    while high - low > 1:
-        found = size(level)
-        if found >= limit and high == math.inf:
-            low, level, step = level, level + step, 2 * step
-            continue
-        low, high = (level, high) if found >= limit else (low, level)
-        halvings = round(math.log2(limit / found)) if 0 < found < limit else (high - low) // 2
-        level = int(min(max(high - max(halvings, 1), low + 1), high - 1))
-    return int(high)
+def _nested(task: Task, stop: Stop) -> nested_cells.NestedCells:
+    return nested_cells.NestedCells(task.formula, task.open_session, task.draw_key, stop=stop)
 
 
-def first_level(is_small: Callable[[int], bool], start: int) -> int:
-    """The least m >= 0 with ``is_small(m)``, for a monotone predicate.
-
-    Gallops from ``start`` with doubling steps, then bisects.
-    """
-    step, low, high = 1, -1, max(start, 0)
-    if is_small(high):
-        while high - step > low and is_small(high - step):
-            high, step = high - step, 2 * step
-        low = max(low, high - step)
-    else:
-        while not is_small(high + step):
-            high, step = high + step, 2 * step
-        low, high = high, high + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_small(middle) else (middle, high)
-    return high
-
-
-def _nested(task: Task, stop: Stop) -> cells.NestedCells:
-    return cells.NestedCells(task.formula, task.open_session, task.draw_key, stop=stop)
-
-
-def _finish(nested: cells.NestedCells, level: int, limit: int) -> Round:
+def _finish(nested: nested_cells.NestedCells, level: int, limit: int) -> Round:
     models = _sorted(nested.models(level))
     before = nested.models(level - 1)[:limit] if level else models[:0]
     return Round(level, models, _sorted(before))
@@ -203,7 +166,7 @@ def _attempt(search: Callable[[], int]) -> tuple[int | None, dict[str, Any]]:
     """What the search finds, None where it was stopped; and what else there is to say of it."""
     try:
         return search(), {}
-    except cells.OutOfTime:
+    except limits.OutOfTime:
         return None, {}
     except KeyboardInterrupt:
         return None, {"interrupted": True}
@@ -212,11 +175,11 @@ def _attempt(search: Callable[[], int]) -> tuple[int | None, dict[str, Any]]:
 
 
 def _run_here(
-    tasks: Sequence[Task], first: cells.NestedCells, stop: Stop, progress: Progress
+    tasks: Sequence[Task], first: nested_cells.NestedCells, stop: Stop, progress: Progress
 ) -> Iterator[Outcome]:
     """In order, up to the first that is unfinished; each starts from the level before."""
     start = tasks[0].start
-    nested: cells.NestedCells | None = first
+    nested: nested_cells.NestedCells | None = first
     for task in tasks:
         prefix = f"round {task.number + 1} of {tasks[-1].number + 1}, "
         task = task._replace(start=start)
@@ -266,7 +229,7 @@ def _outcome(future: futures.Future) -> Outcome:
 
 def _died(error: Exception) -> Outcome:
     text = " ".join(str(error).split())
-    return Outcome(-1, None, anytime.Reached(), 0, message=f"a worker died: {text}")
+    return Outcome(-1, None, nested_cells.Reached(), 0, message=f"a worker died: {text}")
 
 
 def _prefixed(progress: Progress, prefix: str) -> Progress:

@@ -25,11 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from hashing.counting import adaptive, cells, rounds
-from hashing.parity import rows as parity_rows
-from inference import answer, estimate, randomness
+from hashing.cells import levels
+from hashing.counting import adaptive
+from hashing.parity import draws
+from inference import answer, estimate, limits, randomness
 from inference.oracles import apart, sat
-from inference.problems import cnf
+from inference.problems import cnf, parity_rows
 
 # Up to so many models are listed and counted exactly.
 EXACT_LIMIT = 64
@@ -101,7 +102,7 @@ def count(
     status = "done"
     try:
         search.run(trials, start + (math.inf if timeout is None else timeout))
-    except cells.OutOfTime:
+    except limits.OutOfTime:
         status = "timeout"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -207,7 +208,7 @@ class _Search:
         self._progress("all models, no parities")
         self._all_models = self._session.enumerate(EXACT_LIMIT, deadline=deadline)
         if self._all_models.status is answer.Status.UNKNOWN:
-            raise cells.OutOfTime
+            raise limits.OutOfTime
         start, was_cut = 1, False
         for index in range(trials if self._all_models.status is answer.Status.FEASIBLE else 0):
             now = time.monotonic()
@@ -216,16 +217,16 @@ class _Search:
             was_cut |= not self._run_trial(index, start, share)
             start = max(1, self.levels[-1][0])
         if was_cut:
-            raise cells.OutOfTime
+            raise limits.OutOfTime
 
     def _run_trial(self, index: int, start: int, deadline: float) -> bool:
         """Whether the trial found its level before the deadline."""
         self._session.renew()
-        key = parity_rows.derive(self._seed, "short_xor", self._digest, index)
+        key = draws.derive(self._seed, "short_xor", self._digest, index)
         sequence = _Sequence(self._session, key, self._num_columns, self._density)
         try:
-            rounds.first_level(lambda level: sequence.is_empty(level, deadline), start)
-        except cells.OutOfTime:
+            levels.first_level(lambda level: sequence.is_empty(level, deadline), start)
+        except limits.OutOfTime:
             return False
         finally:
             self.levels.append((sequence.filled_to, sequence.empty_from))
@@ -300,11 +301,11 @@ class _Sequence:
                 1, assumptions=self._switches[:level], deadline=deadline
             )
             if found.status is answer.Status.UNKNOWN:
-                raise cells.OutOfTime
+                raise limits.OutOfTime
             if found.value:
                 # It may satisfy further parities, too.
                 model = parity_rows.pack(found.assignments)
-                leading = int(parity_rows.num_leading(self._draw, model, level)[0])
+                leading = int(draws.num_leading(self._draw, model, level)[0])
                 self.filled_to = min(leading, self._num_columns)
             else:
                 self.empty_from = level
@@ -314,13 +315,13 @@ class _Sequence:
         step = max(1, _BLOCK_BITS // (self._num_columns + 1))
         while (present := len(self._switches)) < level:
             if time.monotonic() >= deadline:
-                raise cells.OutOfTime
+                raise limits.OutOfTime
             rows, rhs = self._draw(present, min(step, level - present))
             bits = parity_rows.unpack(rows, self._num_columns)
             self._switches += self._session.add_parities(bits, rhs)
 
     def _draw(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Parities ``first``, ``first + 1`` and so on, counted from 0."""
-        return parity_rows.draw_sparse(
+        return draws.draw_sparse(
             self._draw_key, number, self._num_columns, self._density, first=first
         )

@@ -28,10 +28,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.counting import extensions, guarantee, proofs, repairs, witness
-from hashing.parity import rows as parity_rows
-from inference import estimate, randomness
-from inference.problems import cnf
+from hashing.counting import extensions, guarantee, proofs, witness
+from inference import estimate, limits, randomness
+from inference.problems import cnf, parity_rows
 
 # Of logarithms and of failures: machines differ in the last digits of both.
 TOLERANCE, FAILURE_TOLERANCE = 1e-12, 1e-9
@@ -111,7 +110,7 @@ def check(
     for what, part in parts:
         try:
             checks.append(Check(what, True, part()))
-        except repairs.OutOfTime as limit:
+        except limits.OutOfTime as limit:
             checks.append(Check(what, None, str(limit)))
         except ValueError as error:
             checks.append(Check(what, False, str(error)))

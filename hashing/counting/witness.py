@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashing.parity import rows as parity_rows
+from hashing.parity import draws
+from inference.problems import parity_rows
 
 FORMAT = "tally approxmc 2"
 # A cell that is not small at so many levels past the number of columns has chance 2^-SPARE_LEVELS.
@@ -73,13 +74,13 @@ def draw_key(seed: bytes, digest: str, index: int) -> int:
 
     The digest is part of it, so nobody can shop for a seed that suits a formula.
     """
-    return parity_rows.derive(seed, "approxmc", digest, index)
+    return draws.derive(seed, "approxmc", digest, index)
 
 
 def draw(witness: Witness, index: int) -> tuple[np.ndarray, np.ndarray]:
     """The parities of a finished round, as many as its hashes: uint32 [m, W] and bool [m]."""
     key = draw_key(witness.seed, witness.digest, index)
-    return parity_rows.draw_dense(key, witness.rounds[index].num_hashes, len(witness.support))
+    return draws.draw_dense(key, witness.rounds[index].num_hashes, len(witness.support))
 
 
 def save(path: str | os.PathLike, witness: Witness) -> None:

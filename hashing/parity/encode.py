@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hashing.parity import rows as parity_rows
+from inference.problems import parity_rows
 
 if TYPE_CHECKING:
     from hashing.parity import gf2

@@ -5,7 +5,7 @@
     (True, 12)
     >>> many = jax.jit(jax.vmap(row_reduce))(batch, sides)  # [B, m, W], [B, m]
 
-Column j is bit j % 32 of word j // 32, as ``hashing.parity.rows`` packs it; bits past the last
+Column j is bit j % 32 of word j // 32, as ``parity_rows`` packs it; bits past the last
 column must be zero. Zero rows are equations like any other: 0 = 0 always holds, 0 = 1 never.
 """
 

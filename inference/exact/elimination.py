@@ -22,9 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inference import answer, estimate
+from inference import answer, estimate, limits
 from inference.exact import bucket_tree, orders
-from inference.oracles import process
 from inference.problems import factor_graph
 
 Reduce = Callable[[np.ndarray, np.ndarray], Any]  # (table [S, ...], out [...]); spoils the table
@@ -40,7 +39,7 @@ class TooWide(ValueError):
     def __init__(self, width: int, bytes_needed: int, memory: float):
         super().__init__(
             f"expected a model that needs at most {memory:.6g} MiB of tables, "
-            f"given one that needs {bytes_needed / process.MEBIBYTE:.6g} MiB (width {width})"
+            f"given one that needs {bytes_needed / limits.MEBIBYTE:.6g} MiB (width {width})"
         )
         self.width, self.bytes_needed = width, bytes_needed
 
@@ -177,7 +176,7 @@ def compile_log_partition(
     scopes += [scope for group in graph.groups for scope in group.variables.tolist()]
     plan = bucket_tree.make_plan(scopes, sizes, order_fn)
     needed = 8 * sum(map(plan.entries, plan.cliques))
-    if needed > memory * process.MEBIBYTE:
+    if needed > memory * limits.MEBIBYTE:
         raise TooWide(plan.width, needed, memory)
     expected = jax.tree.map(np.shape, graph)
 
@@ -323,7 +322,7 @@ def _downward(plan: bucket_tree.Plan, buckets: list[list], messages: list[Any]) 
 def _check_memory(model: bucket_tree.Model, entries: int, memory: float) -> int:
     """Bytes of so many entries, the factors (they may be copies) and the block worked on."""
     needed = 8 * (entries + sum(table.size for _, table in model.factors) + 4 * _BLOCK)
-    if needed > memory * process.MEBIBYTE:
+    if needed > memory * limits.MEBIBYTE:
         raise TooWide(model.plan.width, needed, memory)
     return needed
 

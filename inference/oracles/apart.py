@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from inference.oracles import process, sat
+from inference.oracles import sat
 from inference.problems import cnf
+from inference.workers import process
 
 # A solver may overrun by seconds where so many literals, and so many of them in parities, come
 # together. Short parities over a large circuit do no harm, and each question there and back costs.

@@ -9,11 +9,12 @@ import reference
 from experiments import solve
 from experiments.harness import graph_methods, graph_runs
 from inference import answer, estimate
+from inference.bounds import cutset
 from inference.estimate import Claim
 from inference.exact import elimination
-from inference.message_passing import bp, cutset
-from inference.oracles import process
+from inference.message_passing import bp
 from inference.problems import cnf, convert, factor_graph, generators
+from inference.workers import process
 
 GRID = generators.spin_glass_grid(1, 4, 4, scale=1.0)
 TRUTH = elimination.log_partition(GRID)[0].log_value

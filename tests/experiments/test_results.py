@@ -11,10 +11,11 @@ import pytest
 
 from experiments import solve
 from experiments.harness import arguments, results
-from hashing.counting import approxmc, support
+from hashing.counting import approxmc
 from inference import answer, estimate
-from inference.oracles import ganak
+from inference.exact import ganak
 from inference.problems import cnf, dimacs, generators
+from inference.reduction import support
 
 CLAUSES = generators.random_ksat(4, 14, 12).clauses.tolist()
 FORMULA = cnf.from_clauses(

@@ -12,8 +12,9 @@ import reference
 from experiments import solve
 from inference import answer, estimate
 from inference.estimate import Claim
-from inference.oracles import ganak, process
+from inference.exact import ganak
 from inference.problems import cnf, dimacs, factor_graph, generators
+from inference.workers import process
 
 CHAIN, HARD = generators.chain(60), generators.random_ksat(5, 120, 120)
 EASY = cnf.from_clauses([[3, 4]], num_variables=7)

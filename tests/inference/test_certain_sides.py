@@ -11,9 +11,8 @@ import pytest
 
 import reference
 from inference import answer, estimate
-from inference.exact import elimination
-from inference.message_passing import mean_field, mini_bucket, trw
-from inference.oracles import exhaustive
+from inference.bounds import mean_field, mini_bucket, trw
+from inference.exact import elimination, exhaustive
 from inference.problems import factor_graph
 
 PARTITIONS = {

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from hashing.cells import nested_cells
 from hashing.counting import anytime
-from hashing.parity import rows as parity_rows
+from hashing.parity import draws
 from inference.estimate import binomial_tail
+from inference.problems import parity_rows
 
-NOTHING = anytime.Reached()
+NOTHING = nested_cells.Reached()
 
 
 def reached(product=-math.inf, level=math.inf):
-    return anytime.Reached(product, level)
+    return nested_cells.Reached(product, level)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -150,7 +152,7 @@ def simulate(name, threshold, trials=1500, rounds=5):
     bits = (points[:, None] >> np.arange(COLUMNS) & 1).astype(bool)
     models, found = parity_rows.pack(bits), []
     for number in range(trials * rounds):
-        rows, rhs = parity_rows.draw_dense(parity_rows.derive(1, number), LEVELS, COLUMNS)
+        rows, rhs = draws.draw_dense(draws.derive(1, number), LEVELS, COLUMNS)
         inside = np.cumprod(parity_rows.satisfied(rows, rhs, models), axis=1).sum(axis=0)
         sizes = np.concatenate([[len(points)], inside])
         products = sizes * 2.0 ** np.arange(LEVELS + 1)

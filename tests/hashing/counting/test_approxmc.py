@@ -12,12 +12,15 @@ import pytest
 from scipy import stats
 
 import reference
-from hashing.counting import approxmc, cells, guarantee, rounds, support, witness
-from hashing.parity import rows as parity_rows
+from hashing.cells import levels, nested_cells
+from hashing.counting import approxmc, guarantee, rounds, witness
+from hashing.parity import draws
 from inference import answer, randomness
 from inference.estimate import Claim, majority_tail
-from inference.oracles import exhaustive, sat
-from inference.problems import cnf, generators
+from inference.exact import exhaustive
+from inference.oracles import sat
+from inference.problems import cnf, generators, parity_rows
+from inference.reduction import support
 
 # Random 3-CNF with counts between 2^12 and 2^16, and what their names say.
 FORMULAS = {
@@ -133,8 +136,8 @@ def check_replay(results, name, epsilon):
         assert found.digest == FORMULAS[name].digest()
         assert np.array_equal(found.support, reduction.support)
         for index, one in found.rounds.items():
-            key = parity_rows.derive(found.seed, "approxmc", found.digest, index)
-            rows, rhs = parity_rows.draw_dense(key, one.num_hashes, len(found.support))
+            key = draws.derive(found.seed, "approxmc", found.digest, index)
+            rows, rhs = draws.draw_dense(key, one.num_hashes, len(found.support))
             inside = parity_rows.satisfied(rows, rhs, models)
             expected = models[inside.all(axis=1)]
             assert len(expected) <= threshold < inside[:, :-1].all(axis=1).sum()
@@ -197,7 +200,7 @@ def test_first_small_level_from_any_start(level, start):
         asked.append(m)
         return min(73, 50 * 2 ** max(level - m, -6) // 1) if m < level else 50 >> min(m - level, 9)
 
-    assert rounds.first_small(size, start, 73) == level
+    assert levels.first_small(size, start, 73) == level
     assert len(asked) == len(set(asked)) <= 2 * math.log2(2 + abs(level - start)) + 3
 
 
@@ -205,7 +208,7 @@ def test_first_small_level_from_any_start(level, start):
 @pytest.mark.parametrize("start", [0, 1, 2, 8, 9, 100])
 def test_first_level_from_any_start(level, start):
     asked = []
-    found = rounds.first_level(lambda m: asked.append(m) or m >= level, start)
+    found = levels.first_level(lambda m: asked.append(m) or m >= level, start)
     assert found == level
     assert min(asked) >= 0
     assert len(asked) <= 2 * math.log2(2 + abs(level - start)) + 3
@@ -459,13 +462,13 @@ def test_mutant_single_round_is_caught(monkeypatch):
 
 
 def test_mutant_cells_times_one_and_a_half_is_caught(monkeypatch):
-    honest = cells.NestedCells.models
+    honest = nested_cells.NestedCells.models
 
     def inflated(self, level):
         found = honest(self, level)
         return np.concatenate([found, found[: len(found) // 2]])
 
-    monkeypatch.setattr(cells.NestedCells, "models", inflated)
+    monkeypatch.setattr(nested_cells.NestedCells, "models", inflated)
     results = count_many("dense", 0.3, SEEDS)
     caught(check_mean, results, size_of("dense"))
     caught(check_replay, results, "dense", 0.3)
@@ -489,7 +492,7 @@ def test_mutant_one_hash_for_all_rounds_is_caught(monkeypatch):
 
 
 def test_mutant_parities_redrawn_at_each_level_is_caught(monkeypatch):
-    honest = cells.NestedCells
+    honest = nested_cells.NestedCells
 
     class Redrawn(honest):
         """A fresh sequence for every query."""
@@ -506,7 +509,7 @@ def test_mutant_parities_redrawn_at_each_level_is_caught(monkeypatch):
             fresh.fill(level, 10**6)
             return fresh.models(level)
 
-    monkeypatch.setattr(cells, "NestedCells", Redrawn)
+    monkeypatch.setattr(nested_cells, "NestedCells", Redrawn)
     results = count_many("dense", 0.3, range(20))
     caught(check_replay, results, "dense", 0.3)
 
@@ -552,7 +555,7 @@ def test_mutant_free_variables_miscounted_is_caught(monkeypatch, change):
 def test_parities_that_take_too_much_memory_end_the_count(monkeypatch):
     formula = generators.chain(60)
     whole, _ = approxmc.count(1, formula)
-    monkeypatch.setattr(cells, "MOST_BYTES", 200)
+    monkeypatch.setattr(parity_rows, "MOST_BYTES", 200)
     early, info = approxmc.count(1, formula)
     assert info.status == "failed"
     assert "out of memory" in info.message and "parities over" in info.message

@@ -5,6 +5,7 @@ import pytest
 
 import reference
 from hashing.counting import proofs, repairs, witness
+from inference import limits
 from inference.problems import cnf
 
 NONE = np.zeros((0, 1), dtype=np.uint32)
@@ -49,7 +50,7 @@ def test_the_limit_says_how_far_it_went(monkeypatch):
     variables = proofs.FreeVariables(formula, stored(formula, range(1, 8), [8]))
     monkeypatch.setattr(repairs, "MAX_REPAIRS", 0)
     words = "0 in no clause, 0 more proven, 1 more tested on 64 random extensions, not proven"
-    with pytest.raises(repairs.OutOfTime, match=words):
+    with pytest.raises(limits.OutOfTime, match=words):
         variables.prove("cadical153", math.inf)
     assert variables.test() == "0 in no clause, 1 more tested on 64 random extensions, not proven"
 

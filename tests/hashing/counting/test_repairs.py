@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hashing.counting import proofs, repairs
+from inference import limits
 from inference.problems import cnf, generators
 
 
@@ -88,8 +89,8 @@ def test_without_models_all_are_free():
 
 def test_limits(monkeypatch):
     prover = prover_of(generators.random_ksat(0, 30, 100), range(1, 6))
-    with pytest.raises(repairs.OutOfTime):
+    with pytest.raises(limits.OutOfTime):
         prover.is_free(1, time.monotonic() - 1.0)
     monkeypatch.setattr(repairs, "MAX_REPAIRS", 0)
-    with pytest.raises(repairs.OutOfTime):
+    with pytest.raises(limits.OutOfTime):
         prover.is_free(1, math.inf)

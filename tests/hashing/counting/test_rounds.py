@@ -15,10 +15,12 @@ from concurrent import futures
 import numpy as np
 import pytest
 
-from hashing.counting import approxmc, guarantee, rounds, support, witness
+from hashing.counting import approxmc, guarantee, rounds, witness
 from inference.estimate import Claim
-from inference.oracles import dispatch, sat
+from inference.oracles import sat
 from inference.problems import cnf, generators
+from inference.reduction import support
+from inference.workers import dispatch
 
 LARGE = generators.random_ksat(1, 16, 14)
 QUESTIONS = {

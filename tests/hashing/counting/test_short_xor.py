@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from hashing.counting import short_xor
-from hashing.parity import rows as parity_rows
+from hashing.parity import draws
 from inference import answer
 from inference.estimate import Claim
 from inference.oracles import sat
-from inference.problems import cnf, generators
+from inference.problems import cnf, generators, parity_rows
 
 ALL = np.array(list(itertools.product([False, True], repeat=12)))
 RNG = np.random.default_rng(3)
@@ -110,9 +110,7 @@ def test_cells_are_filled_as_often_as_the_bounds_say(case, seen):
     for kind, expected in zip(("cube", "random", "ball"), seen):
         points = parity_rows.pack(spread(kind, log2_size))
         filled = sum(
-            parity_rows.satisfied(
-                *parity_rows.draw_sparse(parity_rows.derive(1, kind, i), m, 12, f), points
-            )
+            parity_rows.satisfied(*draws.draw_sparse(draws.derive(1, kind, i), m, 12, f), points)
             .all(axis=1)
             .any()
             for i in range(draws)
@@ -156,8 +154,8 @@ def test_what_the_trials_found_derives_again():
     ((_, info),) = count_many(models, [4], trials=30, density=0.2)
     digest, points = unconstrained(12).digest(), parity_rows.pack(models)
     for index, (filled_to, empty_from) in enumerate(info.levels):
-        key = parity_rows.derive(4, "short_xor", digest, index)
-        rows, rhs = parity_rows.draw_sparse(key, 12, 12, 0.2)
+        key = draws.derive(4, "short_xor", digest, index)
+        rows, rhs = draws.draw_sparse(key, 12, 12, 0.2)
         holds = parity_rows.satisfied(rows, rhs, points)
         deepest = np.logical_and.accumulate(holds, axis=1).sum(axis=1).max()
         assert (filled_to, empty_from) == (deepest, deepest + 1)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import reference
-from hashing.counting import approxmc, extensions, guarantee, repairs, support, verify, witness
-from hashing.parity import rows as parity_rows
+from hashing.counting import approxmc, extensions, guarantee, repairs, verify, witness
+from hashing.parity import draws
 from inference import estimate, randomness
-from inference.problems import cnf, generators
+from inference.problems import cnf, generators, parity_rows
+from inference.reduction import support
 
 RANDOM = generators.random_ksat(4, 14, 12).clauses.tolist()
 # 15 is 1 or 2, 16 is 3 xor 15, 4 and 17 occur nowhere, 18 only beside 19, which is not sampled.
@@ -477,7 +478,7 @@ def shopped(variables, hashes):
     model = parity_rows.pack(np.ones((1, variables), dtype=bool))
     for seed in range(100 << hashes):
         key = witness.draw_key(randomness.seed_words(seed), formula.digest(), 0)
-        holds = parity_rows.satisfied(*parity_rows.draw_dense(key, hashes, variables), model)[0]
+        holds = parity_rows.satisfied(*draws.draw_dense(key, hashes, variables), model)[0]
         if holds[:-1].all() and not holds[-1]:
             break
     one = witness.Round(hashes, model[:0], model)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import reference
-from hashing.counting import approxmc, support, witness
-from hashing.parity import rows as parity_rows
-from inference.problems import cnf, generators
+from hashing.counting import approxmc, witness
+from inference.problems import cnf, generators, parity_rows
+from inference.reduction import support
 
 GATES = cnf.from_clauses(
     [*generators.random_ksat(4, 14, 12).clauses.tolist(), [-15, 1, 2], [15, -1], [15, -2]],

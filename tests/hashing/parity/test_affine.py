@@ -3,8 +3,8 @@ import jax
 import numpy as np
 import pytest
 
-from hashing.parity import affine
-from hashing.parity import rows as parity_rows
+from hashing.parity import affine, draws
+from inference.problems import parity_rows
 
 
 def enumerate_coset(bits, rhs):
@@ -29,7 +29,7 @@ def test_every_solution_once(m, n, size):
 
 
 def test_points_beyond_one_word():
-    rows, rhs = parity_rows.draw_dense(5, 60, 70)
+    rows, rhs = draws.draw_dense(5, 60, 70)
     coset = affine.solve(rows, rhs, 70)
     (found,) = affine.chunks(coset)
     assert parity_rows.satisfied(rows, rhs, found).all()
@@ -47,7 +47,7 @@ def test_one_trace_serves_all_dimensions(monkeypatch):
     traced = chex.assert_max_traces(affine.points.__wrapped__, n=1)
     monkeypatch.setattr(affine, "points", jax.jit(traced, static_argnames="size"))
     for seed in range(3):
-        rows, rhs = parity_rows.draw_sparse(seed, 4, 10, 0.3)
+        rows, rhs = draws.draw_sparse(seed, 4, 10, 0.3)
         for chunk in affine.chunks(affine.solve(rows, rhs, 10), 16):
             assert parity_rows.satisfied(rows, rhs, chunk).all()
     chex.clear_trace_counter()

@@ -1,7 +1,7 @@
 import numpy as np
 
 from hashing.parity import encode, gf2
-from hashing.parity import rows as parity_rows
+from inference.problems import parity_rows
 
 
 def make_parity(bits, rhs, num_rows, variables):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hashing.parity import gf2
-from hashing.parity import rows as parity_rows
+from inference.problems import parity_rows
 
 SHAPES = [
     (0, 5),

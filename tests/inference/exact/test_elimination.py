@@ -11,8 +11,7 @@ import pytest
 
 import reference
 from inference import answer, estimate
-from inference.exact import elimination, orders
-from inference.oracles import exhaustive
+from inference.exact import elimination, exhaustive, orders
 from inference.problems import factor_graph
 
 ORDERS = [orders.min_fill, orders.min_degree, orders.min_size, orders.min_frontier, orders.best]

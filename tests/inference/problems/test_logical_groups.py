@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import reference
-from inference.exact import elimination
-from inference.oracles import exhaustive
+from inference.exact import elimination, exhaustive
 from inference.problems import cnf, convert, factor_graph, logical_groups, uai
 
 

@@ -11,8 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from inference.exact import elimination
-from inference.oracles import exhaustive
+from inference.exact import elimination, exhaustive
 from inference.problems import factor_graph, uai
 
 MODEL = """MARKOV

@@ -1,0 +1,322 @@
+"""log Z from the two ordered fixed points of belief propagation, corrected around short cycles.
+
+    >>> graph = generators.ising_grid(10, 10, 1.0)
+    >>> estimate, info = log_partition(graph)  # log Z = 180.9063; one phase alone: 180.2105
+    >>> round(estimate.log_value, 2), info.phases
+    (180.91, 2)
+
+Where states 0 and 1 compete, belief propagation (BP) has a fixed point for each order, reached from
+messages that are all-down and all-up. Each phase contributes its Bethe value and a correction for
+every cycle of four pair factors; the phases are added up if they differ. With r_e the correlation
+coefficient of the pair belief, the first term of the loop series (Chertkov and Chernyak, "Loop
+series for discrete statistical models on graphs", 2006) corrects a cycle by log(1 + prod r_e). The
+``Readout`` multiplies it by exp(c), where a small network finds c from the beliefs around the
+cycle, by messages between cycles that share an edge. Zero weights give c = 0. All inputs are the
+same after states of a variable are exchanged and after variables and factors are numbered anew.
+Without a cycle there is no correction, so the value stays exact on trees. It is no bound: claim
+NONE.
+
+Variables have two states; factors other than pairs take part in BP only. The shipped weights were
+trained on attractive Ising grids (``experiments.bpnn_ising``) and promise nothing elsewhere.
+"""
+
+import functools
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from inference import estimate, training
+from inference.message_passing import rules
+from inference.message_passing.learned import bpnn_layers
+from inference.problems import factor_graph
+
+MAX_CYCLES = 1_000_000
+_SAME = 1e-3  # magnetisations closer than this belong to one phase
+_UNDAMPED = 150  # sweeps before damping, which only frustrated models need
+
+
+class Phase(NamedTuple):
+    """What the readout sees of a fixed point.
+
+    Attributes:
+      log_bethe: Bethe value of log Z.
+      correlations: [E], of the pair beliefs, in the order of ``cycles``.
+      magnetisations: [V], Pr(1) - Pr(0).
+    """
+
+    log_bethe: Any
+    correlations: Any
+    magnetisations: Any
+
+
+class Info(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+      status: "done", "timeout" or "interrupted".
+      iterations: sweeps of both phases together.
+      converged: whether both met the tolerance.
+      phases: 1 or 2, distinct fixed points among those used.
+      cycles: number of cycles corrected for.
+    """
+
+    status: str
+    iterations: int
+    converged: bool
+    phases: int
+    cycles: int
+
+
+class Readout(nnx.Module):
+    """The network behind the correction; ``hidden`` numbers for each cycle, ``rounds`` of messages.
+
+    ``key`` draws the weights; the last layer is zero, so that c = 0 at the start.
+    """
+
+    def __init__(self, hidden: int = 12, rounds: int = 2, key: Any = None):
+        rngs = nnx.Rngs(jax.random.key(0) if key is None else key)
+        layer = functools.partial(nnx.Linear, param_dtype=jnp.float32, rngs=rngs)
+        self.edge = layer(4, hidden)
+        self.cycle = layer(hidden + 2, hidden)
+        self.rounds = nnx.List([layer(3 * hidden + 1, hidden) for _ in range(rounds)])
+        self.last = layer(hidden, 1, kernel_init=nnx.initializers.zeros)
+
+    def __call__(self, edges: jax.Array, products: jax.Array, cycles: Any) -> jax.Array:
+        """c [C] from inputs of the edges [E, 4], products of correlations [C] and edges [C, 4]."""
+        product = products[:, None]
+        embedded = jax.nn.silu(self.edge(edges))[cycles].mean(axis=1)
+        inputs = jnp.concatenate([embedded, product, jnp.abs(product) ** 0.25], axis=1)
+        state = jax.nn.silu(self.cycle(inputs))
+        for layer in self.rounds:
+            around = [_neighbours(given, cycles, len(edges)) for given in (state, state * product)]
+            inputs = jnp.concatenate([state, *around, product], axis=1)
+            state = state + jax.nn.silu(layer(inputs))
+        return jnp.clip(self.last(state)[:, 0], -4.0, 4.0)
+
+
+def cycles(graph: factor_graph.FactorGraph) -> np.ndarray:
+    """All cycles of four pair factors, int32 [C, 4]; pairs are numbered group after group.
+
+    Of several pair factors on the same two variables the last one counts. Host only.
+
+    Raises:
+      ValueError: there are more than ``MAX_CYCLES``.
+    """
+    number = {frozenset(pair): e for e, pair in enumerate(pairs(graph).tolist())}
+    around: dict[int, set[int]] = {}
+    for a, b in map(tuple, number):
+        around.setdefault(a, set()).add(b)
+        around.setdefault(b, set()).add(a)
+    middles: dict[tuple[int, int], list[int]] = {}  # paths a - v - b by their ends
+    for v, ends in around.items():
+        for a in ends:
+            for b in ends:
+                if a < b:
+                    middles.setdefault((a, b), []).append(v)
+    found = []
+    for (a, b), between in middles.items():
+        for i, u in enumerate(between):
+            for w in between[:i]:
+                if a < min(u, w):  # of the two pairs of ends the one with the smallest variable
+                    found.append([number[frozenset(p)] for p in ((a, u), (u, b), (b, w), (w, a))])
+        if len(found) > MAX_CYCLES:
+            raise ValueError(f"expected at most {MAX_CYCLES} cycles of length 4, given more")
+    return np.array(found, dtype=np.int32).reshape(-1, 4)
+
+
+@jax.jit
+def describe(graph: factor_graph.FactorGraph, messages: bpnn_layers.Messages) -> Phase:
+    """The phase that messages stand for."""
+    believed = bpnn_layers.beliefs(graph, messages)
+    probability = jnp.exp(believed.variables)
+    correlations = [jnp.zeros(0, probability.dtype)]
+    for group, table in zip(graph.groups, believed.factors, strict=True):
+        if table.ndim == 3:
+            correlations.append(_correlation(table))
+    return Phase(
+        bpnn_layers.log_bethe(graph, messages),
+        jnp.concatenate(correlations),
+        probability[:, 1] - probability[:, 0],
+    )
+
+
+def corrected(readout: Readout, pairs: Any, cycles: Any, phase: Phase, other: Phase) -> jax.Array:
+    """log Z of one phase.
+
+    Args:
+      pairs: variables of the pair factors, [E, 2].
+      cycles: edges of the cycles, [C, 4].
+      other: the other phase, or the same one again.
+    """
+    products = jnp.clip(jnp.prod(phase.correlations[cycles], axis=1), -0.99, 1.0)
+    edges = _edge_inputs(pairs, phase, other)
+    return phase.log_bethe + jnp.vdot(
+        jnp.log1p(products), jnp.exp(readout(edges, products, cycles))
+    )
+
+
+@jax.jit
+def combine(
+    readout: Readout, pairs: Any, cycles: Any, up: Phase, down: Phase
+) -> tuple[jax.Array, jax.Array]:
+    """log Z of both phases together, and of each, [2]; ``Readout()`` is the loop series alone.
+
+    Without cycles it is the sum over the phases of their Bethe values.
+    """
+    values = jnp.stack(
+        [corrected(readout, pairs, cycles, *order) for order in ((up, down), (down, up))]
+    )
+    return jnp.where(_same(up, down), values.mean(), jax.nn.logsumexp(values)), values
+
+
+def pairs(graph: factor_graph.FactorGraph) -> np.ndarray:
+    """Variables of the pair factors, int32 [E, 2]."""
+    empty = np.zeros((0, 2), np.int32)
+    wanted = [g.variables for g in graph.groups if g.variables.shape[1] == 2]
+    return np.concatenate([empty, *wanted])
+
+
+def log_partition(
+    graph: factor_graph.FactorGraph,
+    *,
+    readout: Readout | None = None,
+    sweeps: int = 1000,
+    tolerance: float = 1e-8,
+    timeout: float | None = None,
+) -> tuple[estimate.Estimate, Info]:
+    """Corrected log Z of the two phases, float64; of the one that converged if one did not.
+
+    Args:
+      readout: the shipped one by default.
+      sweeps: at most, for each phase.
+      timeout: seconds; what comes back then stands on the messages reached.
+
+    Raises:
+      ValueError: a variable has more than two states, or there are too many short cycles.
+    """
+    with jax.enable_x64(True):
+        value, *_, info = _solve(graph, readout, sweeps, tolerance, timeout)
+        return estimate.Estimate(float(value)), info
+
+
+def marginals(
+    graph: factor_graph.FactorGraph,
+    *,
+    readout: Readout | None = None,
+    sweeps: int = 1000,
+    tolerance: float = 1e-8,
+    timeout: float | None = None,
+) -> tuple[np.ndarray, Info]:
+    """Beliefs of the phases, weighted by their corrected values, float64 [V, S].
+
+    Arguments as in ``log_partition``.
+    """
+    with jax.enable_x64(True):
+        value, values, phases, info = _solve(graph, readout, sweeps, tolerance, timeout)
+        if value == -np.inf:
+            return np.zeros(graph.log_unary.shape), info
+        weights = np.exp(values - np.logaddexp.reduce(values))
+        magnetisation = weights @ np.stack([phase.magnetisations for phase in phases])
+    rows = np.stack([1 - magnetisation, 1 + magnetisation], axis=1) / 2
+    return rows[:, : graph.log_unary.shape[1]], info
+
+
+@functools.cache
+def shipped() -> Readout:
+    """The trained readout that comes with the package."""
+    return training.load(bpnn_layers.WEIGHTS / "bpnn_phases.npz", Readout())
+
+
+def _solve(
+    graph: factor_graph.FactorGraph,
+    readout: Readout | None,
+    sweeps: int,
+    tolerance: float,
+    timeout: float | None,
+) -> tuple[float, np.ndarray, list[Phase], Info]:
+    """log Z, the values of two phases, the phases, and how it went."""
+    limit = None if timeout is None else time.perf_counter() + timeout
+    prepared = bpnn_layers.prepare(graph)
+    loops = cycles(prepared)
+    phases, infos = [], []
+    for log_ratio in (bpnn_layers.CERTAIN, -bpnn_layers.CERTAIN):
+        messages, info = _fixed_point(prepared, log_ratio, sweeps, tolerance, limit)
+        phases.append(describe(prepared, messages))
+        infos.append(info)
+    used = [p for p, info in zip(phases, infos, strict=True) if info.converged] or phases
+    used = [used[0], used[-1]]
+    chosen = shipped() if readout is None else readout
+    value, values = combine(chosen, pairs(prepared), loops, *used)
+    return (
+        float(value),
+        np.asarray(values),
+        used,
+        Info(
+            next((info.status for info in infos if info.status != "done"), "done"),
+            sum(info.iterations for info in infos),
+            all(info.converged for info in infos),
+            1 if _same(*used) else 2,
+            len(loops),
+        ),
+    )
+
+
+def _fixed_point(
+    graph: factor_graph.FactorGraph,
+    log_ratio: float,
+    sweeps: int,
+    tolerance: float,
+    limit: float | None,
+) -> tuple[bpnn_layers.Messages, bpnn_layers.Info]:
+    """Plain BP, which ordered starts of ferromagnets need; damped if it has not converged."""
+    messages, done = bpnn_layers.start(graph, log_ratio), 0
+    for alpha, most in ((0.0, min(_UNDAMPED, sweeps)), (0.5, sweeps)):
+        left = None if limit is None else limit - time.perf_counter()
+        options: Any = {"sweeps": most - done, "tolerance": tolerance, "timeout": left}
+        messages, info = bpnn_layers.iterate(bpnn_layers.damping(alpha), graph, messages, **options)
+        done += info.iterations
+        info = info._replace(iterations=done)
+        if info.converged or info.status != "done":
+            break
+    return messages, info
+
+
+def _correlation(table: jax.Array) -> jax.Array:
+    """Correlation coefficients [E] of log pair beliefs [E, 2, 2]; 0 where a variable is certain."""
+    first, second = rules.log_sum(table, 2), rules.log_sum(table, 1)
+    scale = (first.sum(axis=1) + second.sum(axis=1)) / 2
+    possible = scale > -jnp.inf
+    scale = jnp.where(possible, scale, 0.0)
+    equal, unequal = table[:, 0, 0] + table[:, 1, 1], table[:, 0, 1] + table[:, 1, 0]
+    return jnp.where(possible, jnp.exp(equal - scale) - jnp.exp(unequal - scale), 0.0)
+
+
+def _edge_inputs(pairs: Any, phase: Phase, other: Phase) -> jax.Array:
+    """Four numbers of each pair [E, 4] that exchanging states of a variable does not change."""
+    correlation, magnetisation = phase.correlations, phase.magnetisations
+    ends = magnetisation[pairs]
+    apart = (magnetisation - other.magnetisations)[pairs]
+    return jnp.stack(
+        [
+            jnp.abs(correlation),
+            jnp.sign(correlation) * ends[:, 0] * ends[:, 1],
+            (ends**2).mean(axis=1),
+            (apart**2).mean(axis=1) / 4,
+        ],
+        axis=1,
+    )
+
+
+def _neighbours(values: jax.Array, cycles: Any, num_edges: int) -> jax.Array:
+    """Mean over the four edges of the sums [C, H] over all cycles through them."""
+    sums = jnp.zeros((num_edges, values.shape[1]), values.dtype)
+    sums = sums.at[jnp.ravel(cycles)].add(jnp.repeat(values, 4, axis=0))
+    return sums[cycles].mean(axis=1)
+
+
+def _same(one: Phase, other: Phase) -> Any:
+    return jnp.max(jnp.abs(one.magnetisations - other.magnetisations), initial=0.0) < _SAME

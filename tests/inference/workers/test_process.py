@@ -1,0 +1,175 @@
+import importlib
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from inference import answer
+from inference.workers import process
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_the_result_comes_back():
+    solved = process.call(math.factorial, 30, timeout=60)
+    assert (solved.status, solved.value) == (answer.Status.OPTIMAL, math.factorial(30))
+
+
+def test_the_deadline_kills_the_child():
+    start = time.monotonic()
+    solved = process.call(time.sleep, 60, timeout=0.5)
+    assert solved.status is answer.Status.UNKNOWN
+    assert time.monotonic() - start < 10
+
+
+def test_an_exception_is_a_failure_with_its_message():
+    solved = process.call(math.sqrt, -1.0)
+    assert solved.status is answer.Status.FAILED
+    assert solved.message.startswith("ValueError: ")
+
+
+def test_the_memory_limit_is_a_failure():
+    solved = process.call(bytes, 3 * 10**9, memory=2000)
+    assert solved.status is answer.Status.FAILED
+    assert "out of memory" in solved.message
+
+
+def test_a_memory_limit_counts_what_is_taken_beyond_the_start():
+    solved = process.call(bytes, 40 * 2**20, memory=48)
+    assert (solved.status, len(solved.value)) == (answer.Status.OPTIMAL, 40 * 2**20)
+    with pytest.raises(ValueError, match="expected at least 32 MiB of memory, given 31"):
+        process.call(bytes, 1, memory=31)
+
+
+def test_memory_is_limited_for_the_length_of_a_block():
+    with process.limited(64):
+        with pytest.raises(MemoryError):
+            bytes(2**30)
+    assert len(bytes(2**30)) == 2**30
+
+
+def test_a_paused_child_stands_still_and_goes_on():
+    start = time.monotonic()
+    solved = process.call(time.sleep, 0.2, pause=lambda: time.monotonic() - start < 1.5)
+    assert solved.status is answer.Status.OPTIMAL and time.monotonic() - start > 1.5
+    solved = process.call(time.sleep, 60, timeout=0.5, pause=lambda: True)
+    assert solved.status is answer.Status.UNKNOWN
+
+
+def test_a_crash_is_a_failure():
+    solved = process.call(os._exit, 3)
+    assert solved.status is answer.Status.FAILED
+    assert "status 3" in solved.message
+
+
+def test_what_the_function_prints_does_not_spoil_the_reply():
+    solved = process.call(os.system, "echo noise", timeout=60)
+    assert (solved.status, solved.value) == (answer.Status.OPTIMAL, 0)
+
+
+def test_a_function_without_a_name_is_refused():
+    with pytest.raises(ValueError, match="importable by name"):
+        process.call(lambda: 1)
+
+
+COUNT_UP = """
+import pathlib
+
+def count_up(path, then=None):
+    for number in range(3):
+        yield [number] * 10**5
+        pathlib.Path(path).write_text(str(number))
+    if then is not None:
+        then(600.0)
+"""
+
+
+@pytest.fixture
+def count_up(monkeypatch, tmp_path):
+    """Importable here and in a child: yields numbers, notes them, and then stays, or fails."""
+    (tmp_path / "counting_up.py").write_text(COUNT_UP)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    yield importlib.import_module("counting_up").count_up
+    del sys.modules["counting_up"]
+
+
+def wait_for(path, text):
+    limit = time.monotonic() + 60
+    while not (path.exists() and path.read_text() == text) and time.monotonic() < limit:
+        time.sleep(0.01)
+
+
+def test_a_killed_child_leaves_its_last_value(count_up, tmp_path):
+    with process.Child(count_up, tmp_path / "at", time.sleep) as child:
+        wait_for(tmp_path / "at", "2")
+        assert not child.wait(0.0)
+        assert child.read() == process.Told([2] * 10**5, "running")
+        start = time.monotonic()
+    assert time.monotonic() - start < 10
+    assert child.read() == process.Told([2] * 10**5, "running")
+
+
+def test_a_child_that_ends_says_how(count_up, tmp_path):
+    with process.Child(count_up, tmp_path / "at") as child:
+        assert child.wait(60.0)
+    assert child.read() == process.Told([2] * 10**5, "done")
+    with process.Child(count_up, tmp_path / "at", os.chdir) as child:
+        assert child.wait(60.0)
+        told = child.read()
+    assert (told.value, told.status) == ([2] * 10**5, "failed")
+    assert told.message.startswith("TypeError: ")
+    with process.Child(math.factorial, 5) as child:
+        child.wait(60.0)
+    assert child.read() == process.Told(120, "done")
+    with process.Child(math.sqrt, -1.0) as child:
+        child.wait(60.0)
+    assert (child.read().value, child.read().message) == (None, "math domain error")
+
+
+def test_half_a_value_is_none(tmp_path):
+    with open(tmp_path / "values", "w+b") as file:
+        process._tell(file.fileno(), str, ("whole",))
+        process._tell(file.fileno(), str, ("half" * 100,))
+        size = os.fstat(file.fileno()).st_size
+        for cut in range(5, 400, 13):
+            file.truncate(size - cut)
+            assert process._last_value(file.fileno()) == "whole"
+        file.truncate(4)
+        assert process._last_value(file.fileno()) is None
+
+
+def _children(pid):
+    listing = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in listing.stdout.split()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and ps")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_child_outlives_its_parent(number):
+    script = "import time; from inference.oracles import process; process.call(time.sleep, 600)"
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as parent:
+        limit = time.monotonic() + 20
+        while not (children := _children(parent.pid)) and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert children
+        time.sleep(0.5)  # let the child get to work
+        parent.send_signal(number)
+        parent.wait(20)
+    limit = time.monotonic() + 10
+    while any(alive(child) for child in children) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not any(alive(child) for child in children)
