@@ -21,8 +21,8 @@ _UNPACK = {b"\x1f\x8b": gzip.decompress, b"\xfd7zXZ\0": lzma.decompress, b"BZh":
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 
-class PackedError(ValueError):
-    """A packed file that is cut short or damaged."""
+class ParseError(ValueError):
+    """A file that is not as it should be, in one line: ``FILE:LINE: expected ..., given ...``."""
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def read(path: str | os.PathLike) -> bytes:
 
     Raises:
       OSError: it cannot be read.
-      PackedError: it is packed, but not whole.
+      ParseError: it is packed, but not whole.
     """
     data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     return unpacked(data, name(path))
@@ -67,5 +67,5 @@ def unpacked(data: bytes, name: str) -> bytes:
                 return unpack(data)
             except _BROKEN as error:
                 message = f"{name}:1: expected whole packed data, given {str(error).strip()!r}"
-                raise PackedError(message) from error
+                raise ParseError(message) from error
     return data

@@ -46,6 +46,25 @@ def generator(key: Any, *labels: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
+def small(seed: Any, bits: int = 31) -> int:
+    """A seed for what takes small integers: the lowest bits of an integer, else drawn from it."""
+    if isinstance(seed, (int, np.integer)):
+        return int(seed) % (1 << bits)
+    return int(generator(seed, "small").integers(1 << bits))
+
+
+def jax_key(seed: Any) -> Any:
+    """A typed JAX key: of an integer that of ``jax.random.key``, a JAX key itself, else drawn."""
+    import jax
+
+    if isinstance(seed, (int, np.integer)):
+        return jax.random.key(int(seed))
+    words = _key_data(seed)
+    if words is None:
+        return jax.random.key(small(seed, 32))
+    return jax.random.wrap_key_data(words)
+
+
 def _key_data(key: Any) -> np.ndarray | None:
     if isinstance(key, np.ndarray):
         return key

@@ -1,6 +1,6 @@
 """Samples and what they claim, as ``estimate`` is for numbers.
 
->>> draws = Samples(np.zeros((3, 2), bool), Claim.WITHIN, factor=7.48, probability=0.8)
+>>> draws = Samples(np.zeros((3, 2), bool), SampleClaim.WITHIN, factor=7.48, probability=0.8)
 >>> str(draws)
 '3 samples, within a factor 7.48 with probability 0.8, independent'
 """
@@ -11,7 +11,7 @@ import enum
 import numpy as np
 
 
-class Claim(enum.Enum):
+class SampleClaim(enum.Enum):
     """What holds of the distribution of each sample."""
 
     EXACT = "exact"  # that of the model, up to rounding
@@ -35,7 +35,7 @@ class Samples:
     """
 
     assignments: np.ndarray
-    claim: Claim
+    claim: SampleClaim
     factor: float = 1.0
     probability: float = 1.0
     independent: bool = True
@@ -44,12 +44,12 @@ class Samples:
         if not (1.0 <= self.factor < np.inf and 0.0 < self.probability <= 1.0):
             given = f"{self.factor} and {self.probability}"
             raise ValueError(f"expected a factor from 1 and a probability up to 1, given {given}")
-        if self.claim is not Claim.WITHIN and (self.factor, self.probability) != (1.0, 1.0):
+        if self.claim is not SampleClaim.WITHIN and (self.factor, self.probability) != (1.0, 1.0):
             raise ValueError(f"expected no factor or probability for the claim {self.claim.value}")
 
     def __str__(self) -> str:
         text = self.claim.value
-        if self.claim is Claim.WITHIN:
+        if self.claim is SampleClaim.WITHIN:
             text += f" a factor {self.factor:g} with probability {self.probability:g}"
         kind = "independent" if self.independent else "not independent"
         return f"{len(self.assignments)} samples, {text}, {kind}"

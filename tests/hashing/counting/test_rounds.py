@@ -309,7 +309,7 @@ def test_ctrl_c_over_a_pool():
 SCRIPT = """
 import time
 from hashing.counting import approxmc
-from inference.oracles import dispatch
+from inference.workers import dispatch
 from inference.problems import generators
 
 if __name__ == "__main__":
@@ -328,8 +328,8 @@ def test_ctrl_c_at_a_terminal_reaches_all_processes(tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, path], start_new_session=True, **pipes) as child:
         try:
-            while "rounds" not in child.stdout.readline():
-                pass
+            while "rounds" not in (line := child.stdout.readline()):
+                assert line, child.stderr.read()
             time.sleep(1.0)
             os.killpg(child.pid, signal.SIGINT)
             out, errors = child.communicate(timeout=10)

@@ -160,7 +160,7 @@ def _children(pid):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and ps")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_child_outlives_its_parent(number):
-    script = "import time; from inference.oracles import process; process.call(time.sleep, 600)"
+    script = "import time; from inference.workers import process; process.call(time.sleep, 600)"
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as parent:
         limit = time.monotonic() + 20
         while not (children := _children(parent.pid)) and time.monotonic() < limit:
