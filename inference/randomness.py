@@ -62,7 +62,7 @@ def jax_key(seed: Any) -> Any:
     words = _key_data(seed)
     if words is None:
         return jax.random.key(small(seed, 32))
-    return jax.random.wrap_key_data(words)
+    return jax.random.wrap_key_data(jax.numpy.asarray(words))
 
 
 def _key_data(key: Any) -> np.ndarray | None:
