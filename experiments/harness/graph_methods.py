@@ -75,7 +75,7 @@ DECODED = ("gbp", "bpnn", "trw")
 # Few rounds, so that an early answer is there; of what compiles, the kernels are then ready.
 QUICK = {
     "bp": {"iterations": 8},
-    "gbp": {"max_iterations": 1},
+    "gbp": {"iterations": 1},
     "bpnn": {"sweeps": 8},
     "mini_bucket": {"i_bound": 1, "iterations": 0},
 }
