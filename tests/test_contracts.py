@@ -18,7 +18,7 @@ from hashing.parity import affine, families, gf2
 from inference.bounds import mean_field, mini_bucket, trw
 from inference.estimate import Claim, Estimate
 from inference.exact import elimination, exhaustive, ganak
-from inference.message_passing import bp, gbp, rules
+from inference.message_passing import bp, bp_compiled, gbp, rules
 from inference.message_passing.learned import bpnn_layers, bpnn_phases, bpnn_sat
 from inference.problems import cnf, convert, factor_graph
 
@@ -232,7 +232,7 @@ KERNELS = {
         _ratios,
     ),
     "elimination": (elimination.compile_log_partition(build_graph(*TABLES["chain"])), _graph),
-    "bp": (bp.compile_log_partition(build_graph(*TABLES["chain"])), _graph),
+    "bp": (bp_compiled.compile_log_partition(build_graph(*TABLES["chain"])), _graph),
 }
 
 
