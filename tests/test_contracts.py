@@ -12,7 +12,7 @@ import pytest
 
 import reference
 from experiments import solve
-from experiments.harness.graph_methods import METHODS
+from experiments.solve import methods
 from hashing.counting import adaptive, approxmc, short_xor
 from hashing.parity import affine, families, gf2
 from inference.bounds import mean_field, mini_bucket, trw
@@ -151,7 +151,7 @@ def test_estimators(name, problem):
     chex.assert_trees_all_equal(graph, before)
 
 
-LIMITED = [(question, name) for question, row in METHODS.items() for name in row]
+LIMITED = [(question, name) for question in methods.AUTO for name in methods.lines(question)]
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.05])

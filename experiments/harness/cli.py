@@ -26,6 +26,7 @@ from typing import Any
 
 from experiments import solve
 from experiments.harness import arguments, output, promises, registry, results, store
+from experiments.solve import methods
 from experiments.training import trainers
 from inference import answer
 from inference.problems import cnf, dimacs, factor_graph, uai
@@ -71,7 +72,7 @@ def main(words: Sequence[str], *, started: float | None = None) -> int:
 
 def count(words: Sequence[str]) -> None:
     """`tally count [FILE]`"""
-    options = _parse(arguments.Count, "count", words, solve.COUNT_METHODS)
+    options = _parse(arguments.Count, "count", words, methods.lines("count"))
     _check_files(options.save, options.checkpoint, options.write_support)
     for name in ("save", "write_support"):
         if options.assume and getattr(options, name) is not None:
@@ -110,7 +111,7 @@ def _count(options: arguments.Count, progress: Callable[[str], None]) -> None:
 
 def partition(words: Sequence[str]) -> None:
     """`tally partition FILE`"""
-    options = _parse(arguments.Partition, "partition", words, solve.PARTITION_METHODS)
+    options = _parse(arguments.Partition, "partition", words, methods.lines("log_partition"))
     clock = _clock()
     graph = _read_graph(options)
     left = _left(options.timeout)
@@ -121,7 +122,7 @@ def partition(words: Sequence[str]) -> None:
 
 def marginals(words: Sequence[str]) -> None:
     """`tally marginals FILE`"""
-    options = _parse(arguments.Marginals, "marginals", words, solve.MARGINALS_METHODS)
+    options = _parse(arguments.Marginals, "marginals", words, methods.lines("marginals"))
     clock = _clock()
     graph = _read_graph(options)
     left = _left(options.timeout)
@@ -134,7 +135,7 @@ def marginals(words: Sequence[str]) -> None:
 
 def maximize(words: Sequence[str]) -> None:
     """`tally map FILE`"""
-    options = _parse(arguments.Map, "map", words, solve.MAP_METHODS)
+    options = _parse(arguments.Map, "map", words, methods.lines("maximize"))
     clock = _clock()
     graph = _read_graph(options)
     left = _left(options.timeout)

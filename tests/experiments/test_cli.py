@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from experiments import __main__ as main_module
-from experiments.harness import cli, graph_methods, output
+from experiments.harness import cli, output
+from experiments.solve import methods
 from inference import answer, estimate
 from inference.problems import cnf, dimacs, generators
 
@@ -48,10 +49,6 @@ def solve(monkeypatch):
         return calls
 
     fake = SimpleNamespace(
-        COUNT_METHODS={"auto": "any", "ganak": "exact", "approxmc": "hashing"},
-        PARTITION_METHODS={"auto": "any", "elimination": "exact"},
-        MARGINALS_METHODS={"auto": "any", "elimination": "exact"},
-        MAP_METHODS={"auto": "any", "elimination": "exact"},
         info={},
         answer_with=answer_with,
     )
@@ -283,7 +280,7 @@ DOUBT = "not converged (ganak): these marginals may be far off"
 def test_help_lists_what_answers(capsys, verb):
     out = tally(capsys, verb, "--help")[1]
     names = {"partition": "log_partition", "marginals": "marginals", "map": "maximize"}
-    for method, text in graph_methods.METHODS[names[verb]].items():
+    for method, text in methods.lines(names[verb]).items():
         assert f"  {method:<12} {text}" in out
 
 
