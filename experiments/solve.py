@@ -195,7 +195,10 @@ def marginals(
     """
     outcome, info = _answer_graph("marginals", graph, method, seed, timeout, memory)
     if not outcome.found:
-        return trivial.marginals(graph), info._replace(converged=False)
+        probabilities = trivial.marginals(graph)
+        if (probabilities.sum(axis=1) == 0).any():
+            raise ValueError("expected a model with marginals, given a variable without states")
+        return probabilities, info._replace(converged=False)
     [[probabilities, told]] = outcome.found.values()
     sums = probabilities.sum(axis=1)
     if not (np.isfinite(sums).all() and (sums > 0).all()):
@@ -271,13 +274,11 @@ def _count_exactly(
     from inference.exact import ganak
 
     start = time.monotonic()
-    solved = ganak.count(formula, timeout=timeout, memory=memory, seed=seed % 2**31)
-    if solved.status is answer.Status.OPTIMAL:
-        return solved.value, Info("ganak", "done", _since(start), 1, seed)
-    if solved.status is answer.Status.FAILED:
-        raise ValueError(f"ganak failed: {solved.message}")
-    why = f"ganak did not finish within {_since(start):.3g} s"
-    return trivial.count(formula), Info("ganak", "timeout", _since(start), 1, seed, why)
+    result, how = ganak.count(formula, seed=seed, timeout=timeout, memory=memory)
+    if how.status == "failed":
+        raise ValueError(f"ganak failed: {how.message}")
+    why = "" if how.status == "done" else f"ganak did not finish within {_since(start):.3g} s"
+    return result, Info("ganak", how.status, _since(start), 1, seed, why)
 
 
 def _count_within(
@@ -324,7 +325,7 @@ def count_here(
     if method == "exhaustive":
         from inference.exact import exhaustive
 
-        return exhaustive.count(assumed), Info(method, "done", _since(start), 0, seed)
+        return exhaustive.count(assumed)[0], Info(method, "done", _since(start), 0, seed)
     from inference.message_passing.learned import bpnn_sat
 
     result, how = bpnn_sat.count(assumed)
@@ -404,17 +405,17 @@ def _race(
     start, seed = time.monotonic(), options["seed"]
     over: list[bool] = []
     pooled: list[float] = []  # when each round went to another process
-    answers: list[answer.Answer] = []
+    answers: list[tuple[estimate.Estimate, answer.Info]] = []
 
     def run_ganak() -> None:
         # Ctrl-C is for the thread that hashes.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         watched: dict[str, Any] = {"stop": lambda: bool(over)}
         watched["pause"] = lambda: _stands_aside(pooled, start, options | limits)
-        answers.append(ganak.count(assumed, seed=seed % 2**31, **limits, **watched))
+        answers.append(ganak.count(assumed, seed=seed, **limits, **watched))
 
     def is_solved() -> bool:
-        return bool(answers) and answers[0].status is answer.Status.OPTIMAL
+        return bool(answers) and answers[0][1].status == "done"
 
     def wait(seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -444,8 +445,8 @@ def _race(
         over.append(True)
         exact.join()
     if is_solved():
-        return answers[0].value, Info("ganak", "done", _since(start), 1, seed)
-    why = answers[0].message if answers else ""
+        return answers[0][0], Info("ganak", "done", _since(start), 1, seed)
+    why = answers[0][1].message if answers else ""
     return result, info._replace(message=info.message or why, seconds=_since(start))
 
 
