@@ -24,13 +24,12 @@ def exactly(
     from inference.exact import ganak
 
     start = time.monotonic()
-    solved = ganak.count(formula, timeout=timeout, memory=memory, seed=seed % 2**31)
-    if solved.status is answer.Status.OPTIMAL:
-        return solved.value, Info("done", time.monotonic() - start, "ganak", 1, seed)
-    if solved.status is answer.Status.FAILED:
-        raise ValueError(f"ganak failed: {solved.message}")
-    why = f"ganak did not finish within {time.monotonic() - start:.3g} s"
-    return trivial.count(formula), Info("timeout", time.monotonic() - start, "ganak", 1, seed, why)
+    result, how = ganak.count(formula, seed=seed, timeout=timeout, memory=memory)
+    if how.status == "failed":
+        raise ValueError(f"ganak failed: {how.message}")
+    seconds = time.monotonic() - start
+    why = "" if how.status == "done" else f"ganak did not finish within {seconds:.3g} s"
+    return result, Info(how.status, seconds, "ganak", 1, seed, why)
 
 
 def within(
@@ -77,7 +76,7 @@ def count_here(
     if method == "exhaustive":
         from inference.exact import exhaustive
 
-        return exhaustive.count(assumed), Info("done", time.monotonic() - start, method, 0, seed)
+        return exhaustive.count(assumed)[0], Info("done", time.monotonic() - start, method, 0, seed)
     from inference.message_passing.learned import bpnn_sat
 
     result, how = bpnn_sat.count(assumed)

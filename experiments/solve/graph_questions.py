@@ -67,7 +67,10 @@ def marginals(
     """
     gathered, info = _answer_graph("marginals", graph, method, seed, timeout, memory)
     if not gathered.found:
-        return trivial.marginals(graph), info._replace(converged=False)
+        probabilities = trivial.marginals(graph)
+        if (probabilities.sum(axis=1) == 0).any():
+            raise ValueError("expected a model with marginals, given a variable without states")
+        return probabilities, info._replace(converged=False)
     [[probabilities, told]] = gathered.found.values()
     sums = probabilities.sum(axis=1)
     if not (np.isfinite(sums).all() and (sums > 0).all()):

@@ -44,17 +44,17 @@ def run(
     start, seed = time.monotonic(), options["seed"]
     over: list[bool] = []
     pooled: list[float] = []  # when each round went to another process
-    answers: list[answer.Answer] = []
+    answers: list[tuple[estimate.Estimate, answer.Info]] = []
 
     def run_ganak() -> None:
         # Ctrl-C is for the thread that hashes.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         watched: dict[str, Any] = {"stop": lambda: bool(over)}
         watched["pause"] = lambda: _stands_aside(pooled, start, options | limits)
-        answers.append(ganak.count(assumed, seed=seed % 2**31, **limits, **watched))
+        answers.append(ganak.count(assumed, seed=seed, **limits, **watched))
 
     def is_solved() -> bool:
-        return bool(answers) and answers[0].status is answer.Status.OPTIMAL
+        return bool(answers) and answers[0][1].status == "done"
 
     def wait(seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -84,8 +84,8 @@ def run(
         over.append(True)
         exact.join()
     if is_solved():
-        return answers[0].value, Info("done", time.monotonic() - start, "ganak", 1, seed)
-    why = answers[0].message if answers else ""
+        return answers[0][0], Info("done", time.monotonic() - start, "ganak", 1, seed)
+    why = answers[0][1].message if answers else ""
     return result, info._replace(message=info.message or why, seconds=time.monotonic() - start)
 
 

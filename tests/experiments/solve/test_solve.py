@@ -37,8 +37,8 @@ def slow_ganak(seconds, value=None):
         while time.monotonic() < end and not stop():
             time.sleep(0.01)
         told.append(stop())
-        status = answer.Status.UNKNOWN if value is None or stop() else answer.Status.OPTIMAL
-        return answer.Answer(status, value)
+        status = "timeout" if value is None or stop() else "done"
+        return value, answer.Info(status, seconds)
 
     return count, told
 
@@ -148,7 +148,7 @@ def test_enumeration_keeps_a_time_limit():
 
 
 def test_auto_survives_a_broken_exact_counter(monkeypatch):
-    broken = answer.Answer(answer.Status.FAILED, message="out of memory")
+    broken = None, answer.Info("failed", 0.0, "out of memory")
     monkeypatch.setattr(ganak, "count", lambda *_, **__: broken)
     result, info = solve.count(EASY)
     assert (info.method, info.message) == ("approxmc", "out of memory")
