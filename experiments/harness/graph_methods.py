@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inference import answer, estimate, randomness
+from inference import answer, estimate, limits, randomness
 from inference.problems import factor_graph
 
 EXACT = ("elimination", "exhaustive")
@@ -60,6 +60,9 @@ METHODS = {
     },
 }
 MODULES = {
+    "mini_bucket": "inference.bounds.mini_bucket",
+    "mean_field": "inference.bounds.mean_field",
+    "trw": "inference.bounds.trw",
     "elimination": "inference.exact.elimination",
     "exhaustive": "inference.exact.exhaustive",
     "gbp": "inference.message_passing.gbp",
@@ -67,9 +70,9 @@ MODULES = {
 }  # where it is not that of the name in ``inference.message_passing``
 # Where a method draws, and what it calls its seed; a decoded assignment is always searched for.
 SEEDS = {
-    "log_partition": {"mean_field": "key", "trw": "key"},
-    "marginals": {"mean_field": "key", "trw": "key"},
-    "maximize": {"bp": "seed", "mean_field": "key", "trw": "key", "mini_bucket": "key"},
+    "log_partition": {"mean_field": "seed", "trw": "seed"},
+    "marginals": {"mean_field": "seed", "trw": "seed"},
+    "maximize": {"bp": "seed", "mean_field": "seed", "trw": "seed", "mini_bucket": "seed"},
 }
 DECODED = ("gbp", "bpnn", "trw")
 # Few rounds, so that an early answer is there; of what compiles, the kernels are then ready.
@@ -279,7 +282,9 @@ def _search(
     left = [model.states[v].tolist() for v in model.plan.order]
     start = [states.index(s) if s in states else 0 for s, states in zip(chosen, left, strict=True)]
     rng = randomness.generator(seed, "decode")
-    found = feasible.search(model, rng, start=np.array(start, dtype=np.int64), deadline=deadline)
+    found = feasible.search(
+        model, rng, start=np.array(start, dtype=np.int64), deadline=limits.Deadline(deadline)
+    )
     if found.states is None:
         return assignment, found.status
     return feasible.assignment(model, found.states), found.status
