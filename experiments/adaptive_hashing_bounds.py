@@ -136,17 +136,18 @@ def plot(result: registry.Result) -> Figure:
 
 
 def _bound_formula(config: Config, key: Any, name: str, formula: cnf.CNF) -> dict[str, Any]:
-    solved = ganak.count(formula, timeout=config.exact_timeout)
-    easy = solved.value is not None and solved.seconds <= config.easy_seconds
+    found, info = ganak.count(formula, timeout=config.exact_timeout)
+    exact = found if info.status == "done" else None
+    easy = exact is not None and info.seconds <= config.easy_seconds
     row = {
         "formula": name,
         "variables": len(formula.sampling_set),
-        "exact_log2": _log2(solved.value.log_value) if solved.value is not None else math.nan,
-        "seconds_exact": solved.seconds,
+        "exact_log2": _log2(exact.log_value) if exact is not None else math.nan,
+        "seconds_exact": info.seconds,
         "easy": easy,
     }
     for method in METHODS:
-        row |= _bound_once(config, key, formula, method, solved.value, easy)
+        row |= _bound_once(config, key, formula, method, exact, easy)
     return row
 
 

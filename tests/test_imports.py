@@ -19,10 +19,12 @@ hashing inference.problems.parity_rows hashing.counting.approxmc inference.reduc
 hashing.counting.rounds hashing.counting.witness hashing.counting.verify hashing.counting.adaptive
 hashing.counting.short_xor hashing.counting.extensions hashing.counting.repairs
 hashing.counting.proofs hashing.counting.eliminate
-experiments.__main__ experiments.solve experiments.harness.cli experiments.harness.output
+experiments.__main__ experiments.solve experiments.solve.methods experiments.solve.counting
+experiments.solve.graph_questions experiments.solve.graph_methods experiments.solve.graph_runs
+experiments.harness.cli experiments.harness.output
 experiments.harness.arguments experiments.harness.registry experiments.harness.store
 experiments.harness.results experiments.harness.recount experiments.harness.peers
-experiments.harness.commands experiments.harness.graph_methods experiments.harness.graph_runs
+experiments.harness.commands
 experiments.training.trainers inference.problems.logical_groups
 """.split()
 

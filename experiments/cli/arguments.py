@@ -63,15 +63,6 @@ def parse(
     return options
 
 
-def methods(question: str) -> dict[str, str]:
-    """The methods that answer a question of ``experiments.solve``, each with its help line."""
-    from experiments import solve
-
-    if question == "count":
-        return solve.COUNT_METHODS
-    return solve.graph_methods.METHODS[question]
-
-
 def left(timeout: float | None, started: float) -> float | None:
     """What importing and reading have left of a time limit that counts from ``started``."""
     return None if timeout is None else limits.Deadline(started + timeout).left

@@ -17,6 +17,8 @@ import numpy as np
 from inference.exact import orders
 from inference.problems import factor_graph
 
+Bucket = list[tuple[list[int], np.ndarray]]  # increasing positions; axes in the same order
+
 
 class Plan(NamedTuple):
     """Who is eliminated when. Variables are named by position: 0 is eliminated first."""
@@ -56,7 +58,7 @@ class Model(NamedTuple):
     """A factor graph without its impossible states, ready for elimination."""
 
     plan: Plan
-    factors: list[tuple[list[int], np.ndarray]]  # increasing positions; axes in the same order
+    factors: Bucket  # all of them
     constants: list[float]  # nats, kept apart so that ``total`` rounds once
     states: list[np.ndarray]  # the states left, by variable
 

@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from experiments import solve
 from experiments.cli import arguments, output
 from experiments.harness import claims
+from experiments.solve import methods
 from inference import answer, files
 from inference.estimate import Claim, Estimate
 from inference.problems import cnf, dimacs
@@ -86,7 +87,7 @@ class Count:
 
 def main(words: Sequence[str], started: float) -> None:
     """Counts, prints and saves."""
-    options = arguments.parse(Count, words, arguments.methods("count"))
+    options = arguments.parse(Count, words, methods.lines("count"))
     arguments.check_files(options.save, options.checkpoint, options.write_support)
     for name in ("save", "write_support"):
         if options.assume and getattr(options, name) is not None:

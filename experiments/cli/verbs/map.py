@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from experiments import solve
 from experiments.cli import arguments, graphs, output
 from experiments.harness import claims
+from experiments.solve import methods
 from inference.problems import uai
 
 
@@ -17,7 +18,7 @@ class Map(graphs.ModelOptions):
 
 def main(words: Sequence[str], started: float) -> None:
     """Prints a maximiser with its log-score and bound, then as a UAI result."""
-    options = arguments.parse(Map, words, arguments.methods("maximize"))
+    options = arguments.parse(Map, words, methods.lines("maximize"))
     asked = graphs.ask(solve.maximize, options, started)
     best, info = asked.answer, asked.info
     value = -math.inf if best.value is None else float(best.value)

@@ -8,6 +8,7 @@ from typing import Any
 from experiments import solve
 from experiments.cli import arguments, graphs, output
 from experiments.harness import claims
+from experiments.solve import methods
 from inference.estimate import Claim
 from inference.problems import uai
 
@@ -19,7 +20,7 @@ class Marginals(graphs.ModelOptions):
 
 def main(words: Sequence[str], started: float) -> None:
     """Prints the distribution of each variable as a UAI result, optionally as JSON too."""
-    options = arguments.parse(Marginals, words, arguments.methods("marginals"))
+    options = arguments.parse(Marginals, words, methods.lines("marginals"))
     asked = graphs.ask(solve.marginals, options, started)
     info, num_states = asked.info, asked.graph.num_states
     if info.converged is False:

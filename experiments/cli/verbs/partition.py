@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from experiments import solve
 from experiments.cli import arguments, graphs, output
 from experiments.harness import claims
+from experiments.solve import methods
 from inference.problems import uai
 
 UNITS = {"ln Z": 1.0, "log2 Z": math.log(2.0), "log10 Z": math.log(10.0)}
@@ -19,7 +20,7 @@ class Partition(graphs.ModelOptions):
 
 def main(words: Sequence[str], started: float) -> None:
     """Prints log Z with its interval in three units."""
-    options = arguments.parse(Partition, words, arguments.methods("log_partition"))
+    options = arguments.parse(Partition, words, methods.lines("log_partition"))
     asked = graphs.ask(solve.partition, options, started)
     _print(asked)
     if options.json:

@@ -154,7 +154,7 @@ def test_marginals_and_maximize():
     np.testing.assert_allclose(found, exact, atol=0.05)
     answer = mean_field.maximize(graph, i_bound=2)
     assert answer.status is Status.FEASIBLE and answer.bound == math.inf
-    assert answer.value == pytest.approx(elimination.maximize(graph).value)
+    assert answer.value == pytest.approx(elimination.maximize(graph)[0].value)
     nothing = build([2, 2], [((0, 1), [[0, 1], [0, 0]]), ((0,), [0, 1])])
     assert mean_field.maximize(nothing).status is Status.INFEASIBLE
     assert not mean_field.marginals(nothing)[0].any()

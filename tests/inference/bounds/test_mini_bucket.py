@@ -152,7 +152,7 @@ def test_maximize_on_random_models():
 
 def test_maximize_narrows():
     graph = generators.spin_glass_grid(0, 6, 6, 2.0, 0.3)
-    best = elimination.maximize(graph).value
+    best = elimination.maximize(graph)[0].value
     rough, fitted = (mini_bucket.maximize(graph, i_bound=4, iterations=n) for n in (0, 20))
     assert fitted.value == pytest.approx(best, abs=1e-9)
     assert best - 1e-9 <= fitted.bound < best + (rough.bound - best) / 2
@@ -186,7 +186,7 @@ def test_the_i_bound_chosen_here_fits_into_the_memory():
     assert 0 < info.i_bound < 6 and not info.is_exact
     assert result.log_lower <= truth <= result.log_upper
     best = mini_bucket.maximize(graph, memory=0.03)
-    assert best.value <= elimination.maximize(graph).value + 1e-9 <= best.bound + 1e-9
+    assert best.value <= elimination.maximize(graph)[0].value + 1e-9 <= best.bound + 1e-9
 
 
 def test_the_upper_side_takes_what_the_lower_leaves(monkeypatch):

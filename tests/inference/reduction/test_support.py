@@ -279,7 +279,7 @@ def test_a_deadline_between_queries():
 def enumerated_count(formula):
     from inference.exact import exhaustive
 
-    return exhaustive.count(formula).count
+    return exhaustive.count(formula)[0].count
 
 
 def of_random_clauses(formula):
