@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness import arguments
+from experiments.cli import arguments
 from hashing.counting import verify
 from inference.estimate import Claim, Estimate, exact_count
 from inference.exact import ganak
@@ -44,7 +44,7 @@ def check(
     try:
         _check_claim(claimed)
     except ValueError as error:
-        return _refused("claim", error)
+        return refused("claim", str(error))
     if claimed["claim"] == "none":
         return _unchecked("nothing is claimed")
     if claimed["log2_lower"] == -math.inf and claimed["log2_upper"] >= _most(formula):
@@ -61,17 +61,18 @@ def check(
     try:
         seen = verify.Check("count", True, _compare(claimed, counted))
     except ValueError as error:
-        return _refused("count", error)
+        return refused("count", str(error))
     return verify.Report((seen,), "both sides: counted again by ganak", "both")
+
+
+def refused(what: str, detail: str) -> verify.Report:
+    """The report of one check that failed."""
+    seen = verify.Check(what, False, detail)
+    return verify.Report((seen,), f"refused: {what}: {detail}", "none")
 
 
 def _unchecked(why: str) -> verify.Report:
     return verify.Report((verify.Check("count", None, why),), "nothing checked", "none")
-
-
-def _refused(what: str, error: ValueError) -> verify.Report:
-    refused = verify.Check(what, False, str(error))
-    return verify.Report((refused,), f"refused: {what}: {error}", "none")
 
 
 def _check_claim(claimed: Mapping[str, Any]) -> None:
