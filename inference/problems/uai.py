@@ -17,16 +17,14 @@ import itertools
 import lzma
 import math
 import os
-import pathlib
 import re
-import sys
 import warnings
-import zlib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from inference import files
 from inference.problems import factor_graph
 
 Path = str | os.PathLike[str]
@@ -34,11 +32,6 @@ Path = str | os.PathLike[str]
 _PRINTED = 0.02  # by which probabilities printed with two digits may miss one
 _MOST_STATES = 10**6  # of one variable: the unaries of all are padded to the most
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-_UNPACK = {b"\x1f\x8b": gzip.decompress, b"\xfd7zXZ\0": lzma.decompress, b"BZh": bz2.decompress}
-
-
-class ParseError(ValueError):
-    """One line: ``FILE:LINE: expected ..., given ...``."""
 
 
 def read(path: Path, evidence: Path | None = None) -> factor_graph.FactorGraph:
@@ -47,10 +40,10 @@ def read(path: Path, evidence: Path | None = None) -> factor_graph.FactorGraph:
     Data packed by gzip, xz or bzip2 is recognised by its first bytes, whatever the file's name.
 
     Raises:
-      ParseError: a file is not as it should be.
+      files.ParseError: a file is not as it should be.
       OSError: a file cannot be read.
     """
-    graph = parse(_read_text(path), _name(path))
+    graph = parse(_read_text(path), files.name(path))
     if evidence is None:
         return graph
     return factor_graph.condition(graph, read_evidence(evidence, graph.num_states))
@@ -63,11 +56,11 @@ def read_evidence(path: Path, num_states: Sequence[int] | np.ndarray | None = No
     warning. With ``num_states`` [V] variables and states are checked against their domains.
 
     Raises:
-      ParseError: numbers are missing or left over, a variable has two states, or one is outside
-        its domain.
+      files.ParseError: numbers are missing or left over, a variable has two states, or one is
+        outside its domain.
       OSError: the file cannot be read.
     """
-    numbers = _Numbers(_read_text(path), _name(path))
+    numbers = _Numbers(_read_text(path), files.name(path))
     start = _evidence_start(numbers)
     evidence: dict[int, int] = {}
     last = None if num_states is None else len(num_states) - 1
@@ -85,14 +78,14 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
     """The model in ``text``; errors call it ``name``.
 
     Raises:
-      ParseError: the text is not a UAI model.
+      files.ParseError: the text is not a UAI model.
     """
     header = (text.split(maxsplit=1) or ["an empty file"])[0]
     if header not in ("MARKOV", "BAYES"):
         line = text[: max(text.find(header), 0)].count("\n") + 1
         if re.search(r"^p\s+cnf\b", text, re.MULTILINE):
             header = "a CNF formula, which `tally count` takes"
-        raise ParseError(f"{name}:{line}: expected MARKOV or BAYES, given {header}")
+        raise files.ParseError(f"{name}:{line}: expected MARKOV or BAYES, given {header}")
     numbers = _Numbers(text, name, skipped=1)
     num_variables = numbers.integer(0, "the number of variables")
     at = 1 + num_variables
@@ -227,7 +220,7 @@ class _Numbers:
             if left < 0:
                 break
         given = self.tokens[at] if at < len(self.tokens) else "the end of the file"
-        raise ParseError(f"{self.name}:{max(line, 1)}: expected {expected}, given {given}")
+        raise files.ParseError(f"{self.name}:{max(line, 1)}: expected {expected}, given {given}")
 
 
 def _is_number(token: str) -> bool:
@@ -291,20 +284,9 @@ def _potentials(table: np.ndarray) -> str:
     return " ".join(map(repr, values.ravel().tolist()))
 
 
-def _name(path: Path) -> str:
-    return "<stdin>" if path == "-" else os.fspath(path)
-
-
 def _read_text(path: Path) -> str:
-    data = sys.stdin.buffer.read() if path == "-" else pathlib.Path(path).read_bytes()
     try:
-        for magic, unpack in _UNPACK.items():
-            if data.startswith(magic):
-                data = unpack(data)
-                break
-        return data.decode("ascii")
+        return files.read(path).decode("ascii")
     except UnicodeDecodeError as error:
-        raise ParseError(f"{_name(path)}:1: expected text, given other bytes") from error
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        expected = "expected a whole compressed file"
-        raise ParseError(f"{_name(path)}:1: {expected}, given {error}") from error
+        message = f"{files.name(path)}:1: expected text, given other bytes"
+        raise files.ParseError(message) from error
