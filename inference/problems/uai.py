@@ -17,10 +17,11 @@ import itertools
 import lzma
 import math
 import os
+import pathlib
 import re
 import warnings
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import numpy as np
 
@@ -31,7 +32,11 @@ Path = str | os.PathLike[str]
 
 _PRINTED = 0.02  # by which probabilities printed with two digits may miss one
 _MOST_STATES = 10**6  # of one variable: the unaries of all are padded to the most
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+}
 
 
 def read(path: Path, evidence: Path | None = None) -> factor_graph.FactorGraph:
@@ -80,38 +85,16 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
     Raises:
       files.ParseError: the text is not a UAI model.
     """
-    header = (text.split(maxsplit=1) or ["an empty file"])[0]
-    if header not in ("MARKOV", "BAYES"):
-        line = text[: max(text.find(header), 0)].count("\n") + 1
-        if re.search(r"^p\s+cnf\b", text, re.MULTILINE):
-            header = "a CNF formula, which `tally count` takes"
-        raise files.ParseError(f"{name}:{line}: expected MARKOV or BAYES, given {header}")
+    header = _header(text, name)
     numbers = _Numbers(text, name, skipped=1)
-    num_variables = numbers.integer(0, "the number of variables")
-    at = 1 + num_variables
-    num_states = [numbers.integer(i, "a number of states", 1, _MOST_STATES) for i in range(1, at)]
-    num_factors, at = numbers.integer(at, "the number of functions"), at + 1
-    scopes = []
-    for _ in range(num_factors):
-        arity = numbers.integer(at, "a number of variables", 0, num_variables)
-        scopes.append(_scope(numbers, range(at + 1, at + 1 + arity), num_variables))
-        at += 1 + arity
-    with np.errstate(divide="ignore"):
-        logs = np.log(numbers.values)
-    factors = []
-    for scope in scopes:
-        shape = [num_states[variable] for variable in scope]
-        size = math.prod(shape)
-        numbers.integer(at, f"the number {size} of entries over {scope}", size, size)
-        numbers.need(at + size, f"{size} entries over {scope}")
-        factors.append((scope, logs[at + 1 : at + 1 + size].reshape(shape)))
-        at += 1 + size
+    num_states, scopes, at = _structure(numbers)
+    factors, at = _tables(numbers, at, num_states, scopes)
     if at < len(numbers.tokens):
         if not _ends_in_lists(text, len(numbers.tokens) - at):
             numbers.fail(at, "the end of the file")
         warnings.warn(f"{name}: lists after the last function are left out", stacklevel=2)
     if header == "BAYES":
-        _warn_unless_normalised(name, num_variables, factors)
+        _warn_unless_normalised(name, len(num_states), factors)
     # A logarithm is rounded to within one unit in its last place, its argument to half of one.
     largest = math.fsum(factor_graph.magnitude(table) for _, table in factors)
     log_error = 2.0**-52 * (largest + len(factors))
@@ -138,9 +121,8 @@ def write(graph: factor_graph.FactorGraph, path: Path) -> None:
     lines.append(str(len(factors)))
     lines.extend(" ".join(map(str, [len(scope), *scope])) for scope, _ in factors)
     lines.extend(f"{table.size}\n {_potentials(table)}" for _, table in factors)
-    opener: Any = _OPENERS.get(os.path.splitext(path)[1], open)
-    with opener(path, "wt", encoding="ascii") as file:
-        file.write("\n".join(lines) + "\n")
+    data = "".join(f"{line}\n" for line in lines).encode("ascii")
+    pathlib.Path(path).write_bytes(_PACK.get(os.path.splitext(path)[1], bytes)(data))
 
 
 def partition_text(log_partition: float) -> str:
@@ -157,6 +139,47 @@ def marginals_text(num_states: Sequence[int] | np.ndarray, marginals: np.ndarray
 def assignment_text(assignment: np.ndarray) -> str:
     """The MPE result file for one assignment [V]."""
     return "MPE\n" + " ".join(map(str, [len(assignment), *map(int, assignment)])) + "\n"
+
+
+def _header(text: str, name: str) -> str:
+    header = (text.split(maxsplit=1) or ["an empty file"])[0]
+    if header not in ("MARKOV", "BAYES"):
+        line = text[: max(text.find(header), 0)].count("\n") + 1
+        if re.search(r"^p\s+cnf\b", text, re.MULTILINE):
+            header = "a CNF formula, which `tally count` takes"
+        raise files.ParseError(f"{name}:{line}: expected MARKOV or BAYES, given {header}")
+    return header
+
+
+def _structure(numbers: "_Numbers") -> tuple[list[int], list[list[int]], int]:
+    """The numbers of states, the variables of each function, and where the tables start."""
+    num_variables = numbers.integer(0, "the number of variables")
+    at = 1 + num_variables
+    num_states = [numbers.integer(i, "a number of states", 1, _MOST_STATES) for i in range(1, at)]
+    num_factors, at = numbers.integer(at, "the number of functions"), at + 1
+    scopes = []
+    for _ in range(num_factors):
+        arity = numbers.integer(at, "a number of variables", 0, num_variables)
+        scopes.append(_scope(numbers, range(at + 1, at + 1 + arity), num_variables))
+        at += 1 + arity
+    return num_states, scopes, at
+
+
+def _tables(
+    numbers: "_Numbers", at: int, num_states: list[int], scopes: list[list[int]]
+) -> tuple[list[tuple[list[int], np.ndarray]], int]:
+    """Each function with the logarithms of its entries, and where they end."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(numbers.values)
+    factors = []
+    for scope in scopes:
+        shape = [num_states[variable] for variable in scope]
+        size = math.prod(shape)
+        numbers.integer(at, f"the number {size} of entries over {scope}", size, size)
+        numbers.need(at + size, f"{size} entries over {scope}")
+        factors.append((scope, logs[at + 1 : at + 1 + size].reshape(shape)))
+        at += 1 + size
+    return factors, at
 
 
 def _warn_unless_normalised(
