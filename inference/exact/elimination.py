@@ -25,6 +25,7 @@ import numpy as np
 from inference import answer, estimate, limits
 from inference.exact import bucket_tree, orders, passes
 from inference.problems import factor_graph, trivial
+from inference.problems.factor_graph import Array
 
 MEMORY = 2048  # mebibytes
 _EPSILON = 2.0**-52
@@ -160,7 +161,7 @@ def compile_log_partition(
     *,
     memory: int | None = None,
     order_fn: orders.Order = orders.best,
-) -> Callable[[factor_graph.FactorGraph], Any]:
+) -> Callable[[factor_graph.FactorGraph], Array]:
     """A jitted function from graphs with the structure of this one to log Z in nats.
 
     The structure is ``num_states`` and the variables of the groups; it is taken from ``graph`` once
@@ -185,7 +186,7 @@ def compile_log_partition(
     _require(plan, 8 * sum(map(plan.entries, plan.cliques)), memory)
     expected = jax.tree.map(np.shape, graph)
 
-    def compiled_log_partition(graph: factor_graph.FactorGraph) -> Any:
+    def compiled_log_partition(graph: factor_graph.FactorGraph) -> Array:
         given = jax.tree.map(np.shape, graph)
         if given != expected:
             raise ValueError(f"expected a graph of shapes {expected}, given {given}")
@@ -205,7 +206,7 @@ def compile_log_partition(
     return jax.jit(compiled_log_partition)
 
 
-def _traced_log_sum(table: Any) -> Any:
+def _traced_log_sum(table: Array) -> Array:
     """As ``passes.log_sum``, for traced tables, without NaN in the gradient."""
     import jax
     import jax.numpy as jnp

@@ -14,7 +14,6 @@ rules of thumb (Kjaerulff, "Triangulation of graphs - algorithms giving small to
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from inference import limits
 
@@ -124,7 +123,7 @@ def _num_entries(
 def greedy(
     neighbours: Sequence[set[int]],
     num_states: Sequence[int],
-    score: Callable[[int, int, float], Any],
+    score: Callable[[int, int, float], tuple[float, float]],
 ) -> list[int]:
     """Eliminates, again and again, a variable of least score.
 
@@ -139,7 +138,7 @@ def greedy(
     log_size = [logs[v] + sum(logs[u] for u in adjacent[v]) for v in range(len(logs))]
     fill = [_missing_edges(v, adjacent) for v in range(len(adjacent))]
 
-    def entry(v: int) -> tuple[Any, int]:
+    def entry(v: int) -> tuple[tuple[float, float], int]:
         return score(fill[v], len(adjacent[v]), round(log_size[v], 9)), v
 
     current = [entry(v) for v in range(len(adjacent))]
