@@ -21,7 +21,6 @@ same iterates.
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -30,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference import answer, estimate, randomness
+from inference import answer, estimate, limits, randomness
 from inference.message_passing import (
     bp_binary,
     bp_general,
@@ -68,21 +67,21 @@ class Info(NamedTuple):
     """How a run ended.
 
     Attributes:
-      status: ``done``, ``timeout`` or ``interrupted``.
+      status: "done", "timeout" or "interrupted".
+      seconds: wall time, compilation included.
       converged: every graph has.
       iterations: the most that a graph took.
       residual: the largest of a graph, in nats.
       layout: ``stencil``, ``pairwise``, ``binary``, ``tables`` or ``general``.
-      seconds: wall time, compilation included.
       messages: float64 [E] or [E, S], for a warm start of a graph of the same factors.
     """
 
     status: str
+    seconds: float
     converged: bool
     iterations: int
     residual: float
     layout: str
-    seconds: float
     messages: np.ndarray
 
 
@@ -138,7 +137,7 @@ def init(
     prepared: Prepared,
     start: schedules.Start = schedules.uniform,
     *,
-    seed: int = 0,
+    seed: Any = 0,
     messages: np.ndarray | None = None,
 ) -> State:
     """The state before the first round; given ``messages`` start warm and come first."""
@@ -162,8 +161,8 @@ def run(
     schedule: schedules.Schedule = schedules.damped(0.5),
     tolerance: float | None = None,
     iterations: int = 1000,
-    seed: int = 0,
-    timeout: float | None = None,
+    seed: Any = 0,
+    deadline: limits.Deadline = limits.NEVER,
 ) -> tuple[State, str]:
     """Rounds until every graph has converged, or so many more have been made; with the status.
 
@@ -173,28 +172,26 @@ def run(
       schedule: which messages move, and how far; all but ``damped`` need ``fast=False``.
       tolerance: nats that a round of flooding may still move a message by where it has converged;
         1e-8 in float64 and 1e-5 in float32 by default, 0 never converges.
-      timeout: seconds, checked a few times a second.
+      deadline: looked at before the first round and a few times a second.
     """
     is_fast = not isinstance(prepared.layout, bp_general.General)
     if is_fast and not isinstance(schedule, schedules.damped):
         raise ValueError(f"expected a damped schedule in a fast layout, given {schedule}")
     if tolerance is None:
         tolerance = 1e-8 if np.dtype(prepared.dtype).itemsize > 4 else 1e-5
-    begun, status, end = time.monotonic(), "done", int(state.iteration) + iterations
+    end = int(state.iteration) + iterations
     rounds = max(EVERY, _WORK // max(len(prepared.model.edge_variables), 1))
+
+    def some_rounds(state: State) -> State:
+        until = min(int(state.iteration) + rounds, end)
+        return advance(prepared.layout, state, drawn, (tolerance, until), schedule)
+
+    def done(state: State) -> bool:
+        return int(state.iteration) >= end or bool(np.asarray(state.converged).all())
+
     with jax.enable_x64(True):
         drawn = (None, None) if is_fast else _drawn(prepared, schedule, seed)
-        try:
-            for limit in range(int(state.iteration) + rounds, end + rounds, rounds):
-                limits = (tolerance, min(limit, end))
-                state = advance(prepared.layout, state, drawn, limits, schedule)
-                if bool(state.converged.all()):
-                    break
-                if timeout is not None and time.monotonic() - begun > timeout and limit < end:
-                    status = "timeout"
-                    break
-        except KeyboardInterrupt:
-            status = "interrupted"
+        state, status = limits.run_until(some_rounds, state, done, deadline)
     # All but the messages is numpy: float64 arrays of jax warn outside this context.
     state = State(state.messages, *(np.asarray(part) for part in state[1:]))
     return confirm(prepared, state, 100 * tolerance), status
@@ -236,20 +233,25 @@ def beliefs(prepared: Prepared, state: State) -> np.ndarray:
 
 
 def best_of(
-    prepared: Prepared, starts: Sequence[schedules.Start], *, seed: int = 0, **options: Any
+    prepared: Prepared,
+    starts: Sequence[schedules.Start],
+    *,
+    schedule: schedules.Schedule = schedules.damped(0.5),
+    tolerance: float | None = None,
+    iterations: int = 1000,
+    seed: Any = 0,
+    deadline: limits.Deadline = limits.NEVER,
 ) -> tuple[State, str]:
     """Runs from each start; every graph keeps its converged run of largest Bethe value.
 
-    Without a converged run it keeps the first. ``options`` are those of ``run``; a time limit holds
+    Without a converged run it keeps the first. Arguments are those of ``run``; the time limit holds
     for all runs together.
     """
-    timeout = options.pop("timeout", None)
-    end = math.inf if timeout is None else time.monotonic() + timeout
+    options: Any = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
     best, status, values = None, "done", np.full(prepared.model.num_graphs, -np.inf)
     for start in starts:
-        limit = None if timeout is None else max(0.0, end - time.monotonic())
         state = init(prepared, start, seed=seed)
-        state, status = run(prepared, state, seed=seed, timeout=limit, **options)
+        state, status = run(prepared, state, seed=seed, deadline=deadline, **options)
         if len(starts) == 1:
             return state, status
         value = np.where(state.converged, bethe(prepared, state), -np.inf)
@@ -269,75 +271,92 @@ def best_of(
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     schedule: schedules.Schedule = schedules.damped(0.5),
     starts: Sequence[schedules.Start] = (schedules.uniform,),
     temperature: float = 1.0,
     dtype: Any = np.float64,
-    seed: int = 0,
-    **options: Any,
+    tolerance: float | None = None,
+    iterations: int = 1000,
 ) -> tuple[estimate.Estimate, Info]:
     """Bethe log Z at a fixed point, a claim of NONE; -inf proves nothing but is right where Z = 0.
 
     Args:
+      seed: of starts and schedules that draw; those by default do not.
+      timeout: seconds, checked a few times a second; the first value is that of the first start.
+      memory: mebibytes that messages and tables may take, by ``bp_general.octets``.
       schedule: which messages move, and how far.
       starts: the converged run of largest value is kept; ``schedules.ordered`` for ferromagnets.
       temperature: t, for the approximation of t log sum exp(score / t).
-      options: ``tolerance``, ``iterations`` and ``timeout`` as in ``run``.
+      dtype: of messages.
+      tolerance, iterations: as in ``run``.
+
+    Raises:
+      ValueError: more memory is needed, there is no start, or the temperature is negative.
     """
     begun = time.monotonic()
-    prepared, state, status = _solve(graph, schedule, starts, temperature, dtype, seed, **options)
-    value = float(bethe(prepared, state)[0])
-    return estimate.Estimate(value), _info(prepared, state, status, begun)
+    rounds: Any = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
+    run = _solve(graph, starts, temperature, dtype, seed, timeout, memory, **rounds)
+    return estimate.Estimate(float(bethe(*run[:2])[0])), _info(*run, begun)
 
 
 def marginals(
     graph: factor_graph.FactorGraph,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     schedule: schedules.Schedule = schedules.damped(0.5),
     starts: Sequence[schedules.Start] = (schedules.uniform,),
     temperature: float = 1.0,
     dtype: Any = np.float64,
-    seed: int = 0,
-    **options: Any,
+    tolerance: float | None = None,
+    iterations: int = 1000,
 ) -> tuple[np.ndarray, Info]:
     """Beliefs of the variables, float64 [V, S]; arguments as for ``log_partition``.
 
     All zero where messages leave a variable no state, so that Z = 0.
     """
     begun = time.monotonic()
-    prepared, state, status = _solve(graph, schedule, starts, temperature, dtype, seed, **options)
-    rows = beliefs(prepared, state)
+    rounds: Any = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
+    run = _solve(graph, starts, temperature, dtype, seed, timeout, memory, **rounds)
+    rows = beliefs(*run[:2])
     rows = rows if (rows.sum(axis=1) > 0).all() else np.zeros_like(rows)
-    return rows, _info(prepared, state, status, begun)
+    return rows, _info(*run, begun)
 
 
 def maximize(
     graph: factor_graph.FactorGraph,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     schedule: schedules.Schedule = schedules.damped(0.5),
     start: schedules.Start = schedules.uniform,
     dtype: Any = np.float64,
-    seed: int = 0,
-    **options: Any,
-) -> answer.Answer:
+    tolerance: float | None = None,
+    iterations: int = 1000,
+) -> tuple[answer.Answer, Info]:
     """The state of largest max-marginal of every variable, by max-product; no bound is proven.
 
     Noise of a millionth of a nat on the unaries decides between ties, so on trees the answer is a
-    maximiser to within that. FEASIBLE with its log-score, or UNKNOWN where that is -inf; the
-    message is "timeout" or "interrupted" where that ended the rounds.
+    maximiser to within that; the seed is that of the noise too. FEASIBLE with its log-score, or
+    UNKNOWN where that is -inf. Other arguments are those of ``log_partition``.
     """
     begun = time.monotonic()
     rng = randomness.generator(seed, "bp")
     log_unary = np.asarray(graph.log_unary, np.float64)
     noisy = graph._replace(log_unary=log_unary + 1e-6 * rng.uniform(size=log_unary.shape))
-    prepared, state, ended = _solve(noisy, schedule, (start,), 0.0, dtype, seed, **options)
-    shares = beliefs(prepared, state)
-    assignment = np.argmax(np.where(log_unary > -np.inf, shares, -1.0), axis=1)[None]
-    value = factor_graph.score(graph, assignment[0])
-    status = answer.Status.FEASIBLE if value > -np.inf else answer.Status.UNKNOWN
-    found = assignment if value > -np.inf else None
-    seconds, message = time.monotonic() - begun, answer.cut_short(ended)
-    return answer.Answer(status, value, np.inf, found, seconds, message)
+    rounds: Any = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
+    run = _solve(noisy, (start,), 0.0, dtype, seed, timeout, memory, **rounds)
+    assignment = np.argmax(np.where(log_unary > -np.inf, beliefs(*run[:2]), -1.0), axis=1)
+    value, info = factor_graph.score(graph, assignment), _info(*run, begun)
+    if value == -np.inf:
+        return answer.Answer(answer.Status.UNKNOWN, value, seconds=info.seconds), info
+    found = assignment[None]
+    return answer.Answer(answer.Status.FEASIBLE, value, np.inf, found, info.seconds), info
 
 
 def compile_log_partition(
@@ -481,45 +500,46 @@ def _choose(layout: Any, keeps: jax.Array, old: State, new: State) -> State:
 
 def _solve(
     graph: factor_graph.FactorGraph,
-    schedule: schedules.Schedule,
     starts: Sequence[schedules.Start],
     temperature: float,
     dtype: Any,
-    seed: int,
+    seed: Any,
+    timeout: float | None,
+    memory: int | None,
     *,
-    iterations: int = 1000,
-    timeout: float | None = None,
-    **options: Any,
+    schedule: schedules.Schedule,
+    tolerance: float | None,
+    iterations: int,
 ) -> tuple[Prepared, State, str]:
     """The best run; what ``confirm`` refutes runs again in float64, then in the general layout."""
+    deadline = limits.Deadline.after(timeout)
+    limits.require_memory(bp_general.octets(graph), memory, "messages and tables")
     is_damped = isinstance(schedule, schedules.damped)
     ways = dict.fromkeys([(np.dtype(dtype), is_damped), (np.dtype(float), is_damped)])
-    end = math.inf if timeout is None else time.monotonic() + timeout
+    options: Any = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
     for precision, fast in [*ways, (np.dtype(float), False)]:
         prepared = prepare(graph, temperature=temperature, dtype=precision, fast=fast)
-        left = None if timeout is None else max(0.0, end - time.monotonic())
-        options |= {"iterations": iterations, "timeout": left, "schedule": schedule, "seed": seed}
-        state, status = best_of(prepared, starts, **options)
+        state, status = best_of(prepared, starts, seed=seed, deadline=deadline, **options)
         is_refuted = not state.converged.all() and int(state.iterations.max()) < iterations
         if status != "done" or not is_refuted:
             break
     return prepared, state, status
 
 
-def _drawn(prepared: Prepared, schedule: schedules.Schedule, seed: int) -> tuple[Any, Any]:
+def _drawn(prepared: Prepared, schedule: schedules.Schedule, seed: Any) -> tuple[Any, Any]:
     """The key and the colours that a schedule in the general layout may ask for."""
     if isinstance(schedule, schedules.damped):
         return None, None
-    return jax.random.key(seed), jnp.asarray(schedules.colours(prepared.model))
+    return randomness.jax_key(seed), jnp.asarray(schedules.colours(prepared.model))
 
 
 def _info(prepared: Prepared, state: State, status: str, begun: float) -> Info:
     return Info(
         status,
+        time.monotonic() - begun,
         bool(state.converged.all()),
         int(state.iterations.max(initial=0)),
         float(state.residuals.max(initial=0.0)),
         prepared.layout_name,
-        time.monotonic() - begun,
         messages(prepared, state),
     )

@@ -53,7 +53,7 @@ def run_stacked(
     tolerance: float = 1e-6,
     iterations: int = 1000,
     sharding: jax.sharding.Sharding | None = None,
-    seed: int = 0,
+    seed: Any = 0,
 ) -> list[bp.State]:
     """Runs graphs of one shape and layout side by side; their states, for ``bp.bethe`` and others.
 

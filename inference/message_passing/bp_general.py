@@ -106,6 +106,20 @@ def prepare(
     )
 
 
+def octets(graph: factor_graph.FactorGraph) -> int:
+    """What messages and tables of a graph take, about.
+
+    64 for each state of an edge, 24 for each of a variable, and for each entry of a table 16, and
+    8 more for each of its variables.
+    """
+    total = 24 * graph.log_unary.size
+    for group in graph.groups:
+        total += 64 * group.variables.size * graph.log_unary.shape[1]
+        if isinstance(group, factor_graph.FactorGroup):
+            total += 8 * (2 + group.variables.shape[1]) * group.log_potentials.size
+    return total
+
+
 def start(model: Model) -> Any:
     """Messages that say nothing: 0, or equal shares of the states of the variable."""
     if model.is_binary:  # in numpy, for small graphs a dispatch takes as long as ten rounds

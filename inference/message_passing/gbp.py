@@ -17,7 +17,6 @@ on the convex rest. They all move at once by a share 1/K of what they would move
 regions in an outer one; by Jensen's inequality the concave dual then cannot fall.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference import estimate
+from inference import estimate, limits
 from inference.message_passing import region_graph, rules
 from inference.problems import factor_graph
 
@@ -41,17 +40,17 @@ class Info(NamedTuple):
 
     Attributes:
       status: "done", "timeout" or "interrupted".
+      seconds: wall time, with the choice of regions and compilation.
       converged: whether nothing moved by more than the tolerance in the last round.
       iterations: updates of all messages.
       residual: the largest move that a log-message still wants to make, in nats.
-      seconds: wall time, with the choice of regions and compilation.
     """
 
     status: str
+    seconds: float
     converged: bool
     iterations: int
     residual: float
-    seconds: float
 
 
 class State(NamedTuple):
@@ -73,42 +72,53 @@ class State(NamedTuple):
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     regions: Sets = region_graph.affordable,
     tolerance: float = 1e-6,
-    max_iterations: int = 10000,
-    timeout: float = math.inf,
+    iterations: int = 10000,
     dtype: Any = np.float64,
 ) -> tuple[estimate.Estimate, Info]:
     """The region estimate of log Z; no claim. -inf where messages prove that Z = 0.
 
     Args:
       graph: any; clauses and parities become tables.
+      seed: nothing is drawn.
+      timeout: seconds, looked at every ``ROUND * ROUNDS`` updates.
+      memory: mebibytes that tables and messages may take, by ``region_graph.octets``.
       regions: makes the outer regions, sets of variables; factors in none of them are added.
         ``region_graph`` has ``short_loops``, fast, the larger and more accurate ``loops_around``,
         and ``affordable``, which chooses. Time grows with the tables they span.
       tolerance: on the residual, in nats.
-      max_iterations: updates of all messages.
-      timeout: seconds, looked at every ``ROUND * ROUNDS`` updates.
+      iterations: updates of all messages, rounded up to ``ROUND * ROUNDS``.
       dtype: of messages and tables.
+
+    Raises:
+      ValueError: more memory is needed, or a clause is too long for a table.
     """
-    beliefs, info = _run(graph, regions, tolerance, max_iterations, timeout, dtype)
+    deadline = limits.Deadline.after(timeout)
+    beliefs, info = _run(graph, regions, tolerance, iterations, dtype, deadline, memory)
     return estimate.Estimate(beliefs.log_value + float(graph.log_constant)), info
 
 
 def marginals(
     graph: factor_graph.FactorGraph,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     regions: Sets = region_graph.affordable,
     tolerance: float = 1e-6,
-    max_iterations: int = 10000,
-    timeout: float = math.inf,
+    iterations: int = 10000,
     dtype: Any = np.float64,
 ) -> tuple[np.ndarray, Info]:
     """Region estimates of the states' probabilities, float64 [V, S]; all zero where Z = 0.
 
     Arguments are those of ``log_partition``.
     """
-    beliefs, info = _run(graph, regions, tolerance, max_iterations, timeout, dtype)
+    deadline = limits.Deadline.after(timeout)
+    beliefs, info = _run(graph, regions, tolerance, iterations, dtype, deadline, memory)
     probabilities = np.zeros(np.shape(graph.log_unary))
     if beliefs.log_value == -np.inf:
         return probabilities, info
@@ -123,14 +133,14 @@ def marginals(
     return probabilities, info
 
 
-def init(layout: region_graph.Layout) -> State:
+def init(layout: region_graph.RegionLayout) -> State:
     """Messages that say nothing, in the dtype of the tables."""
     dtype = layout.counting.dtype
     zeros = jnp.zeros(len(layout.belongs), dtype)
     return State(zeros, zeros, jnp.asarray(jnp.inf, dtype), jnp.asarray(0, jnp.int32))
 
 
-def step(layout: region_graph.Layout, state: State) -> State:
+def step(layout: region_graph.RegionLayout, state: State) -> State:
     """One update of all messages with the linear part as it is."""
     to_inner, beliefs = _inner(layout, state)
     fresh = _normalise(layout, _minus(beliefs[layout.belongs], to_inner))
@@ -139,7 +149,7 @@ def step(layout: region_graph.Layout, state: State) -> State:
     return State(messages, state.linear, jnp.abs(move).max(initial=0.0), state.iterations + 1)
 
 
-def linearise(layout: region_graph.Layout, state: State) -> State:
+def linearise(layout: region_graph.RegionLayout, state: State) -> State:
     """The same total messages, their linear part taken at the present beliefs."""
     _, beliefs = _inner(layout, state)
     shares = ((layout.convex - layout.counting) / layout.num_parents)[layout.belongs]
@@ -160,41 +170,35 @@ def _run(
     graph: factor_graph.FactorGraph,
     regions: Sets,
     tolerance: float,
-    max_iterations: int,
-    timeout: float,
+    iterations: int,
     dtype: Any,
+    deadline: limits.Deadline,
+    memory: int | None,
 ) -> tuple[_Beliefs, Info]:
     start = time.monotonic()
+    limits.require_memory(region_graph.logical_octets(graph), memory, "tables of logical factors")
     graph = factor_graph.tabulate(graph)
     built = region_graph.build(graph, regions(graph))
+    limits.require_memory(region_graph.octets(graph, built), memory, "tables of regions")
     layout = region_graph.lay_out(graph, built)
     with jax.enable_x64(True):
         layout = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float64 else x, layout)
         layout = jax.tree.map(jnp.asarray, layout)
-        state, status = _settle(layout, tolerance, max_iterations, start + timeout)
+        state, status = limits.run_until(
+            lambda state: _advance(layout, state, tolerance),
+            init(layout),
+            lambda state: not (state.residual > tolerance and state.iterations < iterations),
+            deadline,
+        )
         log_value, outer = _read_out(layout, state)
         beliefs = _Beliefs(float(log_value), [np.asarray(table) for table in outer], built.outer)
-        residual, iterations = float(state.residual), int(state.iterations)
+        residual, made = float(state.residual), int(state.iterations)
     seconds = time.monotonic() - start
-    return beliefs, Info(status, residual <= tolerance, iterations, residual, seconds)
-
-
-def _settle(
-    layout: region_graph.Layout, tolerance: float, max_iterations: int, deadline: float
-) -> tuple[State, str]:
-    state = init(layout)
-    try:
-        while state.residual > tolerance and state.iterations < max_iterations:
-            if time.monotonic() >= deadline:
-                return state, "timeout"
-            state = _advance(layout, state, tolerance)
-    except KeyboardInterrupt:
-        return state, "interrupted"
-    return state, "done"
+    return beliefs, Info(status, seconds, residual <= tolerance, made, residual)
 
 
 @jax.jit
-def _advance(layout: region_graph.Layout, state: State, tolerance: Any) -> State:
+def _advance(layout: region_graph.RegionLayout, state: State, tolerance: Any) -> State:
     """``ROUNDS`` rounds, fewer where all settles."""
     last = state.iterations + ROUND * ROUNDS
 
@@ -208,7 +212,7 @@ def _advance(layout: region_graph.Layout, state: State, tolerance: Any) -> State
 
 
 @jax.jit
-def _read_out(layout: region_graph.Layout, state: State) -> tuple[Any, list[Any]]:
+def _read_out(layout: region_graph.RegionLayout, state: State) -> tuple[Any, list[Any]]:
     """Minus the region free energy, and the outer beliefs as probabilities."""
     total, outer = jnp.zeros((), layout.counting.dtype), []
     for log_tables, table in zip(layout.log_tables, _outer(layout, state), strict=True):
@@ -226,7 +230,7 @@ def _read_out(layout: region_graph.Layout, state: State) -> tuple[Any, list[Any]
     return total, outer
 
 
-def _outer(layout: region_graph.Layout, state: State) -> list[Any]:
+def _outer(layout: region_graph.RegionLayout, state: State) -> list[Any]:
     """Log-beliefs of the outer regions [R, T], not normalised."""
     received = jnp.append(state.messages + state.linear, 0.0)
     return [
@@ -235,7 +239,7 @@ def _outer(layout: region_graph.Layout, state: State) -> list[Any]:
     ]
 
 
-def _inner(layout: region_graph.Layout, state: State) -> tuple[Any, Any]:
+def _inner(layout: region_graph.RegionLayout, state: State) -> tuple[Any, Any]:
     """Messages to the inner regions [M] and their log-beliefs [I], not normalised."""
     none = state.messages[:0]
     tables = jnp.concatenate([none, *(table.ravel() for table in _outer(layout, state))])
@@ -246,14 +250,14 @@ def _inner(layout: region_graph.Layout, state: State) -> tuple[Any, Any]:
     return to_inner, beliefs / (layout.num_parents + layout.convex)
 
 
-def _blocks(layout: region_graph.Layout, entries: Any) -> list[Any]:
+def _blocks(layout: region_graph.RegionLayout, entries: Any) -> list[Any]:
     """Message entries [M] as one array [P, s] per block."""
     shapes = [block.shape[:2] for block in layout.entries]
     ends = np.cumsum([0, *(pairs * states for pairs, states in shapes)])
     return [entries[a:b].reshape(shape) for a, b, shape in zip(ends, ends[1:], shapes)]
 
 
-def _normalise(layout: region_graph.Layout, messages: Any) -> Any:
+def _normalise(layout: region_graph.RegionLayout, messages: Any) -> Any:
     """The largest entry of each message becomes 0."""
     blocks = _blocks(layout, messages)
     shifted = [block - _finite(block.max(axis=1, keepdims=True)) for block in blocks]

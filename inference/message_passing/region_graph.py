@@ -43,7 +43,7 @@ class Regions(NamedTuple):
     parents: list[list[int]]
 
 
-class Layout(NamedTuple):
+class RegionLayout(NamedTuple):
     """Where entries are, with all outer tables end to end and all messages end to end.
 
     A pair is an outer region and an inner one inside it; it has a message in each direction, over
@@ -143,7 +143,7 @@ def build(graph: factor_graph.FactorGraph, sets: Iterable[Iterable[int]]) -> Reg
     return Regions(outer, [inner[at] for at in kept], counting[kept], [parents[at] for at in kept])
 
 
-def lay_out(graph: factor_graph.FactorGraph, regions: Regions) -> Layout:
+def lay_out(graph: factor_graph.FactorGraph, regions: Regions) -> RegionLayout:
     """Tables and indices for a graph of table factors; each enters one outer region."""
     sizes = np.asarray(graph.num_states)
     tables = _outer_tables(graph, regions.outer)
@@ -166,7 +166,7 @@ def lay_out(graph: factor_graph.FactorGraph, regions: Regions) -> Layout:
     by_size = defaultdict(list)
     for at, table in enumerate(tables):  # the smallest first
         by_size[table.size].append(at)
-    return Layout(
+    return RegionLayout(
         tuple(np.stack([tables[at].ravel() for at in rows]) for rows in by_size.values()),
         tuple(
             _pad([received[at] for at in rows], size, sum(map(len, belongs)))
@@ -176,6 +176,25 @@ def lay_out(graph: factor_graph.FactorGraph, regions: Regions) -> Layout:
         np.concatenate(belongs),
         *(np.repeat(row, inner_sizes) for row in _weights(regions)),
     )
+
+
+def octets(graph: factor_graph.FactorGraph, regions: Regions) -> int:
+    """What ``lay_out`` of a graph of tables and messages over it take.
+
+    40 for each entry of an outer table, 16 more for each inner region inside, and 64 for each
+    entry of a message.
+    """
+    sizes = np.asarray(graph.num_states)
+    tables = [_entries(sizes, region) for region in regions.outer]
+    inside = sum(tables[other] for above in regions.parents for other in above)
+    messages = (_entries(sizes, r) * len(a) for r, a in zip(regions.inner, regions.parents))
+    return 40 * sum(tables) + 16 * inside + 64 * sum(messages)
+
+
+def logical_octets(graph: factor_graph.FactorGraph) -> float:
+    """What clauses and parities take as tables: 8 for each of 2^k entries."""
+    groups = (g for g in graph.groups if not isinstance(g, factor_graph.FactorGroup))
+    return 8.0 * sum(np.exp2(np.sum(group.mask, axis=1)).sum() for group in groups)
 
 
 def _chordless_cycles(joined: nx.Graph, length: int) -> Iterator[Region]:

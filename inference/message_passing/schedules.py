@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from inference import randomness
 from inference.message_passing import bp_general, rules
 
 Schedule = Callable[[Any, Any, jax.Array, jax.Array, Any], jax.Array]
-Start = Callable[[int, bp_general.Model], Any]
+Start = Callable[[Any, bp_general.Model], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ class largest_residuals:
         return jnp.where(_wide(changes >= least, old), moved, old)
 
 
-def uniform(seed: int, model: bp_general.Model) -> Any:
+def uniform(seed: Any, model: bp_general.Model) -> Any:
     """Messages that say nothing."""
     return bp_general.start(model)
 
@@ -104,9 +105,9 @@ class noise:
 
     scale: float = 0.1
 
-    def __call__(self, seed: int, model: bp_general.Model) -> jax.Array:
+    def __call__(self, seed: Any, model: bp_general.Model) -> jax.Array:
         quiet = bp_general.start(model)
-        drawn = self.scale * jax.random.normal(jax.random.key(seed), quiet.shape, jnp.float32)
+        drawn = self.scale * jax.random.normal(randomness.jax_key(seed), quiet.shape, jnp.float32)
         loud = quiet + drawn.astype(quiet.dtype)
         return loud if model.is_binary else rules.normalize(loud)
 
@@ -118,7 +119,7 @@ class towards:
     state: int
     nats: float = 5.0
 
-    def __call__(self, seed: int, model: bp_general.Model) -> jax.Array:
+    def __call__(self, seed: Any, model: bp_general.Model) -> jax.Array:
         quiet = bp_general.start(model)
         if model.is_binary:
             return quiet + (self.nats if self.state % 2 else -self.nats)

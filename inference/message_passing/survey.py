@@ -14,21 +14,22 @@ decimation's assignment is checked by the solver session that completes it.
 
 import dataclasses
 import functools
-import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference import answer, randomness
+from inference import answer, limits, randomness
 from inference.message_passing import rules
 from inference.oracles import sat
 from inference.problems import cnf, logical_groups
 
 CHUNK = 100  # updates between looks at the clock
 TRIVIAL = 0.01  # biases below it leave nothing to choose by
+OCTETS = 200  # for each slot of a clause, of all arrays together
 _MOST = 1.0 - 2.0**-50  # a certain warning; 1 would make zeros that cannot be divided out again
 
 
@@ -53,17 +54,17 @@ class Info(NamedTuple):
 
     Attributes:
       status: "done", "timeout" or "interrupted".
+      seconds: wall time, compilation included.
       converged: whether the last update changed no survey by more than the tolerance.
       iterations: updates of all surveys.
       residual: the largest change in the last update, before damping.
-      seconds: wall time, compilation included.
     """
 
     status: str
+    seconds: float
     converged: bool
     iterations: int
     residual: float
-    seconds: float
 
 
 class State(NamedTuple):
@@ -78,32 +79,34 @@ def surveys(
     formula: cnf.CNF,
     *,
     seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     rho: float = 0.0,
     damping: float = 0.3,
     tolerance: float = 1e-6,
-    max_iterations: int = 2000,
-    timeout: float = math.inf,
+    iterations: int = 2000,
 ) -> tuple[Surveys, Info]:
     """A fixed point of survey propagation from random surveys.
 
     Args:
       formula: clauses alone; weights and the sampling set play no part.
-      seed: integer or key for the start.
+      seed: of the start.
+      timeout: seconds, looked at every ``CHUNK`` updates; the first surveys are random.
+      memory: mebibytes that surveys may take, at ``OCTETS`` for each slot of a clause.
       rho: 0 for surveys, 1 for belief propagation on models, values between for what lies between
         (Maneva, Mossel and Wainwright, "A new look at survey propagation", 2007).
       damping: share of the old surveys in the new ones.
       tolerance: on the largest change of a survey.
-      max_iterations: updates of all surveys.
-      timeout: seconds, looked at every ``CHUNK`` updates.
+      iterations: updates of all surveys.
 
     Raises:
-      ValueError: the formula has XORs or an empty clause.
+      ValueError: the formula has XORs or an empty clause, or more memory is needed.
     """
-    begun = time.monotonic()
-    clauses = _clauses(formula)
+    begun, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    clauses = _clauses(formula, memory)
     start = randomness.generator(seed, "surveys").random(clauses.mask.shape) * clauses.mask
-    limits = damping, tolerance, max_iterations, begun + timeout
-    found, info = _run(clauses, start, formula.num_variables, rho, limits)
+    settings = rho, damping, tolerance, iterations
+    found, info = _settle(formula.num_variables, settings, deadline, clauses, start)
     return found, info._replace(seconds=time.monotonic() - begun)
 
 
@@ -111,13 +114,14 @@ def decimate(
     formula: cnf.CNF,
     *,
     seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     fraction: float = 0.01,
     damping: float = 0.3,
     tolerance: float = 0.01,
-    max_iterations: int = 1000,
+    iterations: int = 1000,
     attempts: int = 5,
-    timeout: float = math.inf,
-) -> answer.Answer:
+) -> tuple[answer.Answer, answer.Info]:
     """A model, by fixing the most biased variables in turn and solving what is left.
 
     Surveys are run again after each step, from where they were, until they are trivial, do not
@@ -126,40 +130,46 @@ def decimate(
 
     Args:
       formula: clauses alone.
-      seed: integer or key for the starts.
-      fraction: of all variables that are fixed in a step.
-      damping: as for ``surveys``, like the two that follow.
-      tolerance: what suffices for choosing.
-      max_iterations: of one step.
-      attempts: at most so many.
+      seed: of the starts.
       timeout: seconds.
+      memory: as for ``surveys``; the solver's own comes on top.
+      fraction: of all variables that are fixed in a step.
+      damping: as for ``surveys``.
+      tolerance: what suffices for choosing.
+      iterations: of one step.
+      attempts: at most so many.
 
     Returns:
       OPTIMAL with ``assignments`` bool [1, n], INFEASIBLE where a solver proved it, else UNKNOWN;
-      ``message`` says how many variables were fixed before the solver.
+      the message of the ``Info`` says how many variables were fixed before the solver.
 
     Raises:
-      ValueError: the formula has XORs or an empty clause.
+      ValueError: as for ``surveys``.
     """
-    begun = time.monotonic()
-    clauses = _clauses(formula)
-    limits = damping, tolerance, max_iterations, begun + timeout
+    begun, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    clauses, num_variables = _clauses(formula, memory), formula.num_variables
+    settings = 0.0, damping, tolerance, iterations
+    settle = functools.partial(_settle, num_variables, settings, deadline)
     plain = dataclasses.replace(formula, projection=None, log_weights=None)
-    found, message = answer.Answer(answer.Status.UNKNOWN), ""
+    starts = (randomness.generator(seed, "decimate", attempt) for attempt in range(attempts))
+    found, fixed, status = answer.Answer(answer.Status.UNKNOWN), np.full(num_variables, -1), "done"
     with sat.SatSession(plain) as session:
         try:
-            for attempt in range(attempts + 1):
-                fixed = np.full(formula.num_variables, -1)
-                if attempt < attempts:
-                    rng = randomness.generator(seed, "decimate", attempt)
-                    _fix(clauses, fixed, rng, fraction, limits)
-                found, alone = _complete(session, fixed, begun + timeout)
-                message = f"{(fixed >= 0).sum()} of {len(fixed)} variables fixed by surveys"
-                if found.status is answer.Status.OPTIMAL or alone:
+            for rng in (*starts, None):
+                fixed[:] = -1
+                if rng is not None:
+                    warnings = rng.random(clauses.mask.shape)
+                    _fix(clauses, fixed, warnings, max(1, round(fraction * num_variables)), settle)
+                found = _complete(session, fixed, deadline)
+                if found.status is not answer.Status.UNKNOWN or deadline.has_passed():
                     break
         except KeyboardInterrupt:
-            found, message = answer.Answer(answer.Status.UNKNOWN), "interrupted"
-    return dataclasses.replace(found, seconds=time.monotonic() - begun, message=message)
+            found, status = answer.Answer(answer.Status.UNKNOWN), "interrupted"
+    if found.status is answer.Status.UNKNOWN and status == "done":
+        status = "timeout"
+    seconds = time.monotonic() - begun
+    message = f"{(fixed >= 0).sum()} of {num_variables} variables fixed by surveys"
+    return dataclasses.replace(found, seconds=seconds), answer.Info(status, seconds, message)
 
 
 def step(
@@ -173,43 +183,46 @@ def step(
     return State(warnings, moved, state.iterations + 1)
 
 
-def _clauses(formula: cnf.CNF) -> logical_groups.ClauseGroup:
+def _clauses(formula: cnf.CNF, memory: int | None) -> logical_groups.ClauseGroup:
     if len(formula.xors):
         raise ValueError(f"expected a formula of clauses alone, given {len(formula.xors)} XORs")
     rows = [sorted(set(clause), key=abs) for clause in formula.clauses.tolist()]
     if not all(rows):
         raise ValueError("expected clauses of one literal or more, given an empty one")
-    return logical_groups.clause_group([row for row in rows if len({*map(abs, row)}) == len(row)])
+    rows = [row for row in rows if len({*map(abs, row)}) == len(row)]
+    slots = len(rows) * max(map(len, rows), default=0)
+    limits.require_memory(OCTETS * slots, memory, "surveys")
+    return logical_groups.clause_group(rows)
 
 
-def _run(
+def _settle(
+    num_variables: int,
+    settings: tuple[float, float, float, int],
+    deadline: limits.Deadline,
     clauses: logical_groups.ClauseGroup,
     warnings: np.ndarray,
-    num_variables: int,
-    rho: float,
-    limits: tuple[float, float, int, float],
 ) -> tuple[Surveys, Info]:
-    damping, tolerance, max_iterations, deadline = limits
-    status = "done"
+    """Updates with a rho, a damping, to a tolerance and so many, from given surveys."""
+    rho, damping, tolerance, iterations = settings
+
+    def advance(state: State) -> State:
+        last = min(int(state.iterations) + CHUNK, iterations)
+        chosen = rho, damping, tolerance, last
+        return _advance(clauses, state, chosen, num_variables=num_variables)
+
+    def done(state: State) -> bool:
+        return not (state.residual > tolerance and state.iterations < iterations)
+
     with jax.enable_x64(True):
         clauses = jax.tree.map(jnp.asarray, clauses)
         none = jnp.asarray(jnp.inf, warnings.dtype), jnp.asarray(0, jnp.int32)
-        state = State(jnp.asarray(warnings), *none)
-        try:
-            while state.residual > tolerance and state.iterations < max_iterations:
-                if time.monotonic() >= deadline:
-                    status = "timeout"
-                    break
-                last = min(int(state.iterations) + CHUNK, max_iterations)
-                settings = rho, damping, tolerance, last
-                state = _advance(clauses, state, settings, num_variables=num_variables)
-        except KeyboardInterrupt:
-            status = "interrupted"
+        start = State(jnp.asarray(warnings), *none)
+        state, status = limits.run_until(advance, start, done, deadline)
         read = _read_out(clauses, state.warnings, rho, num_variables=num_variables)
         positive, negative, complexity = map(np.asarray, read)
-        residual, iterations = float(state.residual), int(state.iterations)
+        residual, made = float(state.residual), int(state.iterations)
     found = Surveys(np.asarray(state.warnings), positive, negative, float(complexity))
-    return found, Info(status, residual <= tolerance, iterations, residual, 0.0)
+    return found, Info(status, 0.0, residual <= tolerance, made, residual)
 
 
 @functools.partial(jax.jit, static_argnames="num_variables")
@@ -264,19 +277,16 @@ def _unable(clauses: Any, num_variables: int, warnings: Any, rho: Any) -> Any:
 def _fix(
     clauses: logical_groups.ClauseGroup,
     fixed: np.ndarray,
-    rng: np.random.Generator,
-    fraction: float,
-    limits: tuple[float, float, int, float],
+    warnings: np.ndarray,
+    most: int,
+    settle: Callable[..., tuple[Surveys, Info]],
 ) -> None:
     """Fixes variables (state or -1, int [n]) in place, as long as surveys say something."""
-    n = len(fixed)
-    most = max(1, round(fraction * n))
-    warnings = rng.random(clauses.mask.shape)
     while True:
         free = _propagate(clauses, fixed)
         if free is None or not free.mask.any():
             return
-        found, info = _run(free, warnings * free.mask, n, 0.0, limits)
+        found, info = settle(free, warnings * free.mask)
         bias = np.where(fixed < 0, found.positive - found.negative, 0.0)
         if info.status == "interrupted":
             raise KeyboardInterrupt
@@ -289,15 +299,16 @@ def _fix(
 
 
 def _complete(
-    session: sat.SatSession, fixed: np.ndarray, deadline: float
-) -> tuple[answer.Answer, bool]:
-    """What a solver makes of the rest, and whether nothing was fixed, so that it decides."""
+    session: sat.SatSession, fixed: np.ndarray, deadline: limits.Deadline
+) -> answer.Answer:
+    """What a solver makes of the rest: where something is fixed, a proof says nothing."""
     literals = np.where(fixed == 1, 1, -1) * np.arange(1, len(fixed) + 1)
     assumed = literals[fixed >= 0].tolist()
-    now = time.monotonic()
     # Half of what is left, so that there is time for another attempt.
-    until = now + (deadline - now) / 2 if assumed else deadline
-    return session.solve(assumed, deadline=until), not assumed
+    until = deadline.part(0.5) if assumed else deadline
+    found = session.solve(assumed, deadline=until.at)
+    is_refuted = found.status is answer.Status.INFEASIBLE and bool(assumed)
+    return answer.Answer(answer.Status.UNKNOWN) if is_refuted else found
 
 
 def _propagate(

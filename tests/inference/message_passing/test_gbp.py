@@ -173,7 +173,7 @@ def test_limits_and_interruptions_leave_an_estimate(monkeypatch):
     graph = glass(4, 1.0, 1.0, seed=0)
     result, info = gbp.log_partition(graph, timeout=0.0)
     assert info.status == "timeout" and not info.converged and math.isfinite(result.log_value)
-    result, info = gbp.log_partition(graph, max_iterations=0)
+    result, info = gbp.log_partition(graph, iterations=0)
     assert info.status == "done" and not info.converged and info.iterations == 0
 
     def interrupted(*arguments):

@@ -46,9 +46,9 @@ def slow_surveys(clauses, start, rounds):
 def test_the_equations_of_the_paper():
     formula = generators.random_ksat(1, 30, 129)  # with surveys that do not vanish
     clauses = formula.clauses.tolist()
-    found, info = survey.surveys(formula, damping=0.0, tolerance=0.0, max_iterations=7, seed=3)
+    found, info = survey.surveys(formula, damping=0.0, tolerance=0.0, iterations=7, seed=3)
     assert info.iterations == 7 and not info.converged
-    begin, _ = survey.surveys(formula, max_iterations=0, seed=3)
+    begin, _ = survey.surveys(formula, iterations=0, seed=3)
     edges = [(a, i) for a, clause in enumerate(clauses) for i in sorted(clause, key=abs)]
     start = dict(zip(edges, begin.warnings.ravel().tolist(), strict=True))
     eta, (positive, negative), _ = slow_surveys(clauses, start, 7)
@@ -107,7 +107,7 @@ def test_complexity_of_random_satisfiability():
 def test_decimation_decides_small_formulas(seed):
     formula = generators.random_ksat(seed, 10, 44)
     expected = reference.models(10, formula.clauses.tolist())
-    found = survey.decimate(formula, seed=seed, fraction=0.1)
+    found, info = survey.decimate(formula, seed=seed, fraction=0.1)
     if expected:
         assert found.status is answer.Status.OPTIMAL and found.value == 1
         assert tuple(found.assignments[0].astype(int).tolist()) in expected
@@ -120,17 +120,17 @@ def test_decimation_decides_small_formulas(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_decimation_solves_near_the_threshold(size, seed):
     formula = generators.random_ksat(seed, size, size * 42 // 10)
-    found = survey.decimate(formula, seed=seed, timeout=60.0)
+    found, info = survey.decimate(formula, seed=seed, timeout=60.0)
     assert found.status is answer.Status.OPTIMAL
     assert formula.is_satisfied(found.assignments[0])
-    assert int(found.message.split()[0]) > size // 4
+    assert int(info.message.split()[0]) > size // 4
 
 
 def test_decimation_follows_the_surveys():
     formula = generators.random_ksat(1, 500, 2050)
-    found = survey.decimate(formula, timeout=30.0)
+    found, info = survey.decimate(formula, timeout=30.0)
     assert formula.is_satisfied(found.assignments[0])
-    assert int(found.message.split()[0]) > 50
+    assert int(info.message.split()[0]) > 50
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_degenerate_formulas(clauses, size, count):
     found, info = survey.surveys(formula)
     assert info.converged and found.positive.shape == (size,)
     assert np.isfinite(found.positive).all() and not math.isnan(found.complexity)
-    decided = survey.decimate(formula)
+    decided, info = survey.decimate(formula)
     if count:
         assert decided.assignments.shape == (1, size) and formula.is_satisfied(
             decided.assignments[0]
@@ -154,7 +154,7 @@ def test_degenerate_formulas(clauses, size, count):
 def test_sampling_sets_and_weights_play_no_part():
     weights = np.log([[1.0, 3.0], [1.0, 1.0]])
     formula = cnf.from_clauses([[1, 2]], projection=[1], log_weights=weights)
-    assert survey.decimate(formula).assignments.shape == (1, 2)
+    assert survey.decimate(formula)[0].assignments.shape == (1, 2)
 
 
 def test_what_is_refused():
@@ -167,7 +167,8 @@ def test_what_is_refused():
 def test_limits_and_interruptions(monkeypatch):
     formula = generators.random_ksat(0, 50, 200)
     assert survey.surveys(formula, timeout=0.0)[1].status == "timeout"
-    assert survey.decimate(formula, timeout=0.0).status is answer.Status.UNKNOWN
+    decided, info = survey.decimate(formula, timeout=0.0)
+    assert decided.status is answer.Status.UNKNOWN and info.status == "timeout"
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
@@ -175,8 +176,8 @@ def test_limits_and_interruptions(monkeypatch):
     monkeypatch.setattr(survey, "_advance", interrupted)
     found, info = survey.surveys(formula)
     assert info.status == "interrupted" and np.isfinite(found.positive).all()
-    decided = survey.decimate(formula)
-    assert decided.status is answer.Status.UNKNOWN and decided.message == "interrupted"
+    decided, info = survey.decimate(formula)
+    assert decided.status is answer.Status.UNKNOWN and info.status == "interrupted"
 
 
 def test_equal_sizes_share_a_trace():
