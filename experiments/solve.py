@@ -325,9 +325,9 @@ def count_here(
         from inference.exact import exhaustive
 
         return exhaustive.count(assumed), Info(method, "done", _since(start), 0, seed)
-    from inference.message_passing.learned import bpnn_sat
+    from inference.message_passing.learned import bpnn
 
-    result, how = bpnn_sat.count(assumed)
+    result, how = bpnn.count(assumed)
     return result, Info(method, how.status, _since(start), 0, seed)
 
 

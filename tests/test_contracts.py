@@ -19,7 +19,7 @@ from inference.bounds import mean_field, mini_bucket, trw
 from inference.estimate import Claim, Estimate
 from inference.exact import elimination, exhaustive, ganak
 from inference.message_passing import bp, gbp, rules
-from inference.message_passing.learned import bpnn_layers, bpnn_phases, bpnn_sat
+from inference.message_passing.learned import bpnn, bpnn_layers
 from inference.problems import cnf, convert, factor_graph
 
 # --- Counting: (seed, formula) -> Estimate ------------------------------------------------------
@@ -176,7 +176,7 @@ def test_no_time_is_no_error(question, method, timeout):
 def test_learned_methods_claim_nothing():
     graph = build_graph([2] * 4, [((v, (v + 1) % 4), [[2, 1], [1, 2]]) for v in range(4)])
     formula = build(**FORMULAS["plain"])
-    for one in (bpnn_phases.log_partition(graph)[0], bpnn_sat.count(formula)[0]):
+    for one in (bpnn.log_partition(graph)[0], bpnn.count(formula)[0]):
         assert one.claim is Claim.NONE and math.isfinite(one.log_value)
 
 

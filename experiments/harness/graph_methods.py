@@ -63,7 +63,7 @@ MODULES = {
     "elimination": "inference.exact.elimination",
     "exhaustive": "inference.exact.exhaustive",
     "gbp": "inference.message_passing.gbp",
-    "bpnn": "inference.message_passing.learned.bpnn_phases",
+    "bpnn": "inference.message_passing.learned.bpnn",
 }  # where it is not that of the name in ``inference.message_passing``
 # Where a method draws, and what it calls its seed; a decoded assignment is always searched for.
 SEEDS = {
@@ -76,7 +76,7 @@ DECODED = ("gbp", "bpnn", "trw")
 QUICK = {
     "bp": {"iterations": 8},
     "gbp": {"max_iterations": 1},
-    "bpnn": {"sweeps": 8},
+    "bpnn": {"iterations": 8},
     "mini_bucket": {"i_bound": 1, "iterations": 0},
 }
 # What fits bounds goes on until it settles, where the user says how long.
