@@ -318,9 +318,9 @@ def count_here(
     start, seed = time.monotonic(), options["seed"]
     if method == "approxmc":
         return _hash(formula, **options, **watched)
-    assumed = formulas.assume(formula, options["assumptions"])
     if method in ("adaptive", "short_xor"):
-        return _bound(method, assumed, options, **watched)
+        return _bound(method, formula, options, **watched)
+    assumed = formulas.assume(formula, options["assumptions"])
     if method == "exhaustive":
         from inference.exact import exhaustive
 
@@ -353,7 +353,7 @@ def _hash(
             pool = stack.enter_context(dispatch.open_pool(jobs, memory=memory))
             options["executor"] = dispatch.Watched(pool, on_pool)
             options["patience"] = PATIENCE  # workers take a while to start
-        result, how = approxmc.count(seed, formula, **options)
+        result, how = approxmc.count(formula, seed=seed, **options)
     message = how.message
     if memory is not None and message.startswith("out of memory"):  # not what could not be had
         message = f"out of memory at the limit of {memory} MiB"
@@ -366,24 +366,15 @@ def _bound(
     options: dict[str, Any],
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
-    """What the modules of that name say about the reduced formula."""
-    if formula.log_weights is not None:
-        raise ValueError(f"{method} counts models: expected no weights, given some")
     from hashing.counting import adaptive, short_xor
-    from inference.reduction import support
 
-    start, seed, reduction = time.monotonic(), options["seed"], options["reduction"]
-    if reduction is not None and options["assumptions"]:
-        raise ValueError(f"expected a reduction or assumptions for {method}, given both")
-    progress("preprocessing")
-    if reduction is None:
-        timeout = math.inf if options["timeout"] is None else options["timeout"] / 2
-        reduction = support.reduce(formula, deadline=start + timeout)
     entries: dict[str, Callable] = {"adaptive": adaptive.count, "short_xor": short_xor.count}
-    limits = {"delta": options["delta"], "timeout": _left(options["timeout"], start)}
-    result, how = entries[method](seed, reduction.formula, progress=progress, **limits)
-    info = Info(method, how.status, _since(start), how.oracle_calls, seed)
-    return estimate.doubled(result, len(reduction.free)), info
+    given = {name: options[name] for name in ("seed", "timeout", "delta", "assumptions")}
+    if options["reduction"] is not None:
+        given["reduce"] = lambda *_, **__: options["reduction"]
+    result, how = entries[method](formula, progress=progress, **given)
+    told = how.status, how.seconds, how.oracle_calls, options["seed"], how.message
+    return result, Info(method, *told)
 
 
 def _race(

@@ -27,11 +27,13 @@ from inference.problems import cnf, convert, factor_graph
 COUNTERS = {
     "exhaustive": lambda seed, formula: exhaustive.count(formula),
     "ganak": lambda seed, formula: ganak.count(formula, seed=seed, timeout=60).value,
-    "approxmc": lambda seed, formula: approxmc.count(seed, formula)[0],
-    "approxmc, epsilon 0.3": lambda seed, formula: approxmc.count(seed, formula, epsilon=0.3)[0],
-    "approxmc, epsilon 6": lambda seed, formula: approxmc.count(seed, formula, epsilon=6.0)[0],
-    "adaptive": lambda seed, formula: adaptive.count(seed, formula)[0],
-    "short_xor": lambda seed, formula: short_xor.count(seed, formula)[0],
+    "approxmc": lambda seed, formula: approxmc.count(formula, seed=seed)[0],
+    "approxmc, epsilon 0.3": lambda seed, formula: approxmc.count(formula, seed=seed, epsilon=0.3)[
+        0
+    ],
+    "approxmc, epsilon 6": lambda seed, formula: approxmc.count(formula, seed=seed, epsilon=6.0)[0],
+    "adaptive": lambda seed, formula: adaptive.count(formula, seed=seed)[0],
+    "short_xor": lambda seed, formula: short_xor.count(formula, seed=seed)[0],
     "solve.count": lambda seed, formula: solve.count(formula, seed=seed)[0],
 }
 WEIGHTED = ("exhaustive", "ganak", "solve.count")

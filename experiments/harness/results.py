@@ -27,8 +27,7 @@ from pysat import solvers
 from tyro.conf import Positional, arg
 
 from experiments.harness import arguments, output, recount
-from hashing.counting import extensions, guarantee, witness
-from hashing.counting import verify as verification
+from hashing.counting import extensions, guarantee, verification, witness
 from inference.estimate import Estimate
 from inference.problems import cnf, dimacs
 

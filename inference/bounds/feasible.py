@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inference import answer
+from inference import answer, limits
 from inference.bounds import cutset, power_sums
 from inference.exact import bucket_tree
 from inference.oracles import sat
@@ -124,7 +124,7 @@ def possible(
             clauses.append([-names[v][s] for v, s in zip(scope, entry, strict=True)])
     most = max((abs(literal) for row in names for literal in row), default=0)
     with sat.SatSession(cnf.from_clauses(clauses, num_variables=most)) as session:
-        solved = session.solve(deadline=deadline)
+        solved = session.solve(deadline=limits.Deadline(deadline))
     if solved.assignments is None:
         return solved
     holds = np.concatenate([[False], solved.assignments[0]])

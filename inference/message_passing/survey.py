@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inference import answer, randomness
+from inference.limits import Deadline
 from inference.message_passing import rules
 from inference.oracles import sat
 from inference.problems import cnf, logical_groups
@@ -297,7 +298,7 @@ def _complete(
     now = time.monotonic()
     # Half of what is left, so that there is time for another attempt.
     until = now + (deadline - now) / 2 if assumed else deadline
-    return session.solve(assumed, deadline=until), not assumed
+    return session.solve(assumed, deadline=Deadline(until)), not assumed
 
 
 def _propagate(
