@@ -25,9 +25,11 @@ from matplotlib.figure import Figure
 
 from experiments.harness import plots, promises, registry
 from hashing.counting import adaptive
+from hashing.parity import row_laws
 from inference import estimate, randomness
 from inference.exact import ganak
 from inference.problems import cnf, dimacs, generators
+from inference.reduction import support
 
 METHODS = ("baseline", "averaged", "adaptive")
 PAIRS = (("averaged", "baseline"), ("adaptive", "averaged"), ("adaptive", "baseline"))
@@ -161,15 +163,16 @@ def _bound_once(
 ) -> dict[str, Any]:
     lower, done, seconds = math.nan, False, math.nan
     if not easy:
-        law = adaptive.adaptive_rows if method == "adaptive" else adaptive.biregular_rows
+        law = row_laws.adaptive if method == "adaptive" else row_laws.biregular
         result, info = adaptive.count(
-            key,
             formula,
+            seed=key,
+            timeout=config.timeout or None,
             cutoff=config.cutoff,
             repetitions=1 if method == "baseline" else config.repetitions,
             draw_rows=functools.partial(law, degree=config.degree),
             delta=config.delta,
-            timeout=config.timeout or None,
+            reduce=support.unreduced,
         )
         lower, done, seconds = result.log_lower, info.status == "done", info.seconds
     return {

@@ -125,7 +125,7 @@ def possible(
             clauses.append([-names[v][s] for v, s in zip(scope, entry, strict=True)])
     most = max((abs(literal) for row in names for literal in row), default=0)
     with sat.SatSession(cnf.from_clauses(clauses, num_variables=most)) as session:
-        solved = session.solve(deadline=deadline.at)
+        solved = session.solve(deadline=deadline)
     if solved.assignments is None:
         return solved
     holds = np.concatenate([[False], solved.assignments[0]])

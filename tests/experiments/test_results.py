@@ -39,7 +39,7 @@ def save(folder, formula, result, how):
 
 @pytest.fixture(scope="module")
 def counted():
-    return approxmc.count(0, FORMULA)[0]
+    return approxmc.count(FORMULA, seed=0)[0]
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_the_shipped_formula(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "domino_tilings_8x8.cnf"
     formula = dimacs.read(experiments.cli.verbs.verify._find(name))
-    result, _ = approxmc.count(0, formula)
+    result, _ = approxmc.count(formula, seed=0)
     results.save("r.json", name, formula, result, info("approxmc"), seconds=1.0)
     assert verify(capsys, "r.json")[0] == 3
     (tmp_path / name).write_text("p cnf 1 1\n1 0\n")  # a file of that name comes first
@@ -162,7 +162,7 @@ def test_the_shipped_formula(capsys, tmp_path, monkeypatch):
 
 def test_weights_that_were_ignored_are_ignored_again(capsys, tmp_path):
     formula = WEIGHTS.unweighted()
-    path = save(tmp_path, formula, approxmc.count(0, formula)[0], info("approxmc"))
+    path = save(tmp_path, formula, approxmc.count(formula, seed=0)[0], info("approxmc"))
     dimacs.write(WEIGHTS, tmp_path / "f.cnf")
     assert verify(capsys, path, "--solver", "minisat22")[0] == 0
 
@@ -171,13 +171,13 @@ def test_weights_that_were_ignored_are_ignored_again(capsys, tmp_path):
 @pytest.mark.parametrize("variables", [3, 30])
 def test_degenerate_counts(capsys, tmp_path, clauses, variables):
     formula = cnf.from_clauses(clauses, num_variables=variables)
-    path = save(tmp_path, formula, approxmc.count(0, formula)[0], info("approxmc"))
+    path = save(tmp_path, formula, approxmc.count(formula, seed=0)[0], info("approxmc"))
     assert verify(capsys, path, "--solver", "cadical153")[0] == 0
 
 
 def save_stopped(folder, formula, **limits):
     """A count that may have been stopped, on disk; how it went, and whether less was written."""
-    result, how = approxmc.count(0, formula, **limits)
+    result, how = approxmc.count(formula, seed=0, **limits)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         path = save(folder, formula, result, info("approxmc", how.status))
@@ -227,7 +227,7 @@ def test_a_wrong_reduction_is_not_stored(tmp_path):
         )
         return support.reduce(fewer, **options)
 
-    wrong = approxmc.count(0, FORMULA, reduce=reduce)[0]
+    wrong = approxmc.count(FORMULA, seed=0, reduce=reduce)[0]
     with pytest.raises(RuntimeError, match="the count is wrong"):
         save(tmp_path, FORMULA, wrong, info("approxmc"))
     assert not (tmp_path / "r.json").exists()

@@ -86,7 +86,7 @@ def _check(
     fields: dict[str, Any],
     found: witness.Witness | None,
     texts: list[str],
-) -> verify.Report:
+) -> verification.Report:
     digest, expected = fields["digest"], formula.digest()
     if digest != expected:
         detail = f"expected the digest {expected[:12]}..., given {digest[:12]!r}"
@@ -97,7 +97,7 @@ def _check(
         return recount.check(formula, fields, solver=options.solver, timeout=options.timeout)
     if options.solver == "ganak":
         raise arguments.UsageError("--solver: expected a PySAT solver for a count by approxmc")
-    return verify.check(
+    return verification.check(
         formula,
         fields,
         found,
@@ -128,7 +128,7 @@ def _claim_of(fields: dict[str, Any], formula: cnf.CNF) -> str:
     return f"{kind}count by {fields['method']}, {fields['status']}: {fields['claim']}, {interval}"
 
 
-def _print(options: Verify, report: verify.Report) -> None:
+def _print(options: Verify, report: verification.Report) -> None:
     marks = {True: "ok", False: "refused", None: "not checked"}
     for one in report.checks:
         print(f"{marks[one.passed]:<12}{one.what}: {one.detail}")
