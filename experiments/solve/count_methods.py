@@ -46,10 +46,11 @@ def ask(
     """
     start, entry = time.monotonic(), importlib.import_module(method.module).count
     given = {name: one for name, one in options.items() if name in method.options} | {"seed": seed}
+    assumed = formulas.assume(formula, assumptions)
     if "assumptions" in method.options:
         given["assumptions"] = tuple(assumptions)
     else:
-        formula = formulas.assume(formula, assumptions)
+        formula = assumed
     if reduce is not None:
         given["reduce"] = functools.partial(_known, reduce)
     if "progress" in options and "progress" not in given:

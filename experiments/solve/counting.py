@@ -91,7 +91,7 @@ def _check(method: str, options: dict[str, Any], jobs: int) -> None:
         taking = methods.taking(option)
         if value is not None and method not in taking:
             name = "reduction" if option == "reduce" else option
-            raise ValueError(f"expected {' or '.join(taking)} for {name}, given {method}")
+            raise ValueError(f"expected {_either(taking)} for {name}, given {method}")
     epsilon, delta = options["epsilon"], options["delta"]
     if epsilon is not None and not epsilon > 0:
         raise ValueError(f"expected epsilon > 0, given {epsilon}")
@@ -99,3 +99,9 @@ def _check(method: str, options: dict[str, Any], jobs: int) -> None:
         raise ValueError(f"expected delta in (0, 1), given {delta}")
     if jobs < 1:
         raise ValueError(f"expected at least 1 job, given {jobs}")
+
+
+def _either(names: Sequence[str]) -> str:
+    """One or several names as a phrase."""
+    *some, last = names
+    return f"{', '.join(some)} or {last}" if some else last
