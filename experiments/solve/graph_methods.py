@@ -8,6 +8,7 @@
 """
 
 import dataclasses
+import importlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.solve import bridge, decoding, methods
+from experiments.solve import decoding, methods
 from experiments.solve.info import Info
 from inference import answer, estimate, limits
 from inference.problems import factor_graph
@@ -91,26 +92,16 @@ def ask(
     method = methods.answering(question)[name]
     is_decoded = question == "maximize" and bool(method.decoded)
     ends = deadline.part(0.5) if is_decoded else deadline
-    value, told = bridge.call(
-        method,
-        method.decoded if is_decoded else question,
-        graph,
-        seed=seed,
-        timeout=None if method.is_exact else ends.timeout,
-        memory=memory,
-        **options,
-    )
-    status = told.status
+    asked = method.decoded if is_decoded else question
+    given: dict[str, Any] = {"seed": seed, "memory": memory, **options}
+    given["timeout"] = None if method.is_exact else ends.timeout
+    entry = getattr(importlib.import_module(method.module), asked)
+    value, told = entry(graph, **given)
     if is_decoded:
-        value, status = _decoded(graph, value, status, seed, deadline)
+        value, status = _decoded(graph, value, told.status, seed, deadline)
+        told = told._replace(status=status)
     drawn = seed if question in method.draws else None
-    error, converged = getattr(told, "error", math.inf), getattr(told, "converged", None)
-    message = getattr(told, "message", "")
-    if converged is not None:
-        end = "converged" if converged else "not converged"
-        message, converged = f"{end} after {told.iterations} sweeps", bool(converged)
-    seconds = time.monotonic() - start
-    return value, Info(status, seconds, name, 0, drawn, message, error=error, converged=converged)
+    return value, _info(name, told, time.monotonic() - start, drawn)
 
 
 def inside(
@@ -162,3 +153,13 @@ def _decoded(
         return best_of([value, found]), answer.cut_short(status, found.message) or "done"
     found = decoding.decode(graph, np.argmax(value, axis=1), seed, deadline.at)
     return found, answer.cut_short(status, found.message) or "done"
+
+
+def _info(name: str, told: Any, seconds: float, seed: Any) -> Info:
+    """How an answer came about, from what the method's own ``Info`` says."""
+    converged, message = getattr(told, "converged", None), getattr(told, "message", "")
+    if converged is not None:
+        end = "converged" if converged else "not converged"
+        message, converged = f"{end} after {told.iterations} sweeps", bool(converged)
+    info = Info(told.status, seconds, name, seed=seed, message=message, converged=converged)
+    return info._replace(error=getattr(told, "error", math.inf))

@@ -18,8 +18,12 @@ AUTO = {
     "marginals": "elimination where it fits, else belief propagation",
     "maximize": "elimination where it fits, else the best of max-product and mini-buckets",
 }
+#: Which race for a count in ``auto``.
+RACERS = ("ganak", "approxmc")
 #: Other names of methods.
 ALIASES = {"count": {"exact": "ganak"}}
+#: What any exact method keeps, whatever is asked for.
+_KEPT_BY_EXACT = ("epsilon", "delta")
 _GRAPHS = ("log_partition", "marginals", "maximize")
 
 
@@ -36,8 +40,10 @@ class Method:
       formulas: what it needs of a formula.
       graphs: what it needs of a graphical model.
       draws: the questions whose answers depend on the seed.
-      options: of ``solve.count``, those it takes beyond the contract of all entries.
+      options: those of its ``count`` beyond the contract of all entries that ``solve.count`` uses.
       is_exact: answers have no error but rounding; such a method answers in full or not at all.
+      in_child: a count under limits runs in a child process that is killed at them.
+      oracle_calls: what a count takes where its ``Info`` does not say.
       quick: options of few rounds, for an early answer; of what compiles, kernels are then ready.
       patient: options of many, where the user says how long.
       decoded: the question whose answer is decoded into a most probable assignment, then improved
@@ -53,6 +59,8 @@ class Method:
     draws: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     is_exact: bool = False
+    in_child: bool = False
+    oracle_calls: int = 0
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     patient: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     decoded: str = ""
@@ -71,7 +79,9 @@ METHODS = (
         line="component caching; plain, projected, weighted",
         claims={"count": "exact, probable at 1e-6"},
         draws=("count",),
+        options=("stop", "pause"),
         is_exact=True,
+        oracle_calls=1,
     ),
     Method(
         name="elimination",
@@ -89,6 +99,7 @@ METHODS = (
         formulas="up to 26 variables",
         graphs="up to 2^24 joint states",
         is_exact=True,
+        in_child=True,
     ),
     Method(
         name="approxmc",
@@ -97,7 +108,10 @@ METHODS = (
         claims={"count": "within 1 + epsilon with probability 1 - delta"},
         formulas="no weights",
         draws=("count",),
-        options=("epsilon", "delta", "assumptions", "checkpoint", "reduce", "executor"),
+        options=(
+            *("epsilon", "delta", "assumptions", "reduce", "checkpoint"),
+            *("executor", "patience", "stop", "progress"),
+        ),
     ),
     Method(
         name="adaptive",
@@ -106,7 +120,7 @@ METHODS = (
         claims={"count": "a lower bound with probability 1 - delta"},
         formulas="no weights",
         draws=("count",),
-        options=("delta", "reduce"),
+        options=("delta", "assumptions", "reduce", "progress"),
     ),
     Method(
         name="short_xor",
@@ -115,7 +129,7 @@ METHODS = (
         claims={"count": "both sides with probability 1 - delta"},
         formulas="no weights",
         draws=("count",),
-        options=("delta", "reduce"),
+        options=("delta", "assumptions", "reduce", "progress"),
     ),
     Method(
         name="bp",
@@ -142,6 +156,7 @@ METHODS = (
         formulas="no weights, no sampling set",
         graphs="variables of two states",
         draws=("maximize",),
+        in_child=True,
         quick={"iterations": 8},
         decoded="marginals",
     ),
@@ -195,6 +210,18 @@ def lines(question: str) -> dict[str, str]:
     aliases = {name: f"the same as {of}" for name, of in ALIASES.get(question, {}).items()}
     rows = {name: method.help(question) for name, method in answering(question).items()}
     return {"auto": AUTO[question], **aliases, **rows}
+
+
+def taking(option: str) -> list[str]:
+    """The names that ``solve.count`` may be asked by together with an option."""
+    taken = [name for name, one in answering("count").items() if _takes(one, option)]
+    auto = ["auto"] if any(name in taken for name in RACERS) else []
+    aliases = [name for name, of in ALIASES["count"].items() if of in taken]
+    return [*auto, *aliases, *taken]
+
+
+def _takes(method: Method, option: str) -> bool:
+    return option in method.options or (method.is_exact and option in _KEPT_BY_EXACT)
 
 
 def find(question: str, name: str) -> Method | None:

@@ -1,21 +1,24 @@
-"""Ganak against hashing: the first answer wins.
+"""Ganak against hashing: the first answer wins, the other stops.
 
->>> run(formula, formula, limits, options, print)[1].method
-'ganak'
+    >>> run(formula, seed=0, timeout=None, memory=None, jobs=1, epsilon=0.8, delta=0.2)[1].method
+    'ganak'
+
+Time decides, not the values, so each answer keeps its own probability of failure. An exact answer
+may come a little later.
 """
 
 import math
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-from experiments.solve import count_methods
+from experiments.solve import count_methods, formulas, methods
 from experiments.solve.info import Info
-from inference import answer, estimate
+from inference import estimate, limits
 from inference.problems import cnf, trivial
+from inference.workers import process
 
 # Seconds that the exact counter runs alone in auto; most formulas are easy, and need no race.
 HEAD_START = 0.25
@@ -28,68 +31,91 @@ FEW_JOBS = 4
 
 def run(
     formula: cnf.CNF,
-    assumed: cnf.CNF,
-    limits: dict[str, Any],
-    options: dict[str, Any],
-    progress: Callable[[str], None],
+    *,
+    seed: Any,
+    timeout: float | None,
+    memory: int | None,
+    assumptions: Sequence[int] = (),
+    jobs: int,
+    **options: Any,
 ) -> tuple[estimate.Estimate, Info]:
-    """Ganak in a process of its own against hashing; the first answer wins, the other stops.
-
-    Time decides, not the values, so each answer keeps its own probability of failure. An exact
-    answer may come a little later. ``assumed`` is the formula with its assumptions.
-    """
-    from inference.exact import ganak
-
-    # Plain lists pass what the threads tell each other: Ctrl-C inside a lock could leave it locked.
-    start, seed = time.monotonic(), options["seed"]
-    over: list[bool] = []
+    """The count by whichever is first, Ganak in a process of its own; options as ``ask`` has."""
+    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    exact, hashing = (methods.answering("count")[name] for name in methods.RACERS)
     pooled: list[float] = []  # when each round went to another process
-    answers: list[tuple[estimate.Estimate, answer.Info]] = []
+    given: dict[str, Any] = {"seed": seed, "memory": memory}
+    if (os.cpu_count() or 1) <= jobs <= FEW_JOBS:
+        options["on_pool"] = lambda: pooled.append(time.monotonic())
 
-    def run_ganak() -> None:
-        # Ctrl-C is for the thread that hashes.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        watched: dict[str, Any] = {"stop": lambda: bool(over)}
-        watched["pause"] = lambda: _stands_aside(pooled, start, options | limits)
-        answers.append(ganak.count(assumed, seed=seed, **limits, **watched))
+    def pause() -> bool:
+        asked = options["epsilon"], options["delta"]
+        return _stands_aside(pooled, start, *asked, jobs, deadline.at - start)
 
-    def is_solved() -> bool:
-        return bool(answers) and answers[0][1].status == "done"
+    result, info = trivial.count(formula), Info("interrupted", 0.0, "auto", seed=seed)
+    assumed = formulas.assume(formula, assumptions)
+    with _Rival(exact, assumed, timeout=timeout, pause=pause, **given) as rival:
+        try:
+            rival.wait(HEAD_START)
+            if not rival.is_solved():
+                given |= {"timeout": deadline.timeout, "assumptions": assumptions, "jobs": jobs}
+                options["stop"] = rival.is_solved
+                result, info = count_methods.ask(hashing, formula, **given, **options)
+                pooled.clear()
+                if info.status == "failed":  # what is too large to hash may not be for Ganak
+                    rival.wait(deadline.left)
+                elif info.status == "done":
+                    rival.wait(min(EXACT_SHARE * (time.monotonic() - start), EXACT_SECONDS))
+        except KeyboardInterrupt:
+            info = info._replace(status="interrupted")
+    seconds = time.monotonic() - start
+    if rival.is_solved():
+        result, info = rival.answers[0]
+        return result, info._replace(seconds=seconds)
+    why = [told.message for _, told in rival.answers if told.status == "failed"]
+    return result, info._replace(message=info.message or "".join(why), seconds=seconds)
 
-    def wait(seconds: float) -> None:
+
+class _Rival:
+    """A count beside this thread, told to stop at the end of the block.
+
+    Plain lists pass what the threads tell each other: Ctrl-C inside a lock could leave it locked.
+    """
+
+    def __init__(self, method: methods.Method, formula: cnf.CNF, **given: Any) -> None:
+        self.answers: list[tuple[estimate.Estimate, Info]] = []
+        self._over: list[bool] = []
+        self._asked = lambda: count_methods.ask(method, formula, stop=self._is_over, **given)
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "_Rival":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._over.append(True)
+        self._thread.join()
+
+    def is_solved(self) -> bool:
+        """Whether it has answered."""
+        return bool(self.answers) and self.answers[0][1].status == "done"
+
+    def wait(self, seconds: float) -> None:
+        """Waits until it has ended, at most so long."""
         end = time.monotonic() + seconds
-        while not answers and time.monotonic() < end:
+        while not self.answers and time.monotonic() < end:
             time.sleep(0.005)
 
-    result, info = trivial.count(formula), Info("interrupted", 0.0, "auto", 0, seed)
-    exact = threading.Thread(target=run_ganak)
-    exact.start()
-    try:
-        wait(HEAD_START)
-        if not is_solved():
-            left = limits | {"timeout": count_methods.left(limits["timeout"], start)}
-            watched: dict[str, Callable] = {"stop": is_solved, "progress": progress}
-            if (os.cpu_count() or 1) <= options["jobs"] <= FEW_JOBS:
-                watched["on_pool"] = lambda: pooled.append(time.monotonic())
-            result, info = count_methods.within(formula, "approxmc", options | left, **watched)
-            pooled.clear()
-            ends = count_methods.left(limits["timeout"], start)
-            if info.status == "failed":  # what is too large to hash may not be for Ganak
-                wait(math.inf if ends is None else ends)
-            elif info.status == "done":
-                wait(min(EXACT_SHARE * (time.monotonic() - start), EXACT_SECONDS))
-    except KeyboardInterrupt:
-        info = info._replace(status="interrupted")
-    finally:
-        over.append(True)
-        exact.join()
-    if is_solved():
-        return answers[0][0], Info("done", time.monotonic() - start, "ganak", 1, seed)
-    why = answers[0][1].message if answers else ""
-    return result, info._replace(message=info.message or why, seconds=time.monotonic() - start)
+    def _is_over(self) -> bool:
+        return bool(self._over)
+
+    def _run(self) -> None:
+        with process.without_ctrl_c():  # which is for the thread that hashes
+            self.answers.append(self._asked())
 
 
-def _stands_aside(pooled: list[float], start: float, options: dict[str, Any]) -> bool:
+def _stands_aside(
+    pooled: list[float], start: float, epsilon: float, delta: float, jobs: int, timeout: float
+) -> bool:
     """Whether Ganak pauses, so that the rounds that went to other processes have every core.
 
     Their time is known from the rounds before. Ganak goes on where they take half as long again,
@@ -101,9 +127,8 @@ def _stands_aside(pooled: list[float], start: float, options: dict[str, Any]) ->
     from hashing.counting import guarantee
 
     elapsed, left = began - start, len(pooled)
-    done = max(1, guarantee.plan(options["epsilon"], options["delta"]).rounds - left)
-    expected = elapsed / done * math.ceil(left / options["jobs"])
-    timeout = math.inf if options["timeout"] is None else options["timeout"]
+    done = max(1, guarantee.plan(epsilon, delta).rounds - left)
+    expected = elapsed / done * math.ceil(left / jobs)
     if expected > 4 * elapsed or elapsed + expected > timeout:
         return False
     return time.monotonic() < began + 1.5 * expected

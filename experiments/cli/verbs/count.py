@@ -39,10 +39,10 @@ class Count:
     """DIMACS CNF, also .gz, .xz or .bz2; - reads standard input; without it, a shipped formula."""
     method: Annotated[str, arg(metavar="NAME")] = "auto"
     """A method listed above."""
-    epsilon: float = 0.8
-    """Approximate answers: within a factor 1 + epsilon either way ..."""
-    delta: float = 0.2
-    """... except with this probability."""
+    epsilon: float | None = None
+    """Approximate answers: within a factor 1 + epsilon either way, by default 0.8 ..."""
+    delta: float | None = None
+    """... except with this probability, by default 0.2."""
     assume: tuple[int, ...] = ()
     """Literals that hold in the models that are counted, as 3 -7."""
     seed: int = 0
@@ -71,11 +71,11 @@ class Count:
         arguments.check_timeout(self.timeout)
         arguments.check_memory(self.memory, process.LEAST_MEMORY)
         arguments.check_seed(self.seed)
-        if not 0.0 < self.epsilon < math.inf:
+        if self.epsilon is not None and not 0.0 < self.epsilon < math.inf:
             raise arguments.UsageError(
                 f"--epsilon: expected a number above 0, given {self.epsilon}"
             )
-        if not 0.0 < self.delta < 1.0:
+        if self.delta is not None and not 0.0 < self.delta < 1.0:
             raise arguments.UsageError(
                 f"--delta: expected a number between 0 and 1, given {self.delta}"
             )
@@ -113,7 +113,7 @@ def _count(options: Count, started: float, progress: Callable[[str], None]) -> N
         memory=options.memory,
         jobs=options.jobs,
         checkpoint=options.checkpoint,
-        reduction=reduction,
+        reduction=reduction if options.method in methods.taking("reduce") else None,
         progress=progress,
     )
     progress("")

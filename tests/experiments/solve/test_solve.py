@@ -10,7 +10,8 @@ from pysat import formula as pysat_formula
 
 import reference
 from experiments import solve
-from experiments.solve import count_methods, methods, race
+from experiments.solve import methods, race
+from hashing.counting import approxmc
 from inference import answer, estimate
 from inference.estimate import Claim
 from inference.exact import ganak
@@ -65,11 +66,11 @@ def test_an_exact_answer_is_worth_a_short_wait(monkeypatch):
     exact = estimate.exact_count(generators.chain_count(60), failure=1e-6)
     hashed = estimate.bounded(41.0, 40.0, 43.0, 0.1, 0.1)
 
-    def count_within(*_, **__):
+    def count_in_a_second(*_, **__):
         time.sleep(1.0)
-        return hashed, solve.Info("done", 2.0, "approxmc", 1, 3)
+        return hashed, answer.Info("done", 1.0)
 
-    monkeypatch.setattr(count_methods, "within", count_within)
+    monkeypatch.setattr(approxmc, "count", count_in_a_second)
     monkeypatch.setattr(race, "HEAD_START", 0.0)
     monkeypatch.setattr(race, "EXACT_SHARE", 0.5)
     monkeypatch.setattr(ganak, "count", slow_ganak(1.3, exact)[0])
@@ -83,16 +84,16 @@ def test_an_exact_answer_is_worth_a_short_wait(monkeypatch):
 def test_ganak_stands_aside_while_hashing_ends_soon(monkeypatch):
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    options = {"epsilon": 0.8, "delta": 0.2, "jobs": 2, "timeout": None}  # three rounds
-    assert not race._stands_aside([], 90.0, options)
+    asked = 90.0, 0.8, 0.2, 2  # three rounds
+    assert not race._stands_aside([], *asked, math.inf)
     pooled = [100.0, 100.01]  # two rounds are left, after one that took 10 seconds
-    assert race._stands_aside(pooled, 90.0, options)
-    assert not race._stands_aside(pooled, 90.0, options | {"timeout": 19.0})
-    assert not race._stands_aside([100.0] * 20, 90.0, options | {"delta": 0.001})
+    assert race._stands_aside(pooled, *asked, math.inf)
+    assert not race._stands_aside(pooled, *asked, 19.0)
+    assert not race._stands_aside([100.0] * 20, 90.0, 0.8, 0.001, 2, math.inf)
     now = 114.0
-    assert race._stands_aside(pooled, 90.0, options)
+    assert race._stands_aside(pooled, *asked, math.inf)
     now = 116.0
-    assert not race._stands_aside(pooled, 90.0, options)
+    assert not race._stands_aside(pooled, *asked, math.inf)
 
 
 def test_a_race_without_a_winner_ends_in_time(monkeypatch):
@@ -265,6 +266,33 @@ def test_weights_by_literal():
     ):
         with pytest.raises(ValueError, match=message):
             solve.count(clauses, weights=bad)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("bpnn", {"epsilon": 0.5}, "auto, exact, ganak, exhaustive or approxmc for epsilon"),
+        ("adaptive", {"epsilon": 0.5}, "approxmc for epsilon, given adaptive"),
+        ("bpnn", {"delta": 0.5}, "approxmc, adaptive or short_xor for delta, given bpnn"),
+        ("exact", {"checkpoint": "rounds"}, "auto or approxmc for checkpoint, given ganak"),
+        ("adaptive", {"checkpoint": "rounds"}, "auto or approxmc for checkpoint, given adaptive"),
+        ("exhaustive", {"reduction": ()}, "auto, approxmc, adaptive or short_xor for reduction"),
+        ("auto", {"weights": {1: 0.5}, "checkpoint": "rounds"}, "for checkpoint, given ganak"),
+        ("auto", {"epsilon": 0.0}, "epsilon > 0, given 0.0"),
+        ("exact", {"delta": 1.5}, r"delta in \(0, 1\), given 1.5"),
+        ("exact", {"jobs": 0}, "at least 1 job, given 0"),
+    ],
+)
+def test_nothing_that_is_given_is_ignored(method, given, message):
+    with pytest.raises(ValueError, match=f"expected .*{message}") as raised:
+        solve.count([[1, 2]], method=method, **given)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("method", ["exact", "exhaustive"])
+def test_exact_counts_keep_any_tolerance(method):
+    result, _ = solve.count(EASY, method=method, epsilon=0.01, delta=1e-3, jobs=2)
+    assert result.count == 96
 
 
 def test_unknown_methods_are_named():
