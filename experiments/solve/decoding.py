@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import answer, randomness
+from inference import answer, limits, randomness
 from inference.problems import factor_graph
 
 
@@ -69,7 +69,9 @@ def _search(
     left = [model.states[v].tolist() for v in model.plan.order]
     start = [states.index(s) if s in states else 0 for s, states in zip(chosen, left, strict=True)]
     rng = randomness.generator(seed, "decode")
-    found = feasible.search(model, rng, start=np.array(start, dtype=np.int64), deadline=deadline)
+    found = feasible.search(
+        model, rng, start=np.array(start, dtype=np.int64), deadline=limits.Deadline(deadline)
+    )
     if found.states is None:
         return assignment, found.status
     return feasible.assignment(model, found.states), found.status

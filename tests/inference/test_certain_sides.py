@@ -27,9 +27,9 @@ PARTITIONS = {
 MAXIMA = {
     "elimination": lambda graph: elimination.maximize(graph)[0],
     "exhaustive": lambda graph: exhaustive.maximize(graph)[0],
-    "mini_bucket 0": lambda graph: mini_bucket.maximize(graph, i_bound=0, iterations=2),
-    "mini_bucket": mini_bucket.maximize,
-    "mean_field": lambda graph: mean_field.maximize(graph, rounds=2),
+    "mini_bucket 0": lambda graph: mini_bucket.maximize(graph, i_bound=0, iterations=2)[0],
+    "mini_bucket": lambda graph: mini_bucket.maximize(graph)[0],
+    "mean_field": lambda graph: mean_field.maximize(graph, rounds=2)[0],
 }
 
 

@@ -80,7 +80,7 @@ def test_symmetric_models_have_good_maxima(method):
 
 
 WIDE = generators.spin_glass_grid(2, 9, 9, scale=1.0)
-LITTLE = 0.03  # MiB: enough for mini-buckets, not for elimination
+LITTLE = 1  # MiB: enough for bounds, not for elimination
 
 
 def test_auto_falls_back_to_an_estimate_between_bounds():
