@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from experiments.cli import arguments, output, recount
 from experiments.harness import results
-from hashing.counting import extensions, verify, witness
+from hashing.counting import extensions, verification, witness
 from inference.problems import cnf, dimacs
 
 
