@@ -15,8 +15,7 @@ from experiments.solve import formulas, methods
 from experiments.solve.info import Info
 from inference import estimate
 from inference.problems import cnf
-from inference.reduction import support
-from inference.workers import dispatch, within
+from inference.workers import within
 
 # Rounds of hashing that would take more seconds than this here go to other processes.
 PATIENCE = 1.0
@@ -30,7 +29,7 @@ def ask(
     timeout: float | None,
     memory: int | None,
     assumptions: Sequence[int] = (),
-    reduce: support.Reduction | None = None,
+    reduce: Any = None,
     jobs: int = 1,
     on_pool: Callable[[], None] = lambda: None,
     **options: Any,
@@ -101,11 +100,13 @@ def _hash_here(
 ) -> tuple[estimate.Estimate, Any]:
     if jobs == 1 and worker_memory is None:
         return counter(formula, **given)
+    from inference.workers import dispatch
+
     with dispatch.open_pool(jobs, memory=worker_memory) as pool:
         given["patience"] = PATIENCE  # workers take a while to start
         return counter(formula, executor=dispatch.Watched(pool, on_pool), **given)
 
 
-def _known(reduction: support.Reduction, *_: Any, **__: Any) -> support.Reduction:
+def _known(reduction: Any, *_: Any, **__: Any) -> Any:
     """Stands for ``support.reduce``, in other processes too."""
     return reduction

@@ -14,7 +14,6 @@ from experiments.solve import count_methods, formulas, methods, race
 from experiments.solve.info import Info
 from inference import estimate
 from inference.problems import trivial
-from inference.reduction import support
 from inference.workers import process
 
 EPSILON, DELTA = 0.8, 0.2
@@ -33,7 +32,7 @@ def count(
     weights: Mapping[int, float] | None = None,
     jobs: int = 1,
     checkpoint: str | os.PathLike | None = None,
-    reduction: support.Reduction | None = None,
+    reduction: Any = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """The (weighted, projected) model count of a formula.

@@ -98,7 +98,8 @@ def ask(
     entry = getattr(importlib.import_module(method.module), asked)
     value, told = entry(graph, **given)
     if is_decoded:
-        value, status = _decoded(graph, value, told.status, seed, deadline)
+        limited: dict[str, Any] = {"seed": seed, "memory": memory, "deadline": deadline}
+        value, status = _decoded(graph, value, told.status, **limited)
         told = told._replace(status=status)
     drawn = seed if question in method.draws else None
     return value, _info(name, told, time.monotonic() - start, drawn)
@@ -139,20 +140,17 @@ def _rounds(method: methods.Method, is_limited: bool) -> list[tuple[float, Mappi
 
 
 def _decoded(
-    graph: factor_graph.FactorGraph,
-    value: Any,
-    status: str,
-    seed: Any,
-    deadline: limits.Deadline,
+    graph: factor_graph.FactorGraph, value: Any, status: str, **given: Any
 ) -> tuple[answer.Answer, str]:
     """An assignment from marginals [V, S], or a better one than an answer has; and how it ended."""
-    if isinstance(value, answer.Answer):
-        if value.assignments is None:
-            return value, status
-        found = decoding.decode(graph, value.assignments[0], seed, deadline.at)
-        return best_of([value, found]), answer.cut_short(status, found.message) or "done"
-    found = decoding.decode(graph, np.argmax(value, axis=1), seed, deadline.at)
-    return found, answer.cut_short(status, found.message) or "done"
+    if not isinstance(value, answer.Answer):
+        found, ended = decoding.decode(graph, np.argmax(value, axis=1), **given)
+    elif value.assignments is None:
+        return value, status
+    else:
+        found, ended = decoding.decode(graph, value.assignments[0], **given)
+        found = best_of([value, found])
+    return found, answer.cut_short(status, ended) or "done"
 
 
 def _info(name: str, told: Any, seconds: float, seed: Any) -> Info:
