@@ -24,6 +24,12 @@ def ferromagnet(seed, scale=1.0, field=0.3):
     return generators.spin_model(EDGES, couplings, fields)
 
 
+def phase_of(graph, iterations):
+    start, options = bpnn_layers.start(graph), {"iterations": iterations, "tolerance": 1e-12}
+    messages, *_ = bpnn_layers.solve(BP, graph, start, **options)
+    return bpnn_phases.describe(graph, messages)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 5)])
 def test_cycles_of_grids_are_their_faces(shape):
     graph = generators.ising_grid(*shape, 1.0)
@@ -58,14 +64,7 @@ def test_correlations_and_magnetisations_of_a_pair():
     one, both = joint[1].sum(), joint[:, 1].sum()
     covariance = joint[1, 1] - one * both
     with jax.enable_x64(True):
-        messages, *_ = bpnn_layers.solve(
-            BP,
-            graph,
-            bpnn_layers.start(graph),
-            iterations=10,
-            tolerance=1e-12,
-        )
-        phase = bpnn_phases.describe(graph, messages)
+        phase = phase_of(graph, 10)
     expected = covariance / math.sqrt(one * (1 - one) * both * (1 - both))
     np.testing.assert_allclose(phase.correlations, [expected], rtol=1e-9)
     np.testing.assert_allclose(phase.magnetisations, [2 * one - 1, 2 * both - 1], rtol=1e-9)
@@ -127,14 +126,7 @@ def test_the_network_sees_no_gauge():
     signs = np.where(np.random.default_rng(0).random(16) < 0.5, 1.0, -1.0)
     with jax.enable_x64(True):
         pairs, cycles = bpnn_phases.pairs(graph), bpnn_phases.cycles(graph)
-        messages, *_ = bpnn_layers.solve(
-            BP,
-            graph,
-            bpnn_layers.start(graph),
-            iterations=100,
-            tolerance=1e-9,
-        )
-        phase = bpnn_phases.describe(graph, messages)
+        phase = phase_of(graph, 100)
         turned = phase._replace(
             magnetisations=signs * phase.magnetisations,
             correlations=signs[pairs].prod(axis=1) * phase.correlations,
