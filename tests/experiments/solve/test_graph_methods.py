@@ -12,7 +12,7 @@ from inference import answer, estimate, limits
 from inference.bounds import cutset
 from inference.estimate import Claim
 from inference.exact import elimination
-from inference.message_passing import bp
+from inference.message_passing import bp_rounds
 from inference.problems import cnf, convert, factor_graph, generators
 from inference.workers import process
 
@@ -199,7 +199,7 @@ def test_maxima_say_what_ended_them(monkeypatch, method, stop):
     wide = generators.spin_glass_grid(2, 10, 10, scale=1.0)
     if stop == "interrupted":
         monkeypatch.setattr(cutset, "cut", interrupt)
-        monkeypatch.setattr(bp, "advance", interrupt)
+        monkeypatch.setattr(bp_rounds, "advance", interrupt)
     given = {"seed": 0, "memory": None, "timeout": 0.0 if stop == "timeout" else 60.0}
     options = {"bp": {"iterations": 10**7}, "mini_bucket": {"i_bound": 3, "iterations": 3}}.get(
         method, {}
