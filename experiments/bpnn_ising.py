@@ -180,7 +180,7 @@ def _bethe(graph: factor_graph.FactorGraph, config: Config) -> Callable:
 def _phases(graph: factor_graph.FactorGraph, config: Config) -> Callable:
     """From stacked grids to their two phases."""
     options: Any = {"iterations": config.sweeps, "tolerance": config.tolerance}
-    return _batch(graph, lambda one: bpnn_training.phases(one, **options)[0])
+    return _batch(graph, lambda one: bpnn_training.phases(one, **options))
 
 
 def _combined(edges: np.ndarray) -> Callable:

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from experiments.harness import plots, promises, registry
 from inference import randomness
-from inference.message_passing import bp_general
+from inference.message_passing import edge_graph
 from inference.problems import factor_graph, logical_groups
 
 THRESHOLDS = {"symmetric": 0.0840, "gaussian": 0.8809}
@@ -136,13 +136,14 @@ def log_ratios(rng: np.random.Generator, sent: np.ndarray, channel: str, level: 
 
 
 @jax.jit
-def decode(model: bp_general.Model, ratios: Any, iterations: Any) -> tuple[Any, Any]:
+def decode(model: edge_graph.EdgeModel, ratios: Any, iterations: Any) -> tuple[Any, Any]:
     """Bits [B, n] from channel log ratios [B, n], and the iterations until all checks held.
 
     Flooding without damping; stops where the bits of every word satisfy their checks. Words are
     the last axis inside, where neighbours in memory go through one operation together.
     """
     group, ratios = model.groups[0], ratios.T
+    assert isinstance(group, logical_groups.ParityGroup)
 
     def of_words(function: Callable) -> Callable:
         def of_one(messages: Any, word: Any) -> Any:
@@ -152,8 +153,8 @@ def decode(model: bp_general.Model, ratios: Any, iterations: Any) -> tuple[Any, 
         return jax.vmap(of_one, in_axes=-1, out_axes=-1)
 
     def update(state: tuple) -> tuple:
-        messages = of_words(bp_general.update)(state[0], ratios)
-        beliefs = of_words(bp_general.beliefs)(messages, ratios)
+        messages = of_words(edge_graph.update)(state[0], ratios)
+        beliefs = of_words(edge_graph.beliefs)(messages, ratios)
         return messages, beliefs[:, 1] > 0.5, state[2] + 1
 
     def wrong(state: tuple) -> Any:
@@ -174,7 +175,7 @@ def _measure(
     sides = np.logical_xor.reduce(sent[code], axis=1)
     checks = logical_groups.ParityGroup(code, sides, np.ones(code.shape, bool))
     graph = factor_graph.build(np.full(length, 2), [], logical=[checks])
-    model = bp_general.prepare(graph, dtype=np.float32)
+    model = edge_graph.prepare(graph, dtype=np.float32)
     words = -(-config.bits // length)
     ratios = log_ratios(rng, np.broadcast_to(sent, (words, length)), channel, level)
     ratios = ratios.astype(np.float32)

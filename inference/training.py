@@ -13,17 +13,20 @@ for bit, as one that was not. All runs in the precision the caller has set.
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import tqdm
+from jax.typing import ArrayLike
 
 from inference import files, limits
 
 CHECKPOINT_SECONDS = 30.0
+P = TypeVar("P")  # parameters, any pytree
+B = TypeVar("B")  # a batch, likewise
 
 
 class History(NamedTuple):
@@ -53,18 +56,18 @@ class State(NamedTuple):
 
 
 def fit(
-    loss: Callable[[Any, Any], Any],
-    parameters: Any,
-    batches: Callable[[int], Any],
+    loss: Callable[[P, B], ArrayLike],
+    parameters: P,
+    batches: Callable[[int], B],
     steps: int,
     *,
     optimizer: optax.GradientTransformation,
-    validate: Callable[[Any], Any] | None = None,
+    validate: Callable[[P], ArrayLike] | None = None,
     validate_every: int = 50,
     checkpoint: str | Path | None = None,
     timeout: float | None = None,
     progress: str = "training",
-) -> tuple[Any, History]:
+) -> tuple[P, History]:
     """Minimises ``loss(parameters, batch)`` over ``batches(0), ..., batches(steps - 1)``.
 
     With ``validate``, what comes back are the parameters of least validation loss among those
@@ -114,7 +117,7 @@ def save(path: str | Path, tree: Any) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def load(path: str | Path, like: Any, *, free: tuple[str, ...] = ()) -> Any:
+def load(path: str | Path, like: P, *, free: tuple[str, ...] = ()) -> P:
     """Reads what ``save`` wrote into the structure of ``like``; leaves become numpy arrays.
 
     Args:
@@ -165,9 +168,9 @@ def _saving(checkpoint: str | Path | None) -> Callable[[State], None]:
     return save_now_and_then
 
 
-def _jitted(loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+def _jitted(loss: Callable[[P, B], ArrayLike], optimizer: optax.GradientTransformation) -> Callable:
     @jax.jit
-    def step(parameters: Any, optimizer_state: Any, batch: Any) -> tuple[Any, Any, Any]:
+    def step(parameters: P, optimizer_state: Any, batch: B) -> tuple[P, Any, jax.Array]:
         value, gradient = jax.value_and_grad(loss)(parameters, batch)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, parameters)
         return optax.apply_updates(parameters, updates), optimizer_state, value

@@ -12,7 +12,7 @@ from small_models import build
 
 from hashing.parity import affine, families, gf2
 from inference.exact import elimination
-from inference.message_passing import bp, rules
+from inference.message_passing import bp_compiled, rules
 from inference.problems import factor_graph
 
 CHAIN = ([2, 3, 2], [((0, 1), [[1, 2, 0], [0.5, 1, 3]]), ((1, 2), [[1, 4], [0, 1], [2, 2]])])
@@ -67,7 +67,7 @@ KERNELS = {
         _ratios,
     ),
     "elimination": (elimination.compile_log_partition(build(*CHAIN)), _graph),
-    "bp": (bp.compile_log_partition(build(*CHAIN)), _graph),
+    "bp": (bp_compiled.compile_log_partition(build(*CHAIN)), _graph),
 }
 
 

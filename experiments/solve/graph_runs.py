@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from experiments.solve import graph_methods, methods
 from inference import answer, limits
 from inference.problems import factor_graph
-from inference.workers import process
+from inference.workers import background
 
 BUDGET = 20.0  # seconds for what stands in for an exact answer, where no time limit is given
 # Seconds at most that methods have for handing over, and that auto waits for an easy exact answer.
@@ -106,7 +106,7 @@ def _apart(
     start, status = time.monotonic(), "done"
     deadline, late = start + timeout, min(_HEAD_START, _SHARE * timeout)
     soft = deadline - min(_GRACE, _SHARE * timeout)
-    children: list[process.Child] = []
+    children: list[background.Child] = []
     with contextlib.ExitStack() as stack:
         try:
             while True:
@@ -121,7 +121,7 @@ def _apart(
                     if not children or has_ended[0] or time.monotonic() > start + late:
                         given = (question, graph, rows[len(children)], seed, memory, soft)
                         nice = _NICE if children and not has_ended[0] else 0
-                        child = process.Child(_work, *given, nice)
+                        child = background.Child(_work, *given, nice)
                         children.append(stack.enter_context(child))
                         continue
                 elif all(has_ended):
@@ -152,7 +152,7 @@ def _work(
     return graph_methods.answers(question, graph, names, is_limited=True, **given)
 
 
-def _answered(child: process.Child) -> bool:
+def _answered(child: background.Child) -> bool:
     value = child.read().value
     return bool(value) and any(answer is not None for answer, _ in value.values())
 
@@ -166,7 +166,7 @@ def _outcome(parts: Sequence[dict[str, graph_methods.Found]], status: str) -> Ga
     return Gathered(kept, ended or "done", notes + failed)
 
 
-def _breaks(rows: Sequence[Sequence[str]], told: Sequence[process.Told]) -> list[str]:
+def _breaks(rows: Sequence[Sequence[str]], told: Sequence[background.ChildReport]) -> list[str]:
     """What broke, and what had not answered when time was up."""
     notes = []
     for row, one in zip(rows, told):

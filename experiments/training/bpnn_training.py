@@ -26,6 +26,11 @@ SIDE = 10
 _SWEEPS = (5, 30)  # BPNN-D learns on the Bethe values after 5, ..., 29 layers
 
 
+Data = tuple[ising_grids.Grids, np.ndarray]  # grids and their exact log Z
+Graphs = tuple[factor_graph.FactorGraph, jax.Array]  # grids as one stacked graph, and log Z
+Phases = tuple[bpnn_phases.Phase, bpnn_phases.Phase]
+
+
 class Objective(NamedTuple):
     """What one model learns: ``loss(parameters, batch)``, from where, by which optimiser.
 
@@ -81,7 +86,7 @@ def train(
     )
 
 
-def grids(seed: int, part: str, number: int, mixture: bool = True) -> tuple[Any, np.ndarray]:
+def grids(seed: int, part: str, number: int, mixture: bool = True) -> Data:
     """Grids of one part of the data, "training" or "validation", and their exact log Z."""
     key = randomness.generator(seed, "bpnn_training", part).bytes(16)
     if mixture:
@@ -91,13 +96,13 @@ def grids(seed: int, part: str, number: int, mixture: bool = True) -> tuple[Any,
     return drawn, ising_grids.log_partitions(drawn)
 
 
-def phase_inputs(drawn: ising_grids.Grids, values: np.ndarray) -> tuple[Any, Any]:
+def phase_inputs(drawn: ising_grids.Grids, values: np.ndarray) -> Phases:
     """The two ``Phase``s of each grid by BP in float64, as float32, Bethe values less log Z."""
     graph = ising_grids.stacked(drawn)
     axes = ising_grids.stacked_axes(graph)
 
-    def one(graph: factor_graph.FactorGraph) -> tuple[Any, Any]:
-        return phases(graph, iterations=500, tolerance=1e-8)[0]
+    def one(graph: factor_graph.FactorGraph) -> Phases:
+        return phases(graph, iterations=500, tolerance=1e-8)
 
     with jax.enable_x64(True):
         found = jax.tree.map(np.asarray, jax.jit(jax.vmap(one, in_axes=(axes,)))(graph))
@@ -106,22 +111,18 @@ def phase_inputs(drawn: ising_grids.Grids, values: np.ndarray) -> tuple[Any, Any
     return up, down
 
 
-def phases(
-    graph: factor_graph.FactorGraph, *, iterations: int, tolerance: float
-) -> tuple[tuple[Any, Any], Any]:
-    """Both ordered fixed points of plain BP for an attractive graph, and the sweeps they took."""
-    described, taken = [], []
-    for log_ratio in (bpnn_layers.CERTAIN, -bpnn_layers.CERTAIN):
-        messages, number, _ = bpnn_layers.solve(
-            bpnn_operators.damping(0.0),
-            graph,
-            bpnn_layers.start(graph, log_ratio),
-            iterations=iterations,
-            tolerance=tolerance,
+def phases(graph: factor_graph.FactorGraph, *, iterations: int, tolerance: float) -> Phases:
+    """Both ordered fixed points of plain BP for an attractive graph."""
+    operators = bpnn_operators.damping(0.0)
+
+    def reached(log_ratio: float) -> bpnn_phases.Phase:
+        start = bpnn_layers.start(graph, log_ratio)
+        messages, *_ = bpnn_layers.solve(
+            operators, graph, start, iterations=iterations, tolerance=tolerance
         )
-        described.append(bpnn_phases.describe(graph, messages))
-        taken.append(number)
-    return (described[0], described[1]), sum(taken)
+        return bpnn_phases.describe(graph, messages)
+
+    return reached(bpnn_layers.CERTAIN), reached(-bpnn_layers.CERTAIN)
 
 
 def _learn_d(seed: int, steps: int) -> Objective:
@@ -133,17 +134,17 @@ def _learn_d(seed: int, steps: int) -> Objective:
     the mean square of the error, is the best: low losses may hide a few grids that never settle.
     """
 
-    def loss(operators: Any, batch: Any) -> jax.Array:
+    def loss(operators: bpnn_operators.Operators, batch: Graphs) -> jax.Array:
         graph, values = batch
         read = jax.vmap(_layers, in_axes=(None, ising_grids.stacked_axes(graph)))
         bethe, residuals = read(operators, graph)
         errors = optax.huber_loss(bethe, values[:, None], delta=10.0)
         return jnp.mean(errors) + jnp.mean(residuals)
 
-    def judge(operators: Any, batch: Any) -> jax.Array:
+    def judge(operators: bpnn_operators.Operators, batch: Graphs) -> jax.Array:
         graph, values = batch
 
-        def one(graph: factor_graph.FactorGraph) -> tuple[Any, Any]:
+        def one(graph: factor_graph.FactorGraph) -> tuple[jax.Array, jax.Array]:
             start = bpnn_layers.start(graph)
             found, sweeps, _ = bpnn_layers.solve(
                 operators, graph, start, iterations=300, tolerance=1e-4
@@ -158,7 +159,9 @@ def _learn_d(seed: int, steps: int) -> Objective:
     return Objective(loss, start, _adam(0.01, steps), _graphs, judge)
 
 
-def _layers(operators: Any, graph: factor_graph.FactorGraph) -> tuple[jax.Array, jax.Array]:
+def _layers(
+    operators: bpnn_operators.Operators, graph: factor_graph.FactorGraph
+) -> tuple[jax.Array, jax.Array]:
     """Bethe values and log largest changes of messages after each of the layers that count."""
 
     def layer(messages: bpnn_layers.Messages, _: None) -> tuple[bpnn_layers.Messages, Any]:
@@ -198,15 +201,15 @@ def _learn_phases(seed: int, steps: int) -> Objective:
     structure = ising_grids.stacked(ising_grids.draw(0, SIDE, 1, 1.0, 1.0))
     pairs, cycles = bpnn_phases.pairs(structure), bpnn_phases.cycles(structure)
 
-    def errors(readout: Any, phases: Any) -> jax.Array:
-        def read(up: Any, down: Any) -> Any:
-            return bpnn_phases.combine(readout, pairs, cycles, up, down)[0]
+    def errors(network: bpnn_phases.CycleNetwork, phases: Phases) -> jax.Array:
+        def read(up: bpnn_phases.Phase, down: bpnn_phases.Phase) -> jax.Array:
+            return bpnn_phases.combine(network, pairs, cycles, up, down)[0]
 
         return jax.vmap(read)(*phases)
 
-    def loss(readout: Any, batch: Any) -> jax.Array:
+    def loss(network: bpnn_phases.CycleNetwork, batch: tuple[Phases, np.ndarray]) -> jax.Array:
         phases, weights = batch
-        return jnp.mean(weights * errors(readout, phases) ** 2)
+        return jnp.mean(weights * errors(network, phases) ** 2)
 
     def data(drawn: ising_grids.Grids, values: np.ndarray, weigh: bool) -> Callable:
         phases, weights = phase_inputs(drawn, values), np.ones(len(values), np.float32)
@@ -238,10 +241,12 @@ RECIPES = {
 }
 
 
-def _huber(predict: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _huber(
+    predict: Callable[[Any, factor_graph.FactorGraph], jax.Array],
+) -> Callable[[Any, Graphs], jax.Array]:
     """Squared errors of log Z up to 10 nats, linear beyond."""
 
-    def loss(parameters: Any, batch: Any) -> jax.Array:
+    def loss(parameters: Any, batch: Graphs) -> jax.Array:
         graph, values = batch
         read = jax.vmap(predict, in_axes=(None, ising_grids.stacked_axes(graph)))
         return jnp.mean(optax.huber_loss(read(parameters, graph), values, delta=10.0))
@@ -257,7 +262,7 @@ def _adam(rate: float, steps: int) -> optax.GradientTransformation:
 def _graphs(drawn: ising_grids.Grids, values: np.ndarray, weigh: bool) -> Callable:
     """Batches of stacked graphs with their log Z, in float32; not weighed."""
 
-    def batch(rows: np.ndarray) -> Any:
+    def batch(rows: np.ndarray) -> Graphs:
         graph = ising_grids.stacked(ising_grids.Grids(*(a[rows] for a in drawn)))
         return jax.tree.map(_to_float32, (graph, values[rows]))
 

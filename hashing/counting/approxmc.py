@@ -110,7 +110,8 @@ def count(
     if formula.log_weights is not None:
         raise ValueError("approxmc counts models: expected no weights, given some")
     start, given = time.monotonic(), support.checked(assumptions, formula.num_variables)
-    words, scheme = randomness.seed_words(seed), guarantee.plan(epsilon, delta)
+    words, tolerances = randomness.seed_words(seed), (float(epsilon), float(delta))
+    scheme = guarantee.plan(*tolerances)
     if memory is not None:
         if executor is not None:
             raise ValueError("expected an executor or a limit on memory, given both")
@@ -121,8 +122,7 @@ def count(
         if not isinstance(how, Info):
             how = Info(*how, 0, (), scheme, support.unreduced(formula))
         return result, how
-    asked = float(epsilon), float(delta)
-    found = witness.Witness(formula.digest(), given, words, *asked, NONE, NONE, {})
+    found = witness.Witness(formula.digest(), given, words, *tolerances, NONE, NONE, {})
     search = _Rounds(formula, found, scheme, limits.Deadline.after(timeout, stop))
 
     def run() -> None:

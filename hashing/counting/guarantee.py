@@ -13,6 +13,7 @@ epsilon >= 5 the rule of version 7, which needs only satisfiability (AAAI 2025).
 
 import bisect
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -30,7 +31,8 @@ class Scheme(NamedTuple):
       rounds: odd, repetitions whose median is taken.
       failure_under: Pr[a round's value < |S| / (1 + epsilon)] is at most this.
       failure_over: Pr[a round's value > (1 + epsilon) |S|] is at most this.
-      scale: from the number of models in the first small cell to the value of cell times 2^-m.
+      scale: from the number of models in the first small cell to the value of cell times 2^-m;
+        processes can hand it over.
     """
 
     threshold: int
@@ -59,14 +61,12 @@ def plan(epsilon: float, delta: float) -> Scheme:
         beta = (1 + math.sqrt(1 + 2 * (1 + epsilon) ** 2)) / 2
         # 2^(m - 1) sqrt(2 (beta - 1) / beta) where cell(m) is the first empty one.
         factor = math.sqrt(2 * (beta - 1) / beta) / 2
-        return Scheme(
-            0, num_rounds(1 / beta, 1 / beta, delta), 1 / beta, 1 / beta, lambda n: factor
-        )
+        rounds, scale = num_rounds(1 / beta, 1 / beta, delta), functools.partial(_always, factor)
+        return Scheme(0, rounds, 1 / beta, 1 / beta, scale)
     pivot = 9.84 * (1 + 1 / epsilon) ** 2
     threshold = math.floor(1 + pivot * (1 + epsilon / (1 + epsilon)))
-    failure_under, failure_over, scale = _rounding(epsilon, pivot)
-    rounds = num_rounds(failure_under, failure_over, delta)
-    return Scheme(threshold, rounds, failure_under, failure_over, scale)
+    under, over, rounding = _rounding(epsilon, pivot)
+    return Scheme(threshold, num_rounds(under, over, delta), under, over, rounding)
 
 
 def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
@@ -111,14 +111,18 @@ def _rounding(epsilon: float, pivot: float) -> tuple[float, float, Callable[[int
     """Per-round failures under and over, and the rounding of a cell count (CAV 2023)."""
     if epsilon < math.sqrt(2) - 1:
         low = pivot * math.sqrt(1 + 2 * epsilon) / 2
-        return 0.262, 0.169, lambda n: max(n, low)
+        return 0.262, 0.169, functools.partial(max, low)
     if epsilon < 1:
-        return 0.157, 0.169, lambda n: max(n, pivot / math.sqrt(2))
+        return 0.157, 0.169, functools.partial(max, pivot / math.sqrt(2))
     if epsilon < 3:
-        return 0.085, 0.169, lambda n: max(n, pivot)
+        return 0.085, 0.169, functools.partial(max, pivot)
     if epsilon < 4 * math.sqrt(2) - 1:
-        return 0.055, 0.044, lambda n: pivot
-    return 0.023, 0.044, lambda n: math.sqrt(2) * pivot
+        return 0.055, 0.044, functools.partial(_always, pivot)
+    return 0.023, 0.044, functools.partial(_always, math.sqrt(2) * pivot)
+
+
+def _always(value: float, _: int) -> float:
+    return value
 
 
 def listed(found: witness.Witness) -> witness.Round | None:

@@ -39,6 +39,9 @@ class CutFactors(NamedTuple):
     zeros: np.ndarray | None
 
 
+Item = tuple[list[int], list[int], np.ndarray]  # kept and cut positions of a factor, its table
+
+
 class Split(NamedTuple):
     """A model in two parts.
 
@@ -70,7 +73,7 @@ def cut(model: bucket_tree.Model, most_entries: float, noise: np.ndarray) -> Spl
     order, removed = _order(_neighbours(model), model.plan.sizes, most_entries, noise)
     place = {v: at for at, v in enumerate(order)}
     where = {v: at for at, v in enumerate(removed)}
-    found: dict[tuple, list[tuple[list[int], list[int], np.ndarray]]] = defaultdict(list)
+    found: dict[tuple[int, tuple[int, ...]], list[Item]] = defaultdict(list)
     for scope, table in model.factors:
         kept = sorted(
             (axis for axis, v in enumerate(scope) if v in place), key=lambda a: place[scope[a]]
@@ -116,7 +119,7 @@ def average(
 ) -> np.ndarray:
     """Log-potentials [F, ...] averaged over some cut axes; -inf where a hard zero has some."""
     axes, ahead, cut = list(range(batch.finite.ndim)), 1 + batch.kept.shape[1], batch.cut[rows]
-    operands: list = []
+    operands: list[np.ndarray | list[int]] = []
     for axis in over:
         operands += [
             probabilities[cut[:, axis], : batch.finite.shape[ahead + axis]],
@@ -156,7 +159,7 @@ def point_mass(split: Split, states: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def _batch(start: int, items: list[tuple[list[int], list[int], np.ndarray]]) -> CutFactors:
+def _batch(start: int, items: list[Item]) -> CutFactors:
     tables = np.stack([table for _, _, table in items])
     zero = tables == -np.inf
     return CutFactors(

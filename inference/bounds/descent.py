@@ -7,18 +7,19 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import optimize
 
 from inference import limits
 
+D = TypeVar("D")
 _PAIRS = 20  # vectors of the past that L-BFGS keeps, of positions and of gradients
 _GAIN = 1e-7  # relative gain of a step below which it ends
 
 
-class Minimum(NamedTuple):
+class Minimum(NamedTuple, Generic[D]):
     """The best evaluation.
 
     Attributes:
@@ -32,20 +33,20 @@ class Minimum(NamedTuple):
 
     value: float
     vector: np.ndarray
-    detail: Any
+    detail: D
     evaluations: int = 1
     status: str = "done"
     converged: bool = False
 
 
 def minimize(
-    function: Callable[[np.ndarray], tuple[float, np.ndarray, Any]],
+    function: Callable[[np.ndarray], tuple[float, np.ndarray, D]],
     start: np.ndarray,
     *,
     iterations: int = 100,
     deadline: limits.Deadline = limits.NEVER,
     box: np.ndarray | None = None,
-) -> Minimum:
+) -> Minimum[D]:
     """L-BFGS from ``start``; at least one evaluation, whatever the time.
 
     Args:
@@ -75,9 +76,10 @@ def minimize(
 
     bounds = None if box is None else optimize.Bounds(-box, box)
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": _PAIRS, "ftol": _GAIN}
-    method: dict[str, Any] = {"method": "L-BFGS-B", "bounds": bounds, "options": options}
     try:
-        done = optimize.minimize(evaluate, start, jac=True, **method)
+        done = optimize.minimize(
+            evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        )
     except limits.OutOfTime:
         return best._replace(status="timeout")
     except KeyboardInterrupt:

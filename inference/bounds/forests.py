@@ -147,7 +147,10 @@ def sweep(plan: ForestSchedule, tables: Sequence[np.ndarray], unaries: np.ndarra
 
 
 def _upward(
-    plan: ForestSchedule, tables: Sequence[np.ndarray], unaries: np.ndarray, reduce_fn: Callable
+    plan: ForestSchedule,
+    tables: Sequence[np.ndarray],
+    unaries: np.ndarray,
+    reduce_fn: Callable[[np.ndarray, int | None], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """Values of the parts, what came to each node, and tables and messages by level."""
     num_variables, most = plan.padding.shape

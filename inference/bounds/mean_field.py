@@ -18,13 +18,12 @@ one at a time to each of their states, and the bounds of the cases added up. Wit
 import functools
 import math
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from inference import answer, estimate, limits, randomness
-from inference.bounds import coordinate_ascent, cutset, entries, feasible, power_sums
+from inference.bounds import cases, coordinate_ascent, cutset, entries, feasible, power_sums
 from inference.exact import bucket_tree, orders
 from inference.problems import factor_graph, trivial
 
@@ -86,11 +85,15 @@ def log_partition(
     """
     start, deadline = time.monotonic(), limits.Deadline.after(timeout)
     graph, model, i_bound = _prepare(graph, i_bound, memory)
-    options: dict[str, Any] = {"iterations": iterations, "tolerance": tolerance}
-    climb = functools.partial(coordinate_ascent.ascend, deadline=deadline, **options)
+    climb = functools.partial(
+        coordinate_ascent.ascend, iterations=iterations, tolerance=tolerance, deadline=deadline
+    )
     best = _climb(graph, model, seed, i_bound, restarts, deadline, climb)
     if best.status != "interrupted" and best.split is not None and best.state is not None:
-        best = _divide(graph, model, best, best.split, best.state, leaves, deadline, climb)
+        total, sweeps, status = cases.divide(model, best.split, best.state, leaves, climb, deadline)
+        lower = max(best.log_lower, _certain(graph, model, total, 0.0))
+        status = entries.ended(deadline, best.status, status)
+        best = best._replace(log_lower=lower, sweeps=best.sweeps + sweeps, status=status)
     info = _info(model, best, start, deadline)
     if best.found.states is None and not best.found.is_impossible:
         return trivial.log_partition(graph), info
@@ -116,8 +119,9 @@ def marginals(
     """
     start, deadline = time.monotonic(), limits.Deadline.after(timeout)
     graph, model, i_bound = _prepare(graph, i_bound, memory)
-    options: dict[str, Any] = {"iterations": iterations, "tolerance": tolerance}
-    climb = functools.partial(coordinate_ascent.ascend, deadline=deadline, **options)
+    climb = functools.partial(
+        coordinate_ascent.ascend, iterations=iterations, tolerance=tolerance, deadline=deadline
+    )
     best = _climb(graph, model, seed, i_bound, restarts, deadline, climb)
     info = _info(model, best, start, deadline)
     if best.found.states is None and not best.found.is_impossible:
@@ -173,9 +177,6 @@ def _prepare(
     return graph, model, i_bound
 
 
-Climb = Callable[..., tuple[coordinate_ascent.State, int, bool]]  # ``ascend`` within its limits
-
-
 class _Best(NamedTuple):
     """The best of several ascents; without a state the assignment itself is best."""
 
@@ -195,7 +196,7 @@ def _climb(
     i_bound: int,
     restarts: int,
     deadline: limits.Deadline,
-    climb: Climb,
+    climb: cases.Climb,
 ) -> _Best:
     """An assignment, and ascents from it; half of the time may go into these."""
     rng, half = randomness.generator(seed, "mean_field"), deadline.part(0.5)
@@ -228,7 +229,7 @@ def _ascend(
     best: _Best,
     split: cutset.Split,
     probabilities: np.ndarray,
-    climb: Climb,
+    climb: cases.Climb,
 ) -> _Best:
     """The best so far or, where it is better, what an ascent from these probabilities reaches."""
     state, sweeps, converged = climb(split, probabilities)
@@ -241,109 +242,11 @@ def _ascend(
     return best
 
 
-class _Case(NamedTuple):
-    """Part of all assignments: some cut variables are held at one state.
-
-    Attributes:
-      log_lower: its bound less the rounding.
-      probabilities: float [C, S], where it is reached.
-      held: bool [C].
-    """
-
-    log_lower: float
-    probabilities: np.ndarray
-    held: np.ndarray
-
-
-def _divide(
-    graph: factor_graph.FactorGraph,
-    model: bucket_tree.Model,
-    best: _Best,
-    split: cutset.Split,
-    state: coordinate_ascent.State,
-    leaves: int,
-    deadline: limits.Deadline,
-    climb: Climb,
-) -> _Best:
-    """The best with the bounds of disjoint cases added up, less rounding.
-
-    The case of greatest bound is divided by its least certain cut variable. The sum does not fall:
-    E_q[log p] + H(q) of a case is at most the log-sum of those of its parts.
-    """
-
-    def advance(division: tuple[list[_Case], int]) -> tuple[list[_Case], int]:
-        cases, sweeps = division
-        divisible = [at for at, case in enumerate(cases) if not case.held.all()]
-        at = max(divisible, key=lambda at: cases[at].log_lower)
-        parts, taken = _parts(model, split, cases[at], climb)
-        return [*cases[:at], *parts, *cases[at + 1 :]], sweeps + taken
-
-    def done(division: tuple[list[_Case], int]) -> bool:
-        return len(division[0]) >= leaves or all(case.held.all() for case in division[0])
-
-    whole = _case(split, state, np.zeros(len(split.cut), dtype=bool))
-    (cases, sweeps), status = limits.run_until(advance, ([whole], 0), done, deadline)
-    lower = _certain(graph, model, _add_up([case.log_lower for case in cases]), 0.0)
-    lower, ended = max(best.log_lower, lower), answer.cut_short(best.status, status) or "done"
-    return best._replace(log_lower=lower, sweeps=best.sweeps + sweeps, status=ended)
-
-
-def _case(split: cutset.Split, state: coordinate_ascent.State, held: np.ndarray) -> _Case:
-    error = coordinate_ascent.rounding_error(split, state)
-    return _Case(estimate.below(state.log_lower, error), state.probabilities, held)
-
-
-def _add_up(logs: list[float]) -> float:
-    """At most the logarithm of the sum of these exponentials.
-
-    At distance d below the largest a term errs by (d + 2) u exp(-d), with u = 2^-53, together by
-    less than (n / e + 2) u of the sum, which is at least 1; its logarithm errs once more.
-    """
-    top = max(logs)
-    if top == -math.inf:
-        return top
-    log_sum = math.log(math.fsum(math.exp(value - top) for value in logs))
-    return estimate.below(top + log_sum, 2.0**-52 * (len(logs) + 8 + log_sum))
-
-
 def _certain(
     graph: factor_graph.FactorGraph, model: bucket_tree.Model, value: float, error: float
 ) -> float:
     """A bound of the graph from one of the model that errs by so much."""
     return estimate.below(model.total(value), error + float(graph.log_error))
-
-
-def _parts(
-    model: bucket_tree.Model, split: cutset.Split, case: _Case, climb: Climb
-) -> tuple[list[_Case], int]:
-    """The case by the states of the cut variable that is least certain in it."""
-    probabilities = case.probabilities
-    v = int(np.argmin(np.where(case.held, np.inf, probabilities.max(axis=1))))
-    held = case.held.copy()
-    held[v] = True
-    parts, sweeps = [], 0
-    for s in range(split.sizes[v]):
-        if probabilities[v, s] == 1.0:
-            parts.append(case._replace(held=held))
-            continue
-        start = probabilities.copy()
-        start[v] = np.arange(probabilities.shape[1]) == s
-        state, taken, _ = climb(split, start, held=held)
-        if state.log_lower == -math.inf:  # the others have to change with it
-            state, taken, _ = climb(split, _possible(model, split, start, held), held=held)
-        sweeps += taken
-        if state.log_lower > -math.inf:
-            parts.append(_case(split, state, held))
-    return parts, sweeps
-
-
-def _possible(
-    model: bucket_tree.Model, split: cutset.Split, probabilities: np.ndarray, held: np.ndarray
-) -> np.ndarray:
-    """All weight on a possible assignment with the states that are held; as given if none."""
-    fixed = {split.cut[v]: int(np.argmax(probabilities[v])) for v in np.flatnonzero(held)}
-    found = feasible.possible(model, fixed=fixed).assignments
-    return probabilities if found is None else cutset.point_mass(split, found[0])
 
 
 def _rows(model: bucket_tree.Model, best: _Best) -> list[np.ndarray]:

@@ -66,6 +66,9 @@ class _Buckets(NamedTuple):
         return Info(status, seconds, iterations, self.i_bound, self.tree.is_exact)
 
 
+Detail = tuple[np.ndarray, power_sums.PowerSums]  # the weights, and what they sum to
+
+
 class _Fitted(NamedTuple):
     """The best bound of a fit, and how it was found."""
 
@@ -306,7 +309,7 @@ def _fit(
     box = np.full(len(vector), np.inf)
     box[len(vector) - len(tree.cliques) :] = _LOG_WEIGHT
 
-    def evaluate(at: np.ndarray) -> tuple[float, np.ndarray, Any]:
+    def evaluate(at: np.ndarray) -> tuple[float, np.ndarray, Detail]:
         weights, pull = weigh(tree, at[len(at) - len(tree.cliques) :])
         moved = cost_shifting.move(buckets.tables, shifts, at)
         sums = power_sums.upward(tree, moved, weights, keep=True)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 _EPSILON = 2.0**-52
+_NOTHING = np.empty(0)
 
 
 class Tree(NamedTuple):
@@ -189,10 +190,12 @@ def upward(
     return PowerSums(math.fsum(constants), waiting, shares, entropies)
 
 
-def _power_sum(table: np.ndarray, weight: float, keep: bool) -> tuple:
+def _power_sum(
+    table: np.ndarray, weight: float, keep: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """weight log sum exp(table / weight) over the first axis, with its derivatives."""
     if weight == 0.0:
-        return table.max(axis=0), None, None
+        return table.max(axis=0), _NOTHING, None
     scaled = table if weight == 1.0 else table / weight
     top = scaled.max(axis=0)
     shift = np.where(np.isfinite(top), top, 0.0)
@@ -201,7 +204,7 @@ def _power_sum(table: np.ndarray, weight: float, keep: bool) -> tuple:
     log_total = np.log(total)
     message = weight * (log_total + shift)
     if not keep:
-        return message, None, None
+        return message, _NOTHING, None
     is_finite = (total > 0) & (total < np.inf)
     share = np.where(is_finite, terms / total, 0.0)
     entropy = None

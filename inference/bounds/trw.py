@@ -64,6 +64,9 @@ class Cover(NamedTuple):
     unaries: np.ndarray
 
 
+Fitted = descent.Minimum[forests.ForestSums]
+
+
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
@@ -138,7 +141,7 @@ def maximize(
     start, deadline = time.monotonic(), limits.Deadline.after(timeout)
     graph, model, cover = _prepare(graph, seed, num_trees, memory)
     messages, bound, error = np.zeros(_num_messages(cover)), math.inf, 0.0
-    fits: list[descent.Minimum] = []
+    fits: list[Fitted] = []
     for temperature in TEMPERATURES:
         scaled = _scaled(cover, temperature)
         found = _fit(scaled, iterations, deadline.part(0.5), messages / temperature)
@@ -266,7 +269,7 @@ def _fit(
     iterations: int,
     deadline: limits.Deadline,
     start: np.ndarray | None = None,
-) -> descent.Minimum:
+) -> Fitted:
     """The best messages [n], from ``start`` or none; their sums are the detail."""
     start = np.zeros(_num_messages(cover)) if start is None else start
     if cover.schedule.num_parts == 1:
@@ -284,19 +287,17 @@ def _probabilities(sums: forests.ForestSums) -> np.ndarray:
     return weights / np.maximum(weights.sum(axis=2, keepdims=True), 1e-300)
 
 
-def _beliefs(found: descent.Minimum) -> np.ndarray:
+def _beliefs(found: Fitted) -> np.ndarray:
     """Marginals [V, S], averaged over the parts."""
     return _probabilities(found.detail).mean(axis=0)
 
 
-def _decoded(found: descent.Minimum) -> np.ndarray:
+def _decoded(found: Fitted) -> np.ndarray:
     """The most probable states [V]."""
     return _beliefs(found).argmax(axis=1)
 
 
-def _info(
-    cover: Cover, fits: list[descent.Minimum], start: float, deadline: limits.Deadline
-) -> Info:
+def _info(cover: Cover, fits: list[Fitted], start: float, deadline: limits.Deadline) -> Info:
     trees, sweeps = cover.schedule.num_parts, sum(found.evaluations for found in fits)
     status = entries.ended(deadline, *(found.status for found in fits))
     converged = all(found.converged for found in fits) or trees == 1

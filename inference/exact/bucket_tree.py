@@ -3,7 +3,7 @@
     >>> graph = factor_graph.build([2, 3, 2], [((2, 1), np.zeros((2, 3)))])
     >>> model = prepare(factor_graph.condition(graph, {2: 0}), orders.min_fill)
     >>> model.plan.width, [scope for scope, _ in model.factors]
-    (0, [[0], [1]])
+    (0, [[1], [2]])
 
 A plan knows no tables, only who is eliminated when; it serves numpy and traced tables alike.
 """

@@ -2,7 +2,7 @@
 
     >>> formula = cnf.from_clauses([[1, 2], [-2, 3]])
     >>> f"{evaluate(formula, *check_rows(None, None, 3))[0]:08b}"
-    '11001010'
+    '11100010'
 
 Bit i of word w says whether assignment 32 w + i is a model; ``positions`` says which variable is
 which digit of that number. A fixed number of words is evaluated per call, so that one compilation

@@ -18,7 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from inference.message_passing import bp, schedules
+from inference.message_passing import bp, bp_rounds, schedules
+from inference.message_passing.bp_rounds import State
 from inference.problems import factor_graph
 
 
@@ -54,7 +55,7 @@ def run_stacked(
     iterations: int = 1000,
     sharding: jax.sharding.Sharding | None = None,
     seed: Any = 0,
-) -> list[bp.State]:
+) -> list[State]:
     """Runs graphs of one shape and layout side by side; their states, for ``bp.bethe`` and others.
 
     Args:
@@ -81,9 +82,9 @@ def run_stacked(
 
 @functools.partial(jax.jit, static_argnames=("schedule",))
 def _advance_stacked(
-    layouts: Any, states: bp.State, tolerance: float, iterations: int, schedule: schedules.damped
-) -> bp.State:
-    def one(layout: Any, state: bp.State) -> bp.State:
-        return bp.advance(layout, state, (None, None), (tolerance, iterations), schedule)
+    layouts: Any, states: State, tolerance: float, iterations: int, schedule: schedules.damped
+) -> State:
+    def one(layout: Any, state: State) -> State:
+        return bp_rounds.advance(layout, state, (None, None), (tolerance, iterations), schedule)
 
     return jax.vmap(one)(layouts, states)

@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import DTypeLike
 
 from inference import estimate, limits
-from inference.message_passing import region_graph, rules
+from inference.message_passing import region_graph, region_layout, rules
 from inference.problems import factor_graph
 
 ROUND = 10  # updates of all messages for each linear part
@@ -63,10 +64,10 @@ class State(NamedTuple):
       iterations: updates so far.
     """
 
-    messages: Any
-    linear: Any
-    residual: Any
-    iterations: Any
+    messages: jax.Array
+    linear: jax.Array
+    residual: jax.Array
+    iterations: jax.Array
 
 
 def log_partition(
@@ -78,7 +79,7 @@ def log_partition(
     regions: Sets = region_graph.affordable,
     tolerance: float = 1e-6,
     iterations: int = 10000,
-    dtype: Any = np.float64,
+    dtype: DTypeLike = np.float64,
 ) -> tuple[estimate.Estimate, Info]:
     """The region estimate of log Z; no claim. -inf where messages prove that Z = 0.
 
@@ -86,7 +87,7 @@ def log_partition(
       graph: any; clauses and parities become tables.
       seed: nothing is drawn.
       timeout: seconds, looked at every ``ROUND * ROUNDS`` updates.
-      memory: mebibytes that tables and messages may take, by ``region_graph.octets``.
+      memory: mebibytes that tables and messages may take, by ``region_layout.octets``.
       regions: makes the outer regions, sets of variables; factors in none of them are added.
         ``region_graph`` has ``short_loops``, fast, the larger and more accurate ``loops_around``,
         and ``affordable``, which chooses. Time grows with the tables they span.
@@ -111,7 +112,7 @@ def marginals(
     regions: Sets = region_graph.affordable,
     tolerance: float = 1e-6,
     iterations: int = 10000,
-    dtype: Any = np.float64,
+    dtype: DTypeLike = np.float64,
 ) -> tuple[np.ndarray, Info]:
     """Region estimates of the states' probabilities, float64 [V, S]; all zero where Z = 0.
 
@@ -133,14 +134,14 @@ def marginals(
     return probabilities, info
 
 
-def init(layout: region_graph.RegionLayout) -> State:
+def init(layout: region_layout.RegionLayout) -> State:
     """Messages that say nothing, in the dtype of the tables."""
     dtype = layout.counting.dtype
     zeros = jnp.zeros(len(layout.belongs), dtype)
     return State(zeros, zeros, jnp.asarray(jnp.inf, dtype), jnp.asarray(0, jnp.int32))
 
 
-def step(layout: region_graph.RegionLayout, state: State) -> State:
+def step(layout: region_layout.RegionLayout, state: State) -> State:
     """One update of all messages with the linear part as it is."""
     to_inner, beliefs = _inner(layout, state)
     fresh = _normalise(layout, _minus(beliefs[layout.belongs], to_inner))
@@ -149,7 +150,7 @@ def step(layout: region_graph.RegionLayout, state: State) -> State:
     return State(messages, state.linear, jnp.abs(move).max(initial=0.0), state.iterations + 1)
 
 
-def linearise(layout: region_graph.RegionLayout, state: State) -> State:
+def linearise(layout: region_layout.RegionLayout, state: State) -> State:
     """The same total messages, their linear part taken at the present beliefs."""
     _, beliefs = _inner(layout, state)
     shares = ((layout.convex - layout.counting) / layout.num_parents)[layout.belongs]
@@ -162,7 +163,7 @@ def linearise(layout: region_graph.RegionLayout, state: State) -> State:
 
 class _Beliefs(NamedTuple):
     log_value: float
-    outer: list[Any]  # probabilities [R, T] for each size T
+    outer: list[np.ndarray]  # probabilities [R, T] for each size T
     regions: list[region_graph.Region]
 
 
@@ -171,16 +172,16 @@ def _run(
     regions: Sets,
     tolerance: float,
     iterations: int,
-    dtype: Any,
+    dtype: DTypeLike,
     deadline: limits.Deadline,
     memory: int | None,
 ) -> tuple[_Beliefs, Info]:
     start = time.monotonic()
-    limits.require_memory(region_graph.logical_octets(graph), memory, "tables of logical factors")
+    limits.require_memory(region_layout.logical_octets(graph), memory, "tables of logical factors")
     graph = factor_graph.tabulate(graph)
     built = region_graph.build(graph, regions(graph))
-    limits.require_memory(region_graph.octets(graph, built), memory, "tables of regions")
-    layout = region_graph.lay_out(graph, built)
+    limits.require_memory(region_layout.octets(graph, built), memory, "tables of regions")
+    layout = region_layout.lay_out(graph, built)
     with jax.enable_x64(True):
         layout = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float64 else x, layout)
         layout = jax.tree.map(jnp.asarray, layout)
@@ -198,7 +199,7 @@ def _run(
 
 
 @jax.jit
-def _advance(layout: region_graph.RegionLayout, state: State, tolerance: Any) -> State:
+def _advance(layout: region_layout.RegionLayout, state: State, tolerance: float) -> State:
     """``ROUNDS`` rounds, fewer where all settles."""
     last = state.iterations + ROUND * ROUNDS
 
@@ -212,13 +213,20 @@ def _advance(layout: region_graph.RegionLayout, state: State, tolerance: Any) ->
 
 
 @jax.jit
-def _read_out(layout: region_graph.RegionLayout, state: State) -> tuple[Any, list[Any]]:
-    """Minus the region free energy, and the outer beliefs as probabilities."""
+def _read_out(
+    layout: region_layout.RegionLayout, state: State
+) -> tuple[jax.Array, list[jax.Array]]:
+    """Minus the region free energy, and the outer beliefs as probabilities.
+
+    Not ``edge_graph.bethe``: regions are no factors, and away from fixed points, where a run that
+    was cut short ends, only the form with beliefs is that of this free energy.
+    """
     total, outer = jnp.zeros((), layout.counting.dtype), []
     for log_tables, table in zip(layout.log_tables, _outer(layout, state), strict=True):
         log_beliefs = table - rules.log_sum(table, -1)[:, None]
         outer.append(jnp.exp(log_beliefs))
-        total += _expected(log_beliefs, log_tables) - _expected(log_beliefs, log_beliefs)
+        energy, entropy = (rules.expected(log_beliefs, x).sum() for x in (log_tables, log_beliefs))
+        total += energy - entropy
         total = jnp.where((table.max(axis=1) == -jnp.inf).any(), -jnp.inf, total)
     _, beliefs = _inner(layout, state)
     shares = (layout.counting / layout.num_parents)[layout.belongs]
@@ -226,20 +234,20 @@ def _read_out(layout: region_graph.RegionLayout, state: State) -> tuple[Any, lis
         _blocks(layout, beliefs[layout.belongs]), _blocks(layout, shares), strict=True
     ):
         log_beliefs = block - rules.log_sum(block, -1)[:, None]
-        total -= _expected(log_beliefs, share * log_beliefs)
+        total -= rules.expected(log_beliefs, share * log_beliefs).sum()
     return total, outer
 
 
-def _outer(layout: region_graph.RegionLayout, state: State) -> list[Any]:
+def _outer(layout: region_layout.RegionLayout, state: State) -> list[jax.Array]:
     """Log-beliefs of the outer regions [R, T], not normalised."""
     received = jnp.append(state.messages + state.linear, 0.0)
     return [
-        tables + received[incoming].sum(axis=1)
+        jnp.add(tables, received[incoming].sum(axis=1))
         for tables, incoming in zip(layout.log_tables, layout.incoming, strict=True)
     ]
 
 
-def _inner(layout: region_graph.RegionLayout, state: State) -> tuple[Any, Any]:
+def _inner(layout: region_layout.RegionLayout, state: State) -> tuple[jax.Array, jax.Array]:
     """Messages to the inner regions [M] and their log-beliefs [I], not normalised."""
     none = state.messages[:0]
     tables = jnp.concatenate([none, *(table.ravel() for table in _outer(layout, state))])
@@ -250,35 +258,29 @@ def _inner(layout: region_graph.RegionLayout, state: State) -> tuple[Any, Any]:
     return to_inner, beliefs / (layout.num_parents + layout.convex)
 
 
-def _blocks(layout: region_graph.RegionLayout, entries: Any) -> list[Any]:
+def _blocks(layout: region_layout.RegionLayout, entries: jax.Array) -> list[jax.Array]:
     """Message entries [M] as one array [P, s] per block."""
     shapes = [block.shape[:2] for block in layout.entries]
     ends = np.cumsum([0, *(pairs * states for pairs, states in shapes)])
     return [entries[a:b].reshape(shape) for a, b, shape in zip(ends, ends[1:], shapes)]
 
 
-def _normalise(layout: region_graph.RegionLayout, messages: Any) -> Any:
+def _normalise(layout: region_layout.RegionLayout, messages: jax.Array) -> jax.Array:
     """The largest entry of each message becomes 0."""
     blocks = _blocks(layout, messages)
     shifted = [block - _finite(block.max(axis=1, keepdims=True)) for block in blocks]
     return jnp.concatenate([messages[:0], *(block.ravel() for block in shifted)])
 
 
-def _minus(a: Any, b: Any) -> Any:
+def _minus(a: jax.Array, b: jax.Array) -> jax.Array:
     """a - b, where -inf in ``a`` stays and b = -inf has it in ``a`` as well."""
     return a - jnp.where(b == -jnp.inf, 0.0, b)
 
 
-def _difference(a: Any, b: Any) -> Any:
+def _difference(a: jax.Array, b: jax.Array) -> jax.Array:
     """a - b, 0 where both are -inf; b = -inf has it in ``a`` as well."""
     return jnp.where(a == b, 0.0, a - jnp.where(b == -jnp.inf, 0.0, b))
 
 
-def _finite(x: Any) -> Any:
+def _finite(x: jax.Array) -> jax.Array:
     return jnp.maximum(x, jnp.finfo(x.dtype).min)
-
-
-def _expected(log_beliefs: Any, values: Any) -> Any:
-    """Sum of probabilities times values, where nothing of probability 0 counts."""
-    possible = log_beliefs > -jnp.inf
-    return jnp.where(possible, jnp.exp(log_beliefs) * values, 0.0).sum()

@@ -1,4 +1,4 @@
-"""Regions of variables, how often each counts, and where the entries of their tables are.
+"""Regions of variables, and how often each counts.
 
     >>> regions = build(factor_graph.build([2] * 3, []), [(0, 1), (1, 2)])
     >>> regions.inner, regions.counting.tolist()
@@ -10,11 +10,10 @@ others one minus those of all regions that contain them (Yedidia, Freeman and We
 free-energy approximations and generalized belief propagation algorithms", 2005, section V).
 """
 
-import functools
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import networkx as nx
@@ -43,32 +42,25 @@ class Regions(NamedTuple):
     parents: list[list[int]]
 
 
-class RegionLayout(NamedTuple):
-    """Where entries are, with all outer tables end to end and all messages end to end.
+class Index:
+    """Which of some regions contain a set of variables."""
 
-    A pair is an outer region and an inner one inside it; it has a message in each direction, over
-    the states of the inner region. Pairs of one number of inner and outer entries form a block.
+    def __init__(self, regions: Iterable[Region] = ()):
+        self._around: dict[int, set[int]] = defaultdict(set)
+        self.regions: list[Region] = []
+        for region in regions:
+            self.add(region)
 
-    Attributes:
-      log_tables: for each size T of an outer table float [R, T], the factors inside.
-      incoming: for each size int32 [R, K, T], which message entry each table entry receives from
-        each of up to K inner regions; past the end of the messages where there are fewer.
-      entries: for each block int32 [P, s, T / s], the table entries of each inner state.
-      belongs: int32 [M], the entry of the inner beliefs that a message entry adds to.
-      counting: float [I], counting numbers by entry of the inner beliefs.
-      convex: float [I], the part of them that keeps the free energy convex.
-      num_parents: float [I], numbers of outer regions around.
-      steps: float [I], one over the most inner regions that one of those outer regions has.
-    """
+    def add(self, region: Region) -> None:
+        for variable in region:
+            self._around[variable].add(len(self.regions))
+        self.regions.append(region)
 
-    log_tables: tuple[np.ndarray, ...]
-    incoming: tuple[np.ndarray, ...]
-    entries: tuple[np.ndarray, ...]
-    belongs: np.ndarray
-    counting: np.ndarray
-    convex: np.ndarray
-    num_parents: np.ndarray
-    steps: np.ndarray
+    def containing(self, region: Region) -> list[int]:
+        return sorted(set.intersection(*(self._around[variable] for variable in region)))
+
+    def touching(self, region: Region) -> set[int]:
+        return set().union(*(self._around[variable] for variable in region))
 
 
 def affordable(graph: factor_graph.FactorGraph) -> list[Region]:
@@ -80,7 +72,7 @@ def affordable(graph: factor_graph.FactorGraph) -> list[Region]:
     sizes = np.asarray(graph.num_states)
     loops = short_loops(graph)
     for sets, largest, most in ((_unions(loops), 2**10, 2**18), (loops, 2**16, 2**21)):
-        entries = [_entries(sizes, one) for one in sets]
+        entries = [num_entries(sizes, one) for one in sets]
         meetings = np.bincount(np.concatenate([[0], *sets]).astype(int)) ** 2
         if max(entries, default=0) <= largest and max(sum(entries), meetings.sum()) <= most:
             return sets
@@ -99,7 +91,7 @@ def short_loops(graph: factor_graph.FactorGraph, length: int = 4) -> list[Region
     bits = {edge: 1 << at for at, edge in enumerate(sorted(map(_sorted, joined.edges)))}
     basis: dict[int, int] = {}
     kept = []
-    factors = _Index(scope for group in graph.groups for scope in map(_sorted, group.variables))
+    factors = Index(scope for group in graph.groups for scope in map(_sorted, group.variables))
     loops = itertools.islice(_chordless_cycles(joined, length), MAX_LOOPS)
     for loop in sorted(loops, key=lambda loop: (not factors.containing(loop), len(loop), loop)):
         cycle = sum(bits.get(pair, 0) for pair in itertools.combinations(loop, 2))
@@ -134,67 +126,18 @@ def build(graph: factor_graph.FactorGraph, sets: Iterable[Iterable[int]]) -> Reg
         scopes += [_sorted(scope) for scope in np.asarray(group.variables).tolist()]
     scopes += [(variable,) for variable in range(graph.num_variables)]
     sizes = np.asarray(graph.num_states)
-    outer = sorted(_maximal(scopes), key=lambda region: (_entries(sizes, region), region))
+    outer = sorted(_maximal(scopes), key=lambda region: (num_entries(sizes, region), region))
     inner = sorted(_intersections(outer), key=lambda region: (-len(region), region))
-    index = _Index(outer)
+    index = Index(outer)
     parents = [index.containing(region) for region in inner]
     counting = _counting_numbers(inner, parents)
     kept = _needed(inner, parents, counting)
     return Regions(outer, [inner[at] for at in kept], counting[kept], [parents[at] for at in kept])
 
 
-def lay_out(graph: factor_graph.FactorGraph, regions: Regions) -> RegionLayout:
-    """Tables and indices for a graph of table factors; each enters one outer region."""
-    sizes = np.asarray(graph.num_states)
-    tables = _outer_tables(graph, regions.outer)
-    starts = _starts([table.size for table in tables])
-    inner_sizes = [_entries(sizes, region) for region in regions.inner]
-    inner_starts = _starts(inner_sizes)
-    pairs = [(at, other) for at, above in enumerate(regions.parents) for other in above]
-    pairs.sort(key=lambda pair: (inner_sizes[pair[0]], tables[pair[1]].size))
-    message_starts = _starts([inner_sizes[at] for at, _ in pairs])
-    blocks: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
-    received: list[list[np.ndarray]] = [[] for _ in tables]
-    belongs = [np.zeros(0, dtype=np.int32)]
-    for (at, other), start in zip(pairs, message_starts):
-        axes = tuple(regions.outer[other].index(variable) for variable in regions.inner[at])
-        states = _projection(tables[other].shape, axes)
-        received[other].append(start + states)
-        entries = np.argsort(states, kind="stable").reshape(inner_sizes[at], -1)
-        blocks[entries.shape].append(starts[other] + entries)
-        belongs.append(np.arange(inner_sizes[at], dtype=np.int32) + inner_starts[at])
-    by_size = defaultdict(list)
-    for at, table in enumerate(tables):  # the smallest first
-        by_size[table.size].append(at)
-    return RegionLayout(
-        tuple(np.stack([tables[at].ravel() for at in rows]) for rows in by_size.values()),
-        tuple(
-            _pad([received[at] for at in rows], size, sum(map(len, belongs)))
-            for size, rows in by_size.items()
-        ),
-        tuple(np.stack(block).astype(np.int32) for block in blocks.values()),
-        np.concatenate(belongs),
-        *(np.repeat(row, inner_sizes) for row in _weights(regions)),
-    )
-
-
-def octets(graph: factor_graph.FactorGraph, regions: Regions) -> int:
-    """What ``lay_out`` of a graph of tables and messages over it take.
-
-    40 for each entry of an outer table, 16 more for each inner region inside, and 64 for each
-    entry of a message.
-    """
-    sizes = np.asarray(graph.num_states)
-    tables = [_entries(sizes, region) for region in regions.outer]
-    inside = sum(tables[other] for above in regions.parents for other in above)
-    messages = (_entries(sizes, r) * len(a) for r, a in zip(regions.inner, regions.parents))
-    return 40 * sum(tables) + 16 * inside + 64 * sum(messages)
-
-
-def logical_octets(graph: factor_graph.FactorGraph) -> float:
-    """What clauses and parities take as tables: 8 for each of 2^k entries."""
-    groups = (g for g in graph.groups if not isinstance(g, factor_graph.FactorGroup))
-    return 8.0 * sum(np.exp2(np.sum(group.mask, axis=1)).sum() for group in groups)
+def num_entries(sizes: np.ndarray, region: Region) -> int:
+    """Of the table over a region."""
+    return math.prod(sizes[list(region)].tolist())
 
 
 def _chordless_cycles(joined: nx.Graph, length: int) -> Iterator[Region]:
@@ -228,30 +171,9 @@ def _unions(loops: list[Region]) -> list[Region]:
     return [_sorted(union) for union in unions.values()]
 
 
-class _Index:
-    """Which of some regions contain a set of variables."""
-
-    def __init__(self, regions: Iterable[Region] = ()):
-        self._around: dict[int, set[int]] = defaultdict(set)
-        self.regions: list[Region] = []
-        for region in regions:
-            self.add(region)
-
-    def add(self, region: Region) -> None:
-        for variable in region:
-            self._around[variable].add(len(self.regions))
-        self.regions.append(region)
-
-    def containing(self, region: Region) -> list[int]:
-        return sorted(set.intersection(*(self._around[variable] for variable in region)))
-
-    def touching(self, region: Region) -> set[int]:
-        return set().union(*(self._around[variable] for variable in region))
-
-
 def _maximal(scopes: Iterable[Region]) -> list[Region]:
     """The sets contained in no other, without repeats."""
-    kept = _Index()
+    kept = Index()
     for scope in sorted(set(scopes), key=len, reverse=True):
         if scope and not kept.containing(scope):
             kept.add(scope)
@@ -260,7 +182,7 @@ def _maximal(scopes: Iterable[Region]) -> list[Region]:
 
 def _intersections(outer: list[Region]) -> set[Region]:
     """All non-empty intersections of two or more outer regions."""
-    index, members = _Index(outer), [set(region) for region in outer]
+    index, members = Index(outer), [set(region) for region in outer]
     found: set[Region] = set()
     fresh = list(outer)
     while fresh:
@@ -275,7 +197,7 @@ def _intersections(outer: list[Region]) -> set[Region]:
 
 def _counting_numbers(inner: list[Region], parents: list[list[int]]) -> np.ndarray:
     """One minus the counting numbers of all that contains a region; ``inner``: largest first."""
-    index = _Index(inner)
+    index = Index(inner)
     counting = np.zeros(len(inner), dtype=np.int64)
     for at, region in enumerate(inner):
         above = [other for other in index.containing(region) if other != at]
@@ -286,7 +208,7 @@ def _counting_numbers(inner: list[Region], parents: list[list[int]]) -> np.ndarr
 def _needed(inner: list[Region], parents: list[list[int]], counting: np.ndarray) -> list[int]:
     """The inner regions that count, and those that alone make some outer regions agree."""
     kept: list[int] = []
-    index = _Index()
+    index = Index()
     for at, region in enumerate(inner):  # the largest first
         larger = index.containing(region)
         links = nx.Graph()
@@ -297,63 +219,3 @@ def _needed(inner: list[Region], parents: list[list[int]], counting: np.ndarray)
             kept.append(at)
             index.add(region)
     return kept
-
-
-def _weights(regions: Regions) -> np.ndarray:
-    """``counting``, ``convex``, ``num_parents`` and ``steps``, one column per inner region.
-
-    An outer region makes up for one inner entropy that counts negatively, as the entropy of the
-    rest given the inner region is concave: it is shared among all of them that are inside.
-    """
-    inside, negative = np.zeros((2, len(regions.outer)))
-    for above, count in zip(regions.parents, regions.counting):
-        inside[above] += 1
-        negative[above] += count < 0
-    rows = np.zeros((4, len(regions.inner)))
-    for at, (above, count) in enumerate(zip(regions.parents, regions.counting)):
-        convex = max(count, -(1 / negative[above]).sum()) if count < 0 else count
-        rows[:, at] = count, convex, len(above), 1 / inside[above].max()
-    return rows
-
-
-def _entries(sizes: np.ndarray, region: Region) -> int:
-    return math.prod(sizes[list(region)].tolist())
-
-
-def _starts(lengths: Sequence[int]) -> list[int]:
-    return [0, *np.cumsum(lengths).tolist()][: len(lengths)]
-
-
-def _outer_tables(graph: factor_graph.FactorGraph, outer: list[Region]) -> list[np.ndarray]:
-    """The sum of the factors that each outer region is the first to contain."""
-    sizes, index = np.asarray(graph.num_states), _Index(outer)
-    tables = [np.zeros(sizes[list(region)]) for region in outer]
-
-    def add(scope: Sequence[int], table: np.ndarray) -> None:
-        at = index.containing(tuple(scope))[0]
-        axes = [scope.index(variable) for variable in outer[at] if variable in scope]
-        shape = [sizes[variable] if variable in scope else 1 for variable in outer[at]]
-        tables[at] += table.transpose(axes).reshape(shape)
-
-    for variable, size in enumerate(sizes.tolist()):
-        add((variable,), np.asarray(graph.log_unary)[variable, :size])
-    for group in graph.groups:
-        for scope, table in zip(group.variables.tolist(), np.asarray(group.log_potentials)):
-            add(scope, table)
-    return tables
-
-
-@functools.lru_cache(maxsize=1000)
-def _projection(shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
-    """The entry of the table over ``axes`` that each entry of a table falls on, int32 [T]."""
-    entries = np.arange(math.prod(shape[axis] for axis in axes), dtype=np.int32)
-    kept = [size if axis in axes else 1 for axis, size in enumerate(shape)]
-    return np.broadcast_to(entries.reshape(kept), shape).ravel()
-
-
-def _pad(received: list[list[np.ndarray]], size: int, fill: int) -> np.ndarray:
-    """Lists of rows of T entries as int32 [R, K, T]."""
-    padded = np.full((len(received), max(map(len, received)), size), fill, dtype=np.int32)
-    for row, states in enumerate(received):
-        padded[row, : len(states)] = np.reshape(states, (-1, size))
-    return padded

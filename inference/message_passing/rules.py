@@ -27,11 +27,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Temperature = Any
+Array = jax.Array | np.ndarray  # on the device or the host
+Temperature = Any  # a number, or a traced scalar
 _FARTHEST = 1e6
 
 
-def log_sum(values: jax.Array, axis: Any, temperature: Temperature = 1.0) -> jax.Array:
+def log_sum(
+    values: Array, axis: int | tuple[int, ...], temperature: Temperature = 1.0
+) -> jax.Array:
     """Soft maximum t log sum exp(values / t) over axes; -inf where all are, with gradient 0."""
     largest = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf)
     if _is_zero(temperature):
@@ -43,10 +46,10 @@ def log_sum(values: jax.Array, axis: Any, temperature: Temperature = 1.0) -> jax
     return jnp.where(total > 0, temperature * log_total + jnp.squeeze(shift, axis), -jnp.inf)
 
 
-def normalize(messages: jax.Array, temperature: Temperature = 1.0) -> jax.Array:
+def normalize(messages: Array, temperature: Temperature = 1.0) -> jax.Array:
     """Rows [..., S] whose soft maximum is 0; a row of -inf stays."""
     total = log_sum(messages, -1, temperature)[..., None]
-    return messages - jnp.where(total > -jnp.inf, total, 0.0)
+    return jnp.subtract(messages, jnp.where(total > -jnp.inf, total, 0.0))
 
 
 def to_rows(log_ratios: jax.Array) -> jax.Array:
@@ -88,7 +91,7 @@ def table_log_partition(
 
 
 def clause_messages(
-    signs: Any, mask: Any, log_ratios: jax.Array, temperature: Temperature = 1.0
+    signs: Array, mask: Array, log_ratios: jax.Array, temperature: Temperature = 1.0
 ) -> jax.Array:
     """Log ratios that clauses send to their variables [F, k]; 0 in slots outside ``mask``.
 
@@ -109,7 +112,7 @@ def clause_messages(
     return jnp.where(mask, jnp.where(signs, message, -message), 0.0)
 
 
-def clause_log_partition(signs: Any, mask: Any, log_ratios: jax.Array) -> jax.Array:
+def clause_log_partition(signs: Array, mask: Array, log_ratios: jax.Array) -> jax.Array:
     """ln Z_a [F]: the logarithm of 1 - Pr(all literals false); 0 for a row without any slot."""
     true = jnp.where(signs, log_ratios, -log_ratios)
     chance = log_sum(jnp.where(mask, true, -jnp.inf), -1)
@@ -119,7 +122,7 @@ def clause_log_partition(signs: Any, mask: Any, log_ratios: jax.Array) -> jax.Ar
 
 
 def parity_messages(
-    rhs: Any, mask: Any, log_ratios: jax.Array, temperature: Temperature = 1.0
+    rhs: Array, mask: Array, log_ratios: jax.Array, temperature: Temperature = 1.0
 ) -> jax.Array:
     """Log ratios that parities send to their variables [F, k]; 0 in slots outside ``mask``.
 
@@ -144,7 +147,7 @@ def parity_messages(
     return jnp.where(mask, flip * message, 0.0)
 
 
-def parity_log_partition(rhs: Any, mask: Any, log_ratios: jax.Array) -> jax.Array:
+def parity_log_partition(rhs: Array, mask: Array, log_ratios: jax.Array) -> jax.Array:
     """ln Z_a [F]: the logarithm of Pr(the parity holds); 0 for a row without any slot."""
     # What a factor tells one more variable is the parity of the given ones.
     wide = jnp.pad(jnp.where(mask, log_ratios, -jnp.inf), ((0, 0), (0, 1)))
@@ -169,6 +172,12 @@ def exclusive(combine: Callable, values: jax.Array, identity: float, axis: int =
         down = jax.lax.associative_scan(combine, values[1:], reverse=True)
         others = combine(jnp.concatenate([edge, up]), jnp.concatenate([down, edge]))
     return jnp.moveaxis(others, 0, axis)
+
+
+def expected(log_probabilities: jax.Array, values: Array) -> jax.Array:
+    """Probability times value, entry by entry; 0 where nothing is possible, whatever the value."""
+    possible = log_probabilities > -jnp.inf
+    return jnp.where(possible, jnp.exp(log_probabilities) * jnp.where(possible, values, 0.0), 0.0)
 
 
 def log1mexp(values: jax.Array) -> jax.Array:
@@ -232,7 +241,7 @@ def _is_far(log_chance: jax.Array) -> jax.Array:
     return log_chance < -_most(log_chance) / 2
 
 
-def _log_false(true: jax.Array, mask: Any) -> jax.Array:
+def _log_false(true: jax.Array, mask: Array) -> jax.Array:
     """ln Pr(literal false) from its log ratio; 0, which changes no sum, outside the mask."""
     return jnp.where(mask, jax.nn.log_sigmoid(-_bounded(jnp.where(mask, true, 0.0))), 0.0)
 

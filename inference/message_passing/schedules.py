@@ -19,10 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from inference import randomness
-from inference.message_passing import bp_general, rules
+from inference.message_passing import edge_graph, rules
+from inference.message_passing.rules import Array
 
-Schedule = Callable[[Any, Any, jax.Array, jax.Array, Any], jax.Array]
-Start = Callable[[Any, bp_general.Model], Any]
+Drawn = Any  # None for schedules that ask for nothing
+Schedule = Callable[[Drawn, int | jax.Array, jax.Array, jax.Array, Drawn], jax.Array]
+Start = Callable[[Any, edge_graph.EdgeModel], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,9 @@ class damped:
         if not 0 <= self.weight < 1:
             raise ValueError(f"expected a weight in [0, 1), given {self.weight}")
 
-    def __call__(self, key: Any, iteration: Any, old: Any, new: Any, colours: Any) -> jax.Array:
+    def __call__(
+        self, key: Drawn, iteration: int | jax.Array, old: jax.Array, new: jax.Array, colours: Drawn
+    ) -> jax.Array:
         if self.weight == 0:
             return new
         finite = jnp.isfinite(old) & jnp.isfinite(new)
@@ -58,7 +62,9 @@ class two_colour:
 
     inner: Schedule = flooding
 
-    def __call__(self, key: Any, iteration: Any, old: Any, new: Any, colours: Any) -> jax.Array:
+    def __call__(
+        self, key: Drawn, iteration: int | jax.Array, old: jax.Array, new: jax.Array, colours: Drawn
+    ) -> jax.Array:
         moved = self.inner(key, iteration, old, new, colours)
         return jnp.where(_wide(colours == (iteration % 2 == 1), old), moved, old)
 
@@ -70,7 +76,9 @@ class random_subset:
     probability: float = 0.6
     inner: Schedule = flooding
 
-    def __call__(self, key: Any, iteration: Any, old: Any, new: Any, colours: Any) -> jax.Array:
+    def __call__(
+        self, key: Drawn, iteration: int | jax.Array, old: jax.Array, new: jax.Array, colours: Drawn
+    ) -> jax.Array:
         # Bits, not floats: their number does not depend on the precision setting.
         bits = jax.random.bits(jax.random.fold_in(key, iteration), old.shape[:1], jnp.uint32)
         moves = bits < np.uint32(min(self.probability * 2.0**32, 2.0**32 - 1))
@@ -84,8 +92,10 @@ class largest_residuals:
     share: float = 0.2
     inner: Schedule = flooding
 
-    def __call__(self, key: Any, iteration: Any, old: Any, new: Any, colours: Any) -> jax.Array:
-        changes = bp_general.change(old, new)
+    def __call__(
+        self, key: Drawn, iteration: int | jax.Array, old: jax.Array, new: jax.Array, colours: Drawn
+    ) -> jax.Array:
+        changes = edge_graph.change(old, new)
         if not len(changes):
             return new
         number = min(len(changes), max(1, round(self.share * len(changes))))
@@ -94,9 +104,9 @@ class largest_residuals:
         return jnp.where(_wide(changes >= least, old), moved, old)
 
 
-def uniform(seed: Any, model: bp_general.Model) -> Any:
+def uniform(seed: Any, model: edge_graph.EdgeModel) -> Array:
     """Messages that say nothing."""
-    return bp_general.start(model)
+    return edge_graph.start(model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +115,8 @@ class noise:
 
     scale: float = 0.1
 
-    def __call__(self, seed: Any, model: bp_general.Model) -> jax.Array:
-        quiet = bp_general.start(model)
+    def __call__(self, seed: Any, model: edge_graph.EdgeModel) -> Array:
+        quiet = edge_graph.start(model)
         drawn = self.scale * jax.random.normal(randomness.jax_key(seed), quiet.shape, jnp.float32)
         loud = quiet + drawn.astype(quiet.dtype)
         return loud if model.is_binary else rules.normalize(loud)
@@ -119,8 +129,8 @@ class towards:
     state: int
     nats: float = 5.0
 
-    def __call__(self, seed: Any, model: bp_general.Model) -> jax.Array:
-        quiet = bp_general.start(model)
+    def __call__(self, seed: Any, model: edge_graph.EdgeModel) -> Array:
+        quiet = edge_graph.start(model)
         if model.is_binary:
             return quiet + (self.nats if self.state % 2 else -self.nats)
         sizes = jnp.sum(jnp.isfinite(quiet), axis=-1)
@@ -132,7 +142,14 @@ class towards:
 ordered = (towards(-1), towards(0))  # all up and all down
 
 
-def colours(model: bp_general.Model) -> np.ndarray:
+def drawn(schedule: Schedule, model: edge_graph.EdgeModel, seed: Any) -> tuple[Drawn, Drawn]:
+    """The key and the colours that a schedule may ask for."""
+    if isinstance(schedule, damped):
+        return None, None
+    return randomness.jax_key(seed), jnp.asarray(colours(model))
+
+
+def colours(model: edge_graph.EdgeModel) -> np.ndarray:
     """Bool [E]: the parity of the depth of each edge's variable in a breadth-first search."""
     from scipy import sparse
     from scipy.sparse import csgraph
@@ -155,5 +172,5 @@ def colours(model: bp_general.Model) -> np.ndarray:
     return depth[model.edge_variables]
 
 
-def _wide(flags: Any, messages: jax.Array) -> jax.Array:
+def _wide(flags: jax.Array, messages: jax.Array) -> jax.Array:
     return flags.reshape(flags.shape + (1,) * (messages.ndim - 1))

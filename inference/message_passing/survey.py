@@ -27,6 +27,7 @@ from inference.message_passing import rules
 from inference.oracles import sat
 from inference.problems import cnf, logical_groups
 
+Scalar = float | jax.Array
 CHUNK = 100  # updates between looks at the clock
 TRIVIAL = 0.01  # biases below it leave nothing to choose by
 OCTETS = 200  # for each slot of a clause, of all arrays together
@@ -70,9 +71,9 @@ class Info(NamedTuple):
 class State(NamedTuple):
     """Surveys [C, k], their largest change in the last update, and updates so far."""
 
-    warnings: Any
-    residual: Any
-    iterations: Any
+    warnings: jax.Array
+    residual: jax.Array
+    iterations: jax.Array
 
 
 def surveys(
@@ -173,7 +174,11 @@ def decimate(
 
 
 def step(
-    clauses: logical_groups.ClauseGroup, num_variables: int, state: State, rho: Any, damping: Any
+    clauses: logical_groups.ClauseGroup,
+    num_variables: int,
+    state: State,
+    rho: Scalar,
+    damping: Scalar,
 ) -> State:
     """One update of all surveys of a group of clauses; masked slots stay 0."""
     unable = _unable(clauses, num_variables, state.warnings, rho)
@@ -226,7 +231,9 @@ def _settle(
 
 
 @functools.partial(jax.jit, static_argnames="num_variables")
-def _advance(clauses: Any, state: State, settings: tuple, *, num_variables: int) -> State:
+def _advance(
+    clauses: logical_groups.ClauseGroup, state: State, settings: tuple, *, num_variables: int
+) -> State:
     rho, damping, tolerance, last = settings
     return jax.lax.while_loop(
         lambda state: (state.residual > tolerance) & (state.iterations < last),
@@ -236,7 +243,9 @@ def _advance(clauses: Any, state: State, settings: tuple, *, num_variables: int)
 
 
 @functools.partial(jax.jit, static_argnames="num_variables")
-def _read_out(clauses: Any, warnings: Any, rho: Any, *, num_variables: int) -> tuple:
+def _read_out(
+    clauses: logical_groups.ClauseGroup, warnings: jax.Array, rho: Scalar, *, num_variables: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Biases of the variables, and the complexity: of clauses, plus variables, minus slots.
 
     In this form it is stationary in the surveys: it errs by the square of what they do.
@@ -253,14 +262,18 @@ def _read_out(clauses: Any, warnings: Any, rho: Any, *, num_variables: int) -> t
     return true, false, complexity
 
 
-def _log_silent(clauses: Any, warnings: Any, num_variables: int) -> Any:
+def _log_silent(
+    clauses: logical_groups.ClauseGroup, warnings: jax.Array, num_variables: int
+) -> jax.Array:
     """For each literal [2 n], 2 v + sign, the log-probability that no clause with it warns."""
     literals = 2 * clauses.variables + clauses.signs
     logs = jnp.log1p(-warnings).ravel()
     return jax.ops.segment_sum(logs, literals.ravel(), 2 * num_variables)
 
 
-def _unable(clauses: Any, num_variables: int, warnings: Any, rho: Any) -> Any:
+def _unable(
+    clauses: logical_groups.ClauseGroup, num_variables: int, warnings: jax.Array, rho: Scalar
+) -> jax.Array:
     """How likely each variable cannot satisfy each clause, without a warning from it; 1 if masked.
 
     What other clauses with the same literal say is ``same``, with the opposite one ``opposite``.

@@ -56,8 +56,9 @@ def count(
     _check_options(options)
     try:
         told = process.call(
-            _call,
-            *(entry, formula, timeout, options),
+            entry,
+            formula,
+            keywords=options | {"timeout": timeout},
             timeout=None if timeout is None else timeout + min(grace, 0.25 + timeout / 8),
             memory=memory,
             stop=stop,
@@ -74,11 +75,6 @@ def count(
         raise ValueError(told.message.removeprefix("ValueError: "))
     status = "failed" if told.status is answer.Status.FAILED else "timeout"
     return trivial.count(formula), answer.Info(status, time.monotonic() - start, told.message)
-
-
-def _call(entry: Callable, formula: cnf.CNF, timeout: float | None, options: dict[str, Any]) -> Any:
-    """In the child."""
-    return entry(formula, timeout=timeout, **options)
 
 
 def _check_options(options: dict[str, Any]) -> None:

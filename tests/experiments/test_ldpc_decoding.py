@@ -7,7 +7,7 @@ import pytest
 
 from experiments import ldpc_decoding
 from experiments.harness import registry
-from inference.message_passing import bp, bp_general
+from inference.message_passing import bp, edge_graph
 from inference.problems import factor_graph, logical_groups
 
 
@@ -46,7 +46,7 @@ def test_the_decoder_runs_the_library_s_belief_propagation():
     sent = rng.random(60) < 0.5
     code = ldpc_decoding.make_code(1, 60)
     ratios = ldpc_decoding.log_ratios(rng, np.stack([sent] * 3), "gaussian", 0.6)
-    model = bp_general.prepare(model_of(code, sent), dtype=np.float32)
+    model = edge_graph.prepare(model_of(code, sent), dtype=np.float32)
     bits, iterations = ldpc_decoding.decode(model, ratios.astype(np.float32), 50)
     np.testing.assert_array_equal(bits, np.stack([sent] * 3))
     assert 1 <= int(iterations) < 50
@@ -58,7 +58,7 @@ def test_the_decoder_runs_the_library_s_belief_propagation():
 
 def test_words_without_errors_need_no_iteration():
     code, sent = ldpc_decoding.make_code(1, 60), np.arange(60) % 3 == 0
-    model = bp_general.prepare(model_of(code, sent), dtype=np.float32)
+    model = edge_graph.prepare(model_of(code, sent), dtype=np.float32)
     ratios = np.where(sent, 3.0, -3.0).astype(np.float32)[None]
     bits, iterations = ldpc_decoding.decode(model, ratios, 50)
     assert int(iterations) == 0

@@ -42,12 +42,11 @@ DAMPING = 0.3
 BLOCK = 300_000  # literals in one call of the kernel
 _LARGEST = 15.0  # of a log ratio: products of five probabilities then fit into float32
 _TINY = 1e-18  # its square is a float32 still, for gradients
-_OCTETS = 500  # of tables and messages for each literal and variable
+_OCTETS = 500  # of tables and messages for each variable and literal, measured; XORs: four times
 _CHUNK = 5_000_000  # entries of tables, times sweeps, between two looks at the clock
 
-LogRatios = tuple[
-    formula_batch.Array, ...
-]  # log ratios float32 [k, F] that tables send, for each arity
+# Messages: log ratios float32 [k, F] that tables send, for each arity.
+LogRatios = tuple[formula_batch.Array, ...]
 
 
 class Info(NamedTuple):
@@ -143,7 +142,8 @@ def solve(
 
 def octets(formula: cnf.CNF) -> float:
     """What the tables and messages of a formula take, known before they are made; about."""
-    return float(_OCTETS * (formula.num_variables + len(formula.clauses.values)))
+    literals = len(formula.clauses.values) + 4 * len(formula.xors.values)
+    return float(_OCTETS * (formula.num_variables + literals))
 
 
 def start(batch: formula_batch.FormulaBatch) -> LogRatios:
@@ -215,7 +215,7 @@ def _at_variables(
     return jax.ops.segment_sum(numbers, variables, len(batch.owner))
 
 
-def _to_tables(batch: formula_batch.FormulaBatch, messages: Sequence[jax.Array]) -> list[jax.Array]:
+def _to_tables(batch: formula_batch.FormulaBatch, messages: LogRatios) -> list[jax.Array]:
     """Log ratios [k, F] that the variables send back: all they heard but the table's own."""
     heard = _at_variables(batch, messages)
     return [
@@ -268,7 +268,7 @@ def _variable_terms(
 def _table_terms(
     network: Network,
     tables: formula_batch.TableBatch,
-    messages: jax.Array,
+    messages: formula_batch.Array,
     incoming: jax.Array,
     times: jax.Array,
 ) -> jax.Array:
@@ -295,7 +295,7 @@ def _table_terms(
     return bethe + shared * jnp.tanh(network.table(features)[..., 0])
 
 
-def _log_half(log_ratio: jax.Array, tables: formula_batch.TableBatch) -> jax.Array:
+def _log_half(log_ratio: formula_batch.Array, tables: formula_batch.TableBatch) -> jax.Array:
     return jax.nn.log_sigmoid(log_ratio) * tables.used
 
 

@@ -12,9 +12,9 @@ from inference import answer, estimate, limits
 from inference.bounds import cutset
 from inference.estimate import Claim
 from inference.exact import elimination
-from inference.message_passing import bp
+from inference.message_passing import bp_rounds
 from inference.problems import cnf, convert, factor_graph, generators
-from inference.workers import process
+from inference.workers import background
 
 GRID = generators.spin_glass_grid(1, 4, 4, scale=1.0)
 TRUTH = elimination.log_partition(GRID)[0].log_value
@@ -125,9 +125,9 @@ def test_a_time_limit_may_exceed_the_default_budget(monkeypatch):
             return True
 
         def read(self):
-            return process.Told({}, "done")
+            return background.ChildReport({}, "done")
 
-    monkeypatch.setattr(process, "Child", Child)
+    monkeypatch.setattr(background, "Child", Child)
     graph_runs.run("log_partition", GRID, "bp", seed=0, memory=None, timeout=80.0)
     assert given[0] > 70.0
 
@@ -179,7 +179,7 @@ def test_auto_keeps_what_mini_buckets_prove():
 
 @pytest.mark.parametrize("timeout", [None, 60.0])
 def test_an_interrupt_leaves_what_there_is(monkeypatch, timeout):
-    monkeypatch.setattr(process.Child, "wait", interrupt)
+    monkeypatch.setattr(background.Child, "wait", interrupt)
     monkeypatch.setattr(graph_methods, "ask", interrupt)
     result, info = solve.partition(GRID, timeout=timeout)
     assert (info.status, result.claim) == ("interrupted", Claim.CERTAIN)
@@ -201,7 +201,7 @@ def test_maxima_say_what_ended_them(monkeypatch, method, stop):
     wide = generators.spin_glass_grid(2, 10, 10, scale=1.0)
     if stop == "interrupted":
         monkeypatch.setattr(cutset, "cut", interrupt)
-        monkeypatch.setattr(bp, "advance", interrupt)
+        monkeypatch.setattr(bp_rounds, "advance", interrupt)
     given = {"seed": 0, "memory": None, "timeout": 0.0 if stop == "timeout" else 60.0}
     options = {"bp": {"iterations": 10**7}, "mini_bucket": {"i_bound": 3, "iterations": 3}}.get(
         method, {}

@@ -16,7 +16,7 @@ from inference import answer, estimate
 from inference.estimate import Claim
 from inference.exact import ganak
 from inference.problems import cnf, dimacs, factor_graph, generators
-from inference.workers import process
+from inference.workers import background
 
 CHAIN, HARD = generators.chain(60), generators.random_ksat(5, 120, 120)
 EASY = cnf.from_clauses([[3, 4]], num_variables=7)
@@ -348,7 +348,7 @@ def test_what_does_not_fit_says_what_it_would_need():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_bounds_of_a_time_limit_hold(seed, monkeypatch):
-    monkeypatch.setattr(process, "Child", Stuck)
+    monkeypatch.setattr(background, "Child", Stuck)
     rng = np.random.default_rng(seed)
     states = [2, 3, 2, 2]
     scopes = [(0,), (1,), (0, 1), (1, 2), (3, 1)]
@@ -380,7 +380,7 @@ class Stuck(contextlib.AbstractContextManager):
         return False
 
     def read(self):
-        return process.Told(None, "running")
+        return background.ChildReport(None, "running")
 
 
 def test_what_a_maximum_gives_at_the_time_limit():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inference.exact import elimination
-from inference.message_passing import bp, bp_general
+from inference.message_passing import bp, bp_compiled, edge_graph
 from inference.problems import factor_graph, generators, logical_groups
 
 
@@ -29,7 +29,7 @@ def test_value_and_gradient_on_a_tree():
     graph = tree()
     rows, info = elimination.marginals(graph)
     with jax.enable_x64(True):
-        compiled = bp.compile_log_partition(graph)
+        compiled = bp_compiled.compile_log_partition(graph)
         value, gradient = compiled(graph), of_unary(compiled, graph)(graph.log_unary)
         assert value.dtype == np.float64
         assert float(value) == pytest.approx(info.log_value, abs=1e-7)
@@ -39,7 +39,7 @@ def test_value_and_gradient_on_a_tree():
 def test_the_gradient_by_a_table_is_its_finite_difference():
     graph = generators.spin_glass_grid(0, 3, 3, 1.0, 0.3)
     with jax.enable_x64(True):
-        compiled = bp.compile_log_partition(graph, tolerance=1e-13)
+        compiled = bp_compiled.compile_log_partition(graph, tolerance=1e-13)
 
         def of_tables(tables):
             return compiled(with_tables(graph, tables))
@@ -59,9 +59,9 @@ def with_tables(graph, tables):
 
 def test_one_trace_serves_other_potentials_and_a_batch(monkeypatch):
     graph, calls = generators.spin_glass_grid(0, 3, 3, 0.5, 0.1), []
-    bethe = bp_general.bethe
-    monkeypatch.setattr(bp_general, "bethe", lambda *given: (calls.append(1), bethe(*given))[1])
-    compiled = bp.compile_log_partition(graph)
+    bethe = edge_graph.bethe
+    monkeypatch.setattr(edge_graph, "bethe", lambda *given: (calls.append(1), bethe(*given))[1])
+    compiled = bp_compiled.compile_log_partition(graph)
     graphs = [generators.spin_glass_grid(seed, 3, 3, 0.5, 0.1) for seed in range(3)]
     values = [float(compiled(one)) for one in graphs]
     assert len(calls) == 1
@@ -75,12 +75,12 @@ def test_one_trace_serves_other_potentials_and_a_batch(monkeypatch):
 
 def test_nothing_possible_has_a_finite_gradient():
     never = factor_graph.build([2, 2], [((0, 1), np.full((2, 2), -np.inf)), ((0,), [0.0, -np.inf])])
-    compiled = bp.compile_log_partition(never)
+    compiled = bp_compiled.compile_log_partition(never)
     assert float(compiled(never)) == -np.inf
     assert not np.asarray(of_unary(compiled, never)(never.log_unary)).any()
 
 
 def test_another_structure_is_refused():
-    compiled = bp.compile_log_partition(generators.ising_grid(2, 2, 0.5))
+    compiled = bp_compiled.compile_log_partition(generators.ising_grid(2, 2, 0.5))
     with pytest.raises(ValueError, match="expected a graph of shapes"):
         compiled(generators.ising_grid(2, 3, 0.5))

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from inference.message_passing import region_graph
+from inference.message_passing import region_graph, region_layout
 from inference.problems import factor_graph, generators
 
 
@@ -101,7 +101,7 @@ def test_layout_of_mixed_domains():
     graph = factor_graph.build([2, 3, 4], [((1, 0), table), ((1, 2), np.zeros((3, 4)))])
     regions = region_graph.build(graph, [])
     assert regions.outer == [(0, 1), (1, 2)] and regions.inner == [(1,)]
-    layout = region_graph.lay_out(graph, regions)
+    layout = region_layout.lay_out(graph, regions)
     np.testing.assert_array_equal(layout.log_tables[0][0].reshape(2, 3), table.T)
     assert [entries.shape for entries in layout.entries] == [(1, 3, 2), (1, 3, 4)]
     assert layout.belongs.tolist() == [0, 1, 2, 0, 1, 2]

@@ -14,6 +14,7 @@ from inference.message_passing.learned import bpnn, bpnn_layers, bpnn_operators,
 from inference.problems import factor_graph, generators
 
 EDGES = generators.ising_grid(4, 4, 1.0).groups[0].variables
+BP = bpnn_operators.damping(0.0)
 LOOPS = bpnn_phases.CycleNetwork()  # c = 0
 
 
@@ -21,6 +22,12 @@ def ferromagnet(seed, scale=1.0, field=0.3):
     rng = np.random.default_rng(seed)
     couplings, fields = rng.uniform(0, scale, len(EDGES)), rng.uniform(-field, field, 16)
     return generators.spin_model(EDGES, couplings, fields)
+
+
+def phase_of(graph, iterations):
+    start, options = bpnn_layers.start(graph), {"iterations": iterations, "tolerance": 1e-12}
+    messages, *_ = bpnn_layers.solve(BP, graph, start, **options)
+    return bpnn_phases.describe(graph, messages)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 5)])
@@ -57,14 +64,7 @@ def test_correlations_and_magnetisations_of_a_pair():
     one, both = joint[1].sum(), joint[:, 1].sum()
     covariance = joint[1, 1] - one * both
     with jax.enable_x64(True):
-        messages, *_ = bpnn_layers.solve(
-            bpnn_operators.damping(0.0),
-            graph,
-            bpnn_layers.start(graph),
-            iterations=10,
-            tolerance=1e-12,
-        )
-        phase = bpnn_phases.describe(graph, messages)
+        phase = phase_of(graph, 10)
     expected = covariance / math.sqrt(one * (1 - one) * both * (1 - both))
     np.testing.assert_allclose(phase.correlations, [expected], rtol=1e-9)
     np.testing.assert_allclose(phase.magnetisations, [2 * one - 1, 2 * both - 1], rtol=1e-9)
@@ -92,9 +92,7 @@ def test_phases_are_added_up_and_loops_and_learning_bring_them_closer():
         couplings, fields = rng.uniform(0, 1.5, len(edges)), rng.uniform(-0.05, 0.05, 81)
         graph = generators.spin_model(edges, couplings, fields)
         parts = [
-            bpnn_layers.log_partition(
-                graph, operators=bpnn_operators.damping(0.0), log_ratio=ratio
-            )[0].log_value
+            bpnn_layers.log_partition(graph, operators=BP, log_ratio=ratio)[0].log_value
             for ratio in (bpnn_layers.CERTAIN, -bpnn_layers.CERTAIN)
         ]
         loops, info = bpnn.log_partition(graph, network=LOOPS)
@@ -128,14 +126,7 @@ def test_the_network_sees_no_gauge():
     signs = np.where(np.random.default_rng(0).random(16) < 0.5, 1.0, -1.0)
     with jax.enable_x64(True):
         pairs, cycles = bpnn_phases.pairs(graph), bpnn_phases.cycles(graph)
-        messages, *_ = bpnn_layers.solve(
-            bpnn_operators.damping(0.0),
-            graph,
-            bpnn_layers.start(graph),
-            iterations=100,
-            tolerance=1e-9,
-        )
-        phase = bpnn_phases.describe(graph, messages)
+        phase = phase_of(graph, 100)
         turned = phase._replace(
             magnetisations=signs * phase.magnetisations,
             correlations=signs[pairs].prod(axis=1) * phase.correlations,
@@ -165,17 +156,34 @@ def test_marginals_weigh_the_phases():
     np.testing.assert_allclose(found, elimination.marginals(graph)[0], atol=0.02)
 
 
-def test_contradictions_small_graphs_and_limits():
+def test_contradictions_and_small_graphs():
     zero = factor_graph.build([2, 2], [((0, 1), np.full((2, 2), -np.inf))])
     assert bpnn.log_partition(zero)[0].log_value == -math.inf
     np.testing.assert_array_equal(bpnn.marginals(zero)[0], np.zeros((2, 2)))
     nothing = factor_graph.build([], [], log_constant=0.7)
     assert bpnn.log_partition(nothing)[0].log_value == pytest.approx(0.7)
-    _, info = bpnn.log_partition(ferromagnet(0), timeout=0.0)
+
+
+@pytest.mark.parametrize("seed", [3, b"abc", jax.random.key(0)])
+def test_without_time_the_first_messages_answer(seed):
+    value, info = bpnn.log_partition(ferromagnet(0), seed=seed, timeout=0.0)
     assert (info.status, info.iterations, info.converged) == ("timeout", 0, False)
+    assert math.isfinite(value.log_value) and value.claim is estimate.Claim.NONE
+    found, info = bpnn.marginals(ferromagnet(0), seed=seed, timeout=0.0)
+    assert info.status == "timeout" and info.seconds >= 0
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+
+
+def test_few_iterations_are_few_for_both_phases():
+    _, info = bpnn.log_partition(ferromagnet(0), iterations=3, tolerance=0.0)
+    assert (info.status, info.iterations, info.converged) == ("done", 6, False)
+    assert 0 < info.residual < math.inf
 
 
 def test_refused(monkeypatch):
+    for entry in (bpnn.log_partition, bpnn.marginals):
+        with pytest.raises(ValueError, match="tables and messages of at most 0 MiB, given"):
+            entry(ferromagnet(0), memory=0)
     with pytest.raises(ValueError, match="two states, given one of 3"):
         bpnn.log_partition(factor_graph.build([3], []))
     monkeypatch.setattr(bpnn_phases, "MAX_CYCLES", 2)

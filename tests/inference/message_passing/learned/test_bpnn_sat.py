@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from inference import estimate
+from inference import estimate, limits
 from inference.message_passing.learned import bpnn, bpnn_sat, clause_clusters, formula_batch
 from inference.problems import cnf, generators
 
@@ -196,6 +196,40 @@ def test_pack_refuses_sizes_too_small():
     formula_batch.pack(clusters, sizes)
     with pytest.raises(ValueError, match="sizes of at least"):
         formula_batch.pack(clusters, [sizes[0] - 1, *sizes[1:]])
+
+
+@pytest.mark.parametrize("seed", [3, b"abc", jax.random.key(0)])
+def test_without_time_there_is_what_is_certain_at_sight(seed):
+    formula = generators.random_ksat(1, 30, 70)
+    answer, info = bpnn.count(formula, seed=seed, timeout=0.0)
+    assert (info.status, info.iterations, info.tables) == ("timeout", 0, 70)
+    assert answer.claim is estimate.Claim.CERTAIN
+    assert answer.log_lower == -math.inf and answer.log_upper >= 30 * math.log(2)
+    with pytest.raises(ValueError, match="without weights"):
+        weighted = cnf.from_clauses([[1]], log_weights=np.zeros((1, 2)))
+        bpnn.count(weighted, timeout=0.0)
+
+
+def test_a_deadline_ends_the_sweeps_and_what_they_reached_answers(monkeypatch):
+    formula = generators.random_ksat(1, 30, 70)
+    monkeypatch.setattr(bpnn_sat, "_CHUNK", 1)  # one sweep at a time
+    clusters = clause_clusters.build([formula])
+    looks = iter([False] * 5 + [True])
+    deadline = limits.Deadline(stop=lambda: next(looks))
+    batch = formula_batch.pack(clusters)
+    messages, done, status = bpnn_sat.iterate(batch, 20, deadline)
+    assert (done, status) == (5, "timeout")
+    reached = bpnn_sat.log_counts(bpnn_sat.shipped(), batch, messages)[0]
+    five = bpnn.count(formula, iterations=5)[0].log_value
+    assert float(clusters.log_constant[0] + reached) == pytest.approx(five, abs=1e-5)
+    assert abs(five - bpnn.count(formula)[0].log_value) > 1e-4
+
+
+def test_more_tables_than_memory_are_refused():
+    formula = generators.random_ksat(1, 30, 70)
+    assert bpnn.count(formula, memory=1)[1].status == "done"
+    with pytest.raises(ValueError, match="tables and messages of at most 0 MiB, given"):
+        bpnn.count(formula, memory=0)
 
 
 def test_shipped_weights_are_small_and_load():

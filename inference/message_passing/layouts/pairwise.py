@@ -1,7 +1,7 @@
 """Fast belief propagation on binary pairwise graphs without hard zeros.
 
     >>> graph = factor_graph.build([2, 2], [((0, 1), [[0.5, 0.0], [0.0, 0.5]])])
-    >>> layout = prepare(bp_general.prepare(graph))
+    >>> layout = prepare(edge_graph.prepare(graph))
     >>> round(float(layout.leave(layout.enter(np.ones(2)))[0]), 6)
     1.0
 
@@ -9,7 +9,7 @@ Every positive table over two binary variables is exp(c + g s + h t + J s t) for
 With g and h moved to the variables a message depends on J and the cavity alone, and as the ratio
 m(1) / m(0) it is (a r + 1) / (r + a), a = exp(2 J), without any exponential or logarithm. Ratios
 are taken where no product of them can leave the range of the dtype; elsewhere, for couplings of
-some tens of nats, log ratios are. Messages in and out are those of ``bp_general``, and so are the
+some tens of nats, log ratios are. Messages in and out are those of ``edge_graph``, and so are the
 iterates: damping by one half of the logarithm is a square root of ratios.
 
 Messages stand by the variable they go to, [d, W] for W variables of d neighbours, so that one
@@ -19,16 +19,18 @@ gather per iteration brings every cavity to the other end of its edge.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int32
 
-from inference.message_passing import bp_general
-from inference.problems import factor_graph
+from inference.message_passing import edge_graph
+from inference.message_passing.rules import Array
 
 _static = {"static": True}
+M = TypeVar("M", jax.Array, tuple[jax.Array, ...])
 
 
 class Arithmetic(NamedTuple):
@@ -51,33 +53,33 @@ class Arithmetic(NamedTuple):
     to_log: Callable
 
 
-def _transfer_ratio(strength: Any, cavity: Any) -> Any:
+def _transfer_ratio(strength: jax.Array, cavity: jax.Array) -> jax.Array:
     return (strength * cavity + 1) / (cavity + strength)
 
 
-def _mix_ratios(old: Any, new: Any, weight: float) -> Any:
+def _mix_ratios(old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
     if weight == 0.5:
         return jnp.sqrt(old * new)
     return new if weight == 0 else jnp.exp(_mix_logs(jnp.log(old), jnp.log(new), weight))
 
 
-def _transfer_log_ratio(strength: Any, cavity: Any) -> Any:
+def _transfer_log_ratio(strength: jax.Array, cavity: jax.Array) -> jax.Array:
     """logaddexp(2 J + x, 0) - logaddexp(2 J, x), as a clipped cavity and what rounds its corner."""
     apart, together = jnp.abs(cavity - strength), jnp.abs(cavity + strength)
     corner = jnp.log((1 + jnp.exp(-together)) / (1 + jnp.exp(-apart)))
     return _clip_cavity(strength, cavity) + corner
 
 
-def _clip_cavity(strength: Any, cavity: Any) -> Any:
+def _clip_cavity(strength: jax.Array, cavity: jax.Array) -> jax.Array:
     most = jnp.abs(strength)
     return jnp.sign(strength) * jnp.clip(cavity, -most, most)
 
 
-def _mix_logs(old: Any, new: Any, weight: float) -> Any:
+def _mix_logs(old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
     return new if weight == 0 else weight * old + (1 - weight) * new
 
 
-def _same(value: Any) -> Any:
+def _same(value: jax.Array) -> jax.Array:
     return value
 
 
@@ -105,15 +107,13 @@ class Ising(NamedTuple):
     most: float
 
 
-def ising(model: bp_general.Model) -> Ising | None:
+def ising(model: edge_graph.EdgeModel) -> Ising | None:
     """The couplings and fields of a model; None where it is not pairwise, binary and positive."""
-    if not (model.is_binary and model.groups):
+    groups = [g for g in edge_graph.table_groups(model.groups) if g.variables.shape[1] == 2]
+    if not (model.is_binary and groups) or len(groups) < len(model.groups):
         return None
-    for group in model.groups:
-        if not isinstance(group, factor_graph.FactorGroup) or group.variables.shape[1] != 2:
-            return None
-    pairs = np.concatenate([group.variables for group in model.groups])
-    tables = np.concatenate([group.log_potentials for group in model.groups]).astype(np.float64)
+    pairs = np.concatenate([group.variables for group in groups])
+    tables = np.concatenate([group.log_potentials for group in groups]).astype(np.float64)
     size = len(model.log_unary)
     degrees = np.bincount(pairs.ravel(), minlength=size)
     joined = degrees > 0
@@ -139,7 +139,7 @@ def ising(model: bp_general.Model) -> Ising | None:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Ports:
-    """How messages of ``bp_general`` pass into a layout and out of it.
+    """How messages of ``edge_graph`` pass into a layout and out of it.
 
     Attributes:
       places: int32 [E], where each message stands in the layout's, end to end.
@@ -147,12 +147,12 @@ class Ports:
       most: the largest absolute log ratio that is let in.
     """
 
-    places: Any
-    shifts: Any
-    most: Any
+    places: Int32[Array, " E"]
+    shifts: Float[Array, " E"]
+    most: Float[Array, ""]
     arithmetic: Arithmetic = dataclasses.field(metadata=_static)
 
-    def enter(self, messages: Any, size: int) -> jax.Array:
+    def enter(self, messages: Array, size: int) -> jax.Array:
         """Log ratios [E] as ``size`` messages of the layout."""
         bare = jnp.asarray(messages, self.shifts.dtype) - self.shifts
         inside = self.arithmetic.from_log(jnp.clip(bare, -self.most, self.most))
@@ -162,7 +162,7 @@ class Ports:
         """Messages of the layout, end to end, as log ratios [E]."""
         return self.arithmetic.to_log(messages[self.places]) + self.shifts
 
-    def mix(self, old: Any, new: Any, weight: float) -> Any:
+    def mix(self, old: M, new: M, weight: float) -> M:
         """Damping of the logarithms."""
         return jax.tree.map(lambda a, b: self.arithmetic.mix(a, b, weight), old, new)
 
@@ -171,7 +171,7 @@ class Ports:
         return jnp.abs(self.arithmetic.to_log(new) - self.arithmetic.to_log(old))
 
 
-def ports(model: bp_general.Model, spins: Ising, places: np.ndarray) -> Ports:
+def ports(model: edge_graph.EdgeModel, spins: Ising, places: Array) -> Ports:
     """The ports of a layout with its messages at these places."""
     shifts = spins.shifts.ravel().astype(model.log_unary.dtype)
     most = np.asarray(spins.most, shifts.dtype)
@@ -191,19 +191,20 @@ class Pairwise:
       shapes: (d, W) per degree.
     """
 
-    fields: tuple[Any, ...]
-    strengths: Any
-    partners: Any
-    graph_ids: Any
+    cuts: ClassVar[bool] = False
+    fields: tuple[Float[Array, " _"], ...]
+    strengths: Float[Array, " N"]
+    partners: Int32[Array, " N"]
+    graph_ids: Int32[Array, " N"]
     ports: Ports
-    shapes: tuple[tuple[int, int], ...] = dataclasses.field(metadata=_static)
+    shapes: tuple[tuple[int, ...], ...] = dataclasses.field(metadata=_static)
 
-    def enter(self, messages: Any) -> jax.Array:
-        """Log ratios [E] of ``bp_general`` in this layout."""
+    def enter(self, messages: Array) -> jax.Array:
+        """Log ratios [E] of ``edge_graph`` in this layout."""
         return self.ports.enter(messages, len(self.strengths))
 
     def leave(self, messages: jax.Array) -> jax.Array:
-        """The log ratios [E] of ``bp_general``."""
+        """The log ratios [E] of ``edge_graph``."""
         return self.ports.leave(messages)
 
     def collect(self, messages: jax.Array) -> jax.Array:
@@ -224,18 +225,18 @@ class Pairwise:
 
     def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
         """The largest change of a log ratio in each graph, [G]."""
-        return bp_general.largest_by_graph(self.ports.change(old, new), self.graph_ids, num_graphs)
+        return edge_graph.largest_by_graph(self.ports.change(old, new), self.graph_ids, num_graphs)
 
-    def mix(self, old: Any, new: Any, weight: float) -> Any:
+    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
         """Damping of the logarithms."""
         return self.ports.mix(old, new, weight)
 
-    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+    def keep(self, frozen: Array, old: jax.Array, new: jax.Array) -> jax.Array:
         """Old messages for frozen graphs, bool [G], else new ones."""
         return jnp.where(frozen[self.graph_ids], old, new)
 
 
-def prepare(model: bp_general.Model) -> Pairwise | None:
+def prepare(model: edge_graph.EdgeModel) -> Pairwise | None:
     """The layout of a model, in numpy arrays; None where ``ising`` has none."""
     spins = ising(model)
     if spins is None:

@@ -1,11 +1,11 @@
 """Fast belief propagation on table factors of any arity and domain.
 
     >>> graph = factor_graph.build([2, 3], [((0, 1), np.zeros((2, 3)))])
-    >>> layout = prepare(bp_general.prepare(graph))
-    >>> layout.enter(bp_general.start(bp_general.prepare(graph))).shape
+    >>> layout = prepare(edge_graph.prepare(graph))
+    >>> layout.enter(edge_graph.start(edge_graph.prepare(graph))).shape
     (5,)
 
-Messages are logarithms, as in ``bp_general``; a factor multiplies probabilities, scaled so that the
+Messages are logarithms, as in ``edge_graph``; a factor multiplies probabilities, scaled so that the
 largest is 1. Every edge has its factor's table with its own variable's axis first; edges whose
 tables have like shapes, rounded up, form one block, so that a model of many small groups is a few
 array operations. Edges run along the last axis, which is what vector units work on.
@@ -18,13 +18,17 @@ import dataclasses
 import functools
 import math
 import operator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int32
 
-from inference.message_passing import bp_general, bp_pairwise, rules
+from inference.message_passing import edge_graph, rules
+from inference.message_passing.layouts import pairwise
+from inference.message_passing.rules import Array
 from inference.problems import factor_graph
 
 _static = {"static": True}
@@ -44,8 +48,8 @@ class VariableBlock:
       entries: int32 [d, S, W], where the messages to them stand; past the degree, at the end.
     """
 
-    log_unary: Any
-    entries: Any
+    log_unary: Float[Array, "S W"]
+    entries: Int32[Array, "d S W"]
 
 
 @jax.tree_util.register_dataclass
@@ -58,24 +62,25 @@ class EdgeBlock:
       others: for each further axis an int32 [s, N], where the cavity of its variable stands.
     """
 
-    tables: Any
-    others: tuple[Any, ...]
+    tables: Float[Array, "... N"]
+    others: tuple[Int32[Array, "_ N"], ...]
 
 
 class Logarithms:
     """What layouts share whose messages are one array of logarithms, as are ``graph_ids``."""
 
-    graph_ids: Any
+    cuts: ClassVar[bool] = True
+    graph_ids: Array
 
     def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
         """The largest change of a logarithm in each graph, [G]."""
-        return bp_general.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
+        return edge_graph.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
 
     def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
         """Damping of the logarithms."""
-        return bp_pairwise.LOGS.mix(old, new, weight)
+        return pairwise.LOGS.mix(old, new, weight)
 
-    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
+    def keep(self, frozen: Array, old: jax.Array, new: jax.Array) -> jax.Array:
         """Old messages for frozen graphs, bool [G], else new ones."""
         return jnp.where(frozen[self.graph_ids], old, new)
 
@@ -86,21 +91,21 @@ class Tables(Logarithms):
     """Messages [M] by block, state and edge; make it with ``prepare``.
 
     Attributes:
-      places: int32 [E, S], where each message of ``bp_general`` stands, M past its domain.
+      places: int32 [E, S], where each message of ``edge_graph`` stands, M past its domain.
       graph_ids: int32 [M].
       floor: the smallest logarithm.
     """
 
     variables: tuple[VariableBlock, ...]
     edges: tuple[EdgeBlock, ...]
-    places: Any
-    graph_ids: Any
+    places: Int32[Array, "E S"]
+    graph_ids: Int32[Array, " M"]
     floor: float = dataclasses.field(metadata=_static)
     has_zeros: bool = dataclasses.field(metadata=_static)
     temperature: int = dataclasses.field(metadata=_static)
 
-    def enter(self, messages: Any) -> jax.Array:
-        """Messages of ``bp_general`` in this layout."""
+    def enter(self, messages: Array) -> jax.Array:
+        """Messages of ``edge_graph`` in this layout."""
         empty = jnp.zeros(len(self.graph_ids) + 1, self.variables[0].log_unary.dtype)
         rows = jnp.asarray(messages)
         top = jnp.max(rows, axis=-1, keepdims=True)
@@ -108,7 +113,7 @@ class Tables(Logarithms):
         return empty.at[self.places].set(inside.astype(empty.dtype))[:-1]
 
     def leave(self, messages: jax.Array) -> jax.Array:
-        """Messages as ``bp_general`` has them."""
+        """Messages as ``edge_graph`` has them."""
         if self.has_zeros:
             messages = jnp.where(messages <= 0.99 * self.floor, -jnp.inf, messages)
         return rules.normalize(jnp.append(messages, -jnp.inf)[self.places])
@@ -132,7 +137,7 @@ def _cavities(block: VariableBlock, messages: jax.Array, floor: float) -> jax.Ar
     return jnp.exp(jnp.maximum(logs - jnp.max(logs, axis=1, keepdims=True), floor)).ravel()
 
 
-def _outgoing(block: EdgeBlock, incoming: jax.Array, combine: Any, floor: float) -> jax.Array:
+def _outgoing(block: EdgeBlock, incoming: jax.Array, combine: Callable, floor: float) -> jax.Array:
     """Logarithms, S and N end to end; cavities and tables are scaled, so sums are at most s^k."""
     values = block.tables
     for at in reversed(block.others):
@@ -140,7 +145,7 @@ def _outgoing(block: EdgeBlock, incoming: jax.Array, combine: Any, floor: float)
     return jnp.log(jnp.maximum(values, math.exp(floor))).ravel()
 
 
-def contract(values: jax.Array, row: jax.Array, combine: Any) -> jax.Array:
+def contract(values: Array, row: Array, combine: Callable) -> Array:
     """Multiplies by a row [s, N] and sums, or maximises, over the last axis but one."""
     if values.size // values.shape[-1] <= _UNROLLED:
         wide = row.reshape(len(row), *(1,) * (values.ndim - 2), -1)
@@ -149,9 +154,9 @@ def contract(values: jax.Array, row: jax.Array, combine: Any) -> jax.Array:
     return jnp.max(product, -2) if combine is jnp.maximum else jnp.sum(product, -2)
 
 
-def prepare(model: bp_general.Model) -> Tables | None:
+def prepare(model: edge_graph.EdgeModel) -> Tables | None:
     """The layout of a model, in numpy arrays; None for other factors than tables, or large ones."""
-    groups, blocks = model.groups, edge_blocks(model.groups)
+    blocks = edge_blocks(model.groups)
     if not blocks:
         return None
     num_edges, dtype = len(model.edge_variables), model.log_unary.dtype
@@ -163,7 +168,7 @@ def prepare(model: bp_general.Model) -> Tables | None:
         first += size * len(edges)
     starts[num_edges] = first  # nothing stands there
     domains = np.ones(len(model.log_unary), np.int64)
-    for group in groups:
+    for group in edge_graph.table_groups(model.groups):
         domains[group.variables] = group.log_potentials.shape[1:]
     states = np.arange(model.log_unary.shape[1])
     places = starts[:-1, None] + states * strides[:-1, None]
@@ -182,9 +187,9 @@ def prepare(model: bp_general.Model) -> Tables | None:
     )
 
 
-def has_zeros(model: bp_general.Model) -> bool:
+def has_zeros(model: edge_graph.EdgeModel) -> bool:
     """Whether a state is impossible, or past a domain."""
-    log_unary, tables = bp_general.potentials(model)
+    log_unary, tables = edge_graph.potentials(model)
     return not all(np.isfinite(values).all() for values in (log_unary, *tables))
 
 
@@ -207,18 +212,17 @@ def _rounded_entries(group: factor_graph.FactorGroup) -> int:
     return number * arity * math.prod(map(_round_up, group.log_potentials.shape[1:]))
 
 
-def edge_blocks(groups: tuple[Any, ...]) -> dict[tuple[int, ...], list[Piece]] | None:
+def edge_blocks(groups: Sequence[edge_graph.Group]) -> dict[tuple[int, ...], list[Piece]] | None:
     """Slots by rounded shape: their own axis, then the others from large to small.
 
     None where there are other factors than tables, or where tables would take too much memory.
     """
-    if not all(isinstance(group, factor_graph.FactorGroup) for group in groups):
-        return None
-    if sum(_rounded_entries(group) for group in groups) > MOST_ENTRIES:
+    own = edge_graph.table_groups(groups)
+    if len(own) < len(groups) or sum(map(_rounded_entries, own)) > MOST_ENTRIES:
         return None
     blocks: dict[tuple[int, ...], list[Piece]] = {}
     first = 0
-    for group in groups:
+    for group in own:
         number, arity = group.variables.shape
         edges = first + np.arange(number * arity).reshape(number, arity)
         first += edges.size
@@ -258,7 +262,7 @@ def _padded(piece: Piece, shape: tuple[int, ...]) -> Piece:
     return piece._replace(tables=np.pad(piece.tables, more))
 
 
-def _edge_block(key: tuple, pieces: list[Piece], at: tuple, dtype: Any) -> EdgeBlock:
+def _edge_block(key: tuple, pieces: list[Piece], at: tuple, dtype: np.dtype) -> EdgeBlock:
     starts, strides, depths = at  # of cavities
     tables = np.concatenate([piece.tables for piece in pieces])
     others = np.concatenate([piece.others for piece in pieces]).T
@@ -274,7 +278,7 @@ def _edge_block(key: tuple, pieces: list[Piece], at: tuple, dtype: Any) -> EdgeB
 
 
 def _variable_blocks(
-    model: bp_general.Model, domains: np.ndarray, starts: np.ndarray, strides: np.ndarray
+    model: edge_graph.EdgeModel, domains: np.ndarray, starts: np.ndarray, strides: np.ndarray
 ) -> tuple[list[VariableBlock], tuple[np.ndarray, ...]]:
     """The blocks, and where the cavity of each edge starts, with the stride of its states.
 

@@ -1,31 +1,33 @@
 """Fast belief propagation on table factors over variables of two states.
 
     >>> graph = factor_graph.build([2, 2], [((0, 1), [[0.0, -np.inf], [0.0, 0.0]])])
-    >>> layout = prepare(bp_general.prepare(graph))
+    >>> layout = prepare(edge_graph.prepare(graph))
     >>> layout.enter(np.zeros(2)).tolist()
     [0.0, 0.0]
 
-As ``bp_tables``, with log ratios for messages: a factor multiplies probabilities, two logarithms
+As ``tables``, with log ratios for messages: a factor multiplies probabilities, two logarithms
 become one, and nothing is normalised. Log ratios beyond 80 nats (700 in float64) are cut there,
 hard zeros among them, and count as infinite when they leave, where the graph has any.
 """
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int32
 
-from inference.message_passing import bp_general, bp_tables, rules
+from inference.message_passing import edge_graph, rules
+from inference.message_passing.layouts import tables
+from inference.message_passing.rules import Array
 
 _static = {"static": True}
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Binary(bp_tables.Logarithms):
+class Binary(tables.Logarithms):
     """Messages [E] by block; make it with ``prepare``.
 
     Attributes:
@@ -33,28 +35,28 @@ class Binary(bp_tables.Logarithms):
       slots: int32 [d, W] per degree, where the messages to W variables stand, E where none does.
       tables: [2, ..., 2, N] per arity, the variable's own axis first, largest entry 1.
       others: int32 [k - 1, N] per arity, where the cavities of the further axes stand.
-      places: int32 [E], where each message of ``bp_general`` stands.
+      places: int32 [E], where each message of ``edge_graph`` stands.
       graph_ids: int32 [E].
       most: the largest log ratio.
     """
 
-    fields: tuple[Any, ...]
-    slots: tuple[Any, ...]
-    tables: tuple[Any, ...]
-    others: tuple[Any, ...]
-    places: Any
-    graph_ids: Any
+    fields: tuple[Float[Array, " _"], ...]
+    slots: tuple[Int32[Array, "_ _"], ...]
+    tables: tuple[Float[Array, "2 ... _"], ...]
+    others: tuple[Int32[Array, "_ _"], ...]
+    places: Int32[Array, " E"]
+    graph_ids: Int32[Array, " E"]
     most: float = dataclasses.field(metadata=_static)
     has_zeros: bool = dataclasses.field(metadata=_static)
     temperature: int = dataclasses.field(metadata=_static)
 
-    def enter(self, messages: Any) -> jax.Array:
-        """Log ratios of ``bp_general`` in this layout."""
+    def enter(self, messages: Array) -> jax.Array:
+        """Log ratios of ``edge_graph`` in this layout."""
         inside = jnp.clip(jnp.asarray(messages, self.fields[0].dtype), -self.most, self.most)
         return jnp.zeros_like(inside).at[self.places].set(inside)
 
     def leave(self, messages: jax.Array) -> jax.Array:
-        """The log ratios of ``bp_general``."""
+        """The log ratios of ``edge_graph``."""
         if self.has_zeros:
             is_hard = jnp.abs(messages) >= 0.99 * self.most
             messages = jnp.where(is_hard, jnp.inf * jnp.sign(messages), messages)
@@ -77,15 +79,15 @@ class Binary(bp_tables.Logarithms):
             for at in others[::-1]:
                 ratio = cavities.at[at].get(mode="promise_in_bounds")
                 row = jnp.stack([jnp.minimum(1 / ratio, 1.0), jnp.minimum(ratio, 1.0)])
-                values = bp_tables.contract(values, row, combine)
+                values = tables.contract(values, row, combine)
             zero, one = (jnp.maximum(value, tiny) for value in values)
             parts.append(jnp.log(one / zero))
         return jnp.concatenate(parts)
 
 
-def prepare(model: bp_general.Model) -> Binary | None:
+def prepare(model: edge_graph.EdgeModel) -> Binary | None:
     """The layout of a model, in numpy arrays; None for other factors than tables, or large ones."""
-    blocks = bp_tables.edge_blocks(model.groups) if model.is_binary else None
+    blocks = tables.edge_blocks(model.groups) if model.is_binary else None
     if not blocks:
         return None
     dtype, num_edges = model.log_unary.dtype, len(model.edge_variables)
@@ -93,10 +95,10 @@ def prepare(model: bp_general.Model) -> Binary | None:
     order = np.concatenate([piece.edges for piece in pieces])
     places = np.empty(num_edges + 1, np.int32)
     places[order], places[-1] = np.arange(num_edges), num_edges
-    tables, others = [], []
+    values, others = [], []
     for block in blocks.values():
-        values = np.concatenate([piece.tables for piece in block])
-        tables.append(np.ascontiguousarray(np.moveaxis(values, 0, -1)).astype(dtype))
+        joined = np.concatenate([piece.tables for piece in block])
+        values.append(np.ascontiguousarray(np.moveaxis(joined, 0, -1)).astype(dtype))
         around = np.concatenate([piece.others for piece in block])
         others.append(np.ascontiguousarray(model.places[around].T))
     most = 80.0 if dtype.itemsize <= 4 else 700.0
@@ -107,11 +109,11 @@ def prepare(model: bp_general.Model) -> Binary | None:
     return Binary(
         tuple(fields[own].astype(dtype) for own in model.owners),
         tuple(places[slots] for slots in model.slots),
-        tuple(tables),
+        tuple(values),
         tuple(others),
         places[:-1],
         model.graph_ids[model.edge_variables[order]],
         most,
-        bp_tables.has_zeros(model),
+        tables.has_zeros(model),
         model.temperature,
     )

@@ -13,21 +13,26 @@ potentials and ``grad`` work.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int32
+from numpy.typing import DTypeLike
 
 from inference.message_passing import rules
+from inference.message_passing.rules import Array
 from inference.problems import factor_graph
 
 _static = {"static": True}
+Group = factor_graph.FactorGroup | factor_graph.ClauseGroup | factor_graph.ParityGroup
+Potentials = tuple[Array, tuple[Array, ...]]  # unaries, and the tables of each group
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Model:
+class EdgeModel:
     """A factor graph with its edges listed by variable; make one with ``prepare``.
 
     Attributes:
@@ -44,15 +49,15 @@ class Model:
       temperature: 1, or 0 for maxima in place of sums.
     """
 
-    log_unary: Any
-    groups: tuple[Any, ...]
-    log_constants: Any
-    edge_variables: Any
-    edge_mask: Any
-    slots: tuple[Any, ...]
-    owners: tuple[Any, ...]
-    places: Any
-    graph_ids: Any
+    log_unary: Float[Array, "V S"]
+    groups: tuple[Group, ...]
+    log_constants: Float[Array, " G"]
+    edge_variables: Int32[Array, " E"]
+    edge_mask: Bool[Array, " E"]
+    slots: tuple[Int32[Array, "_ _"], ...]
+    owners: tuple[Int32[Array, " _"], ...]
+    places: Int32[Array, " E"]
+    graph_ids: Int32[Array, " V"]
     num_graphs: int = dataclasses.field(metadata=_static)
     is_binary: bool = dataclasses.field(metadata=_static)
     temperature: int = dataclasses.field(metadata=_static)
@@ -64,8 +69,8 @@ def prepare(
     graph_ids: np.ndarray | None = None,
     log_constants: np.ndarray | None = None,
     temperature: float = 1.0,
-    dtype: Any = np.float64,
-) -> Model:
+    dtype: DTypeLike = np.float64,
+) -> EdgeModel:
     """The model of a graph, in numpy arrays; potentials are divided by a temperature above 0.
 
     Args:
@@ -85,7 +90,7 @@ def prepare(
     slots, owners, places = _slots(edge_variables, edge_mask, graph.num_variables)
     ids = np.zeros(graph.num_variables) if graph_ids is None else graph_ids
     constants = np.reshape(graph.log_constant if log_constants is None else log_constants, -1)
-    return Model(
+    return EdgeModel(
         np.asarray(graph.log_unary / scale, dtype),
         tuple(
             g._replace(log_potentials=np.asarray(g.log_potentials / scale, dtype))
@@ -120,7 +125,7 @@ def octets(graph: factor_graph.FactorGraph) -> int:
     return total
 
 
-def start(model: Model) -> Any:
+def start(model: EdgeModel) -> Array:
     """Messages that say nothing: 0, or equal shares of the states of the variable."""
     if model.is_binary:  # in numpy, for small graphs a dispatch takes as long as ten rounds
         return np.zeros(len(model.edge_variables), model.log_unary.dtype)
@@ -133,12 +138,12 @@ def _equal_shares(log_unary: jax.Array, edge_variables: jax.Array) -> jax.Array:
     return rules.normalize(inside)[edge_variables]
 
 
-def update(model: Model, messages: jax.Array) -> jax.Array:
+def update(model: EdgeModel, messages: jax.Array) -> jax.Array:
     """Every message anew from the others: one round of flooding."""
     return send(model, cavities(model, messages))
 
 
-def send(model: Model, incoming: jax.Array) -> jax.Array:
+def send(model: EdgeModel, incoming: jax.Array) -> jax.Array:
     """The messages that cavities, as ``cavities`` returns them, make."""
     outgoing, at = [incoming[:0]], 0
     for group in model.groups:
@@ -149,7 +154,7 @@ def send(model: Model, incoming: jax.Array) -> jax.Array:
     return jnp.concatenate(outgoing)
 
 
-def cavities(model: Model, messages: jax.Array) -> jax.Array:
+def cavities(model: EdgeModel, messages: jax.Array) -> jax.Array:
     """What each edge's variable tells its factor: its potential and all its other messages."""
     unary = jnp.asarray(model.log_unary)
     if model.is_binary:
@@ -166,7 +171,7 @@ def cavities(model: Model, messages: jax.Array) -> jax.Array:
     return rules.normalize(found)
 
 
-def beliefs(model: Model, messages: jax.Array) -> jax.Array:
+def beliefs(model: EdgeModel, messages: jax.Array) -> jax.Array:
     """Marginals [V, S] of the variables, or max-marginals; 0 where messages rule a state out.
 
     What underflows is the smallest number instead: a 0 is no rounding.
@@ -176,7 +181,7 @@ def beliefs(model: Model, messages: jax.Array) -> jax.Array:
     return jnp.where(logs > -jnp.inf, jnp.maximum(shares, least.tiny), 0.0)
 
 
-def bethe(model: Model, messages: jax.Array) -> jax.Array:
+def bethe(model: EdgeModel, messages: jax.Array) -> jax.Array:
     """Bethe log Z [G] from local partition functions, stationary in the messages.
 
     sum_a ln Z_a + sum_i ln Z_i - sum_(i,a) ln Z_ia (Yedidia, Freeman and Weiss, "Constructing
@@ -193,58 +198,17 @@ def bethe(model: Model, messages: jax.Array) -> jax.Array:
     return _add_up(model, factors, variables, edges)
 
 
-def bethe_of_beliefs(model: Model, messages: jax.Array) -> jax.Array:
-    """Bethe log Z [G] as average energy plus Bethe entropy of the beliefs.
-
-    Equal to ``bethe`` at fixed points only. A factor's beliefs are those its table and its
-    incoming messages make; their entropy needs no table, since sum b_a ln (f_a / b_a) =
-    ln Z_a - sum_j sum_x b_aj(x) ln V_j(x). For sums, at temperature 1.
-    """
-    incoming = cavities(model, messages)
-    rows, fresh = _rows(model, incoming), _rows(model, update(model, messages))
-    shares = jnp.exp(rules.normalize(rows + fresh))
-    edges = jnp.where(model.edge_mask, _average(shares, rows), 0.0)
-    own = beliefs(model, messages)
-    degrees = jnp.zeros(len(own), own.dtype).at[model.edge_variables].add(model.edge_mask)
-    logs = jnp.log(jnp.where(own > 0, own, 1.0))
-    variables = _average(own, model.log_unary) + (degrees - 1) * _average(own, logs)
-    possible = jnp.max(own, axis=-1, initial=0.0) > 0
-    variables = jnp.where(possible, variables, -jnp.inf)
-    return _add_up(model, _factor_log_partitions(model, incoming), variables, edges)
+def table_groups(groups: Sequence[Group]) -> list[factor_graph.FactorGroup]:
+    """Those of tables, in order."""
+    return [group for group in groups if isinstance(group, factor_graph.FactorGroup)]
 
 
-def fixed_point(model: Model, messages: jax.Array) -> jax.Array:
-    """The messages, which must be a fixed point, with its derivatives by the potentials.
-
-    Forward and reverse mode solve the linearised update by GMRES (implicit function theorem).
-    Infinite entries are constants.
-    """
-    messages = jax.lax.stop_gradient(messages)
-    finite = jnp.isfinite(messages)
-
-    def residual(free: jax.Array) -> jax.Array:
-        # Maxima of -inf have no derivative; only entries that move are looked at.
-        moved = update(model, jnp.where(finite, free, messages))
-        return jnp.where(finite, jnp.where(finite, moved, 0.0), 0.0) - free
-
-    def by_gmres(linear: Any, right: jax.Array) -> jax.Array:
-        return jax.scipy.sparse.linalg.gmres(linear, right, tol=1e-10, restart=50, maxiter=40)[0]
-
-    def solve_linear(linear: Any, right: jax.Array) -> jax.Array:
-        return jax.lax.custom_linear_solve(linear, right, by_gmres, by_gmres)
-
-    known = jnp.where(finite, messages, 0.0)
-    found = jax.lax.custom_root(residual, known, lambda _, guess: guess, solve_linear)
-    return jnp.where(finite, found, messages)
-
-
-def potentials(model: Model) -> tuple[Any, tuple[Any, ...]]:
+def potentials(model: EdgeModel) -> Potentials:
     """What can be differentiated by: ``log_unary`` and the tables of the table groups."""
-    tables = [g for g in model.groups if isinstance(g, factor_graph.FactorGroup)]
-    return model.log_unary, tuple(g.log_potentials for g in tables)
+    return model.log_unary, tuple(g.log_potentials for g in table_groups(model.groups))
 
 
-def with_potentials(model: Model, values: tuple[Any, tuple[Any, ...]]) -> Model:
+def with_potentials(model: EdgeModel, values: Potentials) -> EdgeModel:
     """The model with other potentials of the same shapes."""
     log_unary, tables = values
     left = iter(tables)
@@ -255,35 +219,6 @@ def with_potentials(model: Model, values: tuple[Any, tuple[Any, ...]]) -> Model:
     return dataclasses.replace(model, log_unary=log_unary, groups=groups)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class General:
-    """The layout that takes every graph, of the messages as they are; for ``bp``."""
-
-    model: Model
-    edge_graphs: Any  # int32 [E]
-
-    def enter(self, messages: Any) -> jax.Array:
-        return jnp.asarray(messages, self.model.log_unary.dtype)
-
-    def leave(self, messages: jax.Array) -> jax.Array:
-        return messages
-
-    def collect(self, messages: jax.Array) -> jax.Array:
-        return cavities(self.model, messages)
-
-    def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
-        return send(self.model, cavities)
-
-    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
-        far = jnp.where(self.model.edge_mask, change(old, new), 0.0)
-        return largest_by_graph(far, self.edge_graphs, num_graphs)
-
-    def keep(self, frozen: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        stays = frozen[self.edge_graphs]
-        return jnp.where(stays.reshape(stays.shape + (1,) * (old.ndim - 1)), old, new)
-
-
 def change(old: jax.Array, new: jax.Array) -> jax.Array:
     """How far each message would move, [E]: the largest change of a logarithm."""
     # The same infinity twice is no change.
@@ -291,20 +226,20 @@ def change(old: jax.Array, new: jax.Array) -> jax.Array:
     return far if far.ndim == 1 else jnp.max(far, axis=-1)
 
 
-def largest_by_graph(values: jax.Array, graph_ids: jax.Array, num_graphs: int) -> jax.Array:
+def largest_by_graph(values: jax.Array, graph_ids: Array, num_graphs: int) -> jax.Array:
     """The maximum of values [N] in each graph [G], at least 0."""
     if num_graphs == 1:
         return jnp.max(values, initial=0.0)[None]
     return jnp.zeros(num_graphs, values.dtype).at[graph_ids].max(values)
 
 
-def _mask(group: Any) -> np.ndarray:
+def _mask(group: Group) -> np.ndarray:
     if isinstance(group, factor_graph.FactorGroup):
         return np.ones(group.variables.shape, bool)
     return np.asarray(group.mask)
 
 
-def _messages(group: Any, incoming: jax.Array, temperature: int) -> jax.Array:
+def _messages(group: Group, incoming: jax.Array, temperature: int) -> jax.Array:
     """Messages of a group from incoming log ratios [F, k] or rows [F, k, S], in the same form."""
     if isinstance(group, factor_graph.FactorGroup):
         if incoming.ndim == 3:
@@ -319,7 +254,7 @@ def _messages(group: Any, incoming: jax.Array, temperature: int) -> jax.Array:
     return ratios if incoming.ndim == 2 else _padded(rules.to_rows(ratios), incoming.shape[-1])
 
 
-def _factor_log_partitions(model: Model, incoming: jax.Array) -> list[jax.Array]:
+def _factor_log_partitions(model: EdgeModel, incoming: jax.Array) -> list[jax.Array]:
     """ln Z_a [F] of each group from normalised incoming messages."""
     found, at = [], 0
     for group in model.groups:
@@ -339,7 +274,7 @@ def _factor_log_partitions(model: Model, incoming: jax.Array) -> list[jax.Array]
     return found
 
 
-def _rows(model: Model, messages: jax.Array) -> jax.Array:
+def _rows(model: EdgeModel, messages: jax.Array) -> jax.Array:
     """Messages as normalised rows of logarithms."""
     if not model.is_binary:
         return messages
@@ -348,22 +283,17 @@ def _rows(model: Model, messages: jax.Array) -> jax.Array:
     return rules.to_rows(messages)
 
 
-def _log_beliefs(model: Model, messages: jax.Array) -> jax.Array:
+def _log_beliefs(model: EdgeModel, messages: jax.Array) -> jax.Array:
     rows = jnp.where(jnp.asarray(model.edge_mask)[:, None], _rows(model, messages), 0.0)
     return jnp.asarray(model.log_unary).at[model.edge_variables].add(rows)
 
 
-def _log_sums(model: Model, logs: jax.Array) -> jax.Array:
+def _log_sums(model: EdgeModel, logs: jax.Array) -> jax.Array:
     return rules.log_sum(logs, -1, model.temperature)
 
 
-def _average(weights: jax.Array, logs: jax.Array) -> jax.Array:
-    """sum of weights * logs over states, with 0 * -inf = 0."""
-    return jnp.sum(jnp.where(weights > 0, weights * jnp.where(weights > 0, logs, 0.0), 0.0), -1)
-
-
 def _add_up(
-    model: Model, factors: list[jax.Array], variables: jax.Array, edges: jax.Array
+    model: EdgeModel, factors: list[jax.Array], variables: jax.Array, edges: jax.Array
 ) -> jax.Array:
     """log_constants + factors + variables - edges by graph; -inf where one of them is."""
     owners = [g.variables[:, 0] for g in model.groups]

@@ -6,7 +6,8 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from inference.message_passing import bp, bp_pairwise, bp_stencil, bp_tables, schedules
+from inference.message_passing import bp, bp_rounds, schedules
+from inference.message_passing.layouts import pairwise, stencil, tables
 from inference.problems import factor_graph, generators
 
 
@@ -121,12 +122,12 @@ def test_small_blocks_join_larger_ones(monkeypatch):
     rng = np.random.default_rng(3)
     sizes = np.array([1, 2, 3, 4, 2, 3, 4])
     scopes = [(0, 1, 2), (1, 2, 3), (4, 5, 6), (4, 3, 6), (2, 5, 6)]
-    tables = [rng.normal(size=sizes[list(scope)]) for scope in scopes]
-    graph = factor_graph.build(sizes, zip(scopes, tables, strict=True))
+    values = [rng.normal(size=sizes[list(scope)]) for scope in scopes]
+    graph = factor_graph.build(sizes, zip(scopes, values, strict=True))
     joined, plain = (bp.prepare(graph, fast=fast) for fast in (True, False))
-    assert len(bp_tables.edge_blocks(graph.groups)) == len(joined.layout.edges) == 4
-    monkeypatch.setattr(bp_tables, "_JOINED", 0)
-    assert len(bp_tables.edge_blocks(graph.groups)) > 4
+    assert len(tables.edge_blocks(graph.groups)) == len(joined.layout.edges) == 4
+    monkeypatch.setattr(tables, "_JOINED", 0)
+    assert len(tables.edge_blocks(graph.groups)) > 4
     states = [bp.run(one, bp.init(one), iterations=20)[0] for one in (joined, plain)]
     found, expected = (bp.beliefs(*pair) for pair in zip((joined, plain), states))
     np.testing.assert_allclose(found, expected, atol=1e-12)
@@ -137,7 +138,7 @@ def test_strong_couplings_leave_the_ratios_and_stay_right(coupling):
     graph = generators.ising_grid(6, 6, coupling, 0.1)
     fast, got = iterate(graph, fast=True, dtype=np.float32, rounds=200)
     plain, want = iterate(graph, fast=False, rounds=200)
-    assert fast.layout.ports.arithmetic is bp_pairwise.LOGS
+    assert fast.layout.ports.arithmetic is pairwise.LOGS
     assert np.isfinite(bp.messages(fast, got)).all()
     np.testing.assert_allclose(bp.bethe(fast, got), bp.bethe(plain, want), rtol=1e-5)
 
@@ -153,7 +154,7 @@ def test_the_arithmetic_follows_couplings_and_temperature():
             (weak, np.float32, 0.0),
         ]
     ]
-    ratios, logs, maxima = bp_pairwise.RATIOS, bp_pairwise.LOGS, bp_pairwise.MAXIMA
+    ratios, logs, maxima = pairwise.RATIOS, pairwise.LOGS, pairwise.MAXIMA
     assert arithmetic == [ratios, logs, ratios, maxima]
 
 
@@ -176,12 +177,12 @@ def test_what_the_stencil_refuses():
     assert layout([(0, 10), (20, 60)], 100) == "pairwise"  # would compute mostly nothing
     torus = nx.convert_node_labels_to_integers(nx.grid_2d_graph(6, 6, periodic=True))
     assert layout(torus.edges, 36) == "stencil"  # edges around are two more distances
-    assert bp_stencil.prepare(bp.prepare(random_tables(1, 0.0)).model) is None
+    assert stencil.prepare(bp.prepare(random_tables(1, 0.0)).model) is None
 
 
 def test_one_trace_serves_equal_shapes_and_any_limits():
     first, second = (generators.spin_glass_grid(seed, 4, 4, 1.0) for seed in (1, 2))
-    traced = chex.assert_max_traces(bp.advance.__wrapped__, n=1)
+    traced = chex.assert_max_traces(bp_rounds.advance.__wrapped__, n=1)
     jitted = jax.jit(traced, static_argnames=("schedule",))
     for graph, limit in [(first, 3), (second, 30), (second, 1000)]:
         prepared = bp.prepare(graph)

@@ -1,24 +1,27 @@
 """The fastest belief propagation: binary pairwise graphs whose neighbours lie at few distances.
 
-    >>> layout = prepare(bp_general.prepare(generators.ising_grid(20, 20, 0.3)))
+    >>> layout = prepare(edge_graph.prepare(generators.ising_grid(20, 20, 0.3)))
     >>> layout.offsets
     (1, 20)
 
 In a grid numbered row by row, of any width and with edges missing, neighbours are 1 and one row
 apart; so are those of a batch of grids of one width, of cubes (three distances) and of chains.
 Messages are then whole vectors over the variables, one per distance and direction, an iteration
-shifts vectors and gathers nothing. The arithmetic is that of ``bp_pairwise``.
+shifts vectors and gathers nothing. The arithmetic is that of ``pairwise``.
 """
 
 import dataclasses
 import functools
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int32
 
-from inference.message_passing import bp_general, bp_pairwise
+from inference.message_passing import edge_graph
+from inference.message_passing.layouts import pairwise
+from inference.message_passing.rules import Array
 
 _static = {"static": True}
 MOST_OFFSETS = 4
@@ -40,19 +43,20 @@ class Stencil:
       offsets: the distances d.
     """
 
-    fields: Any
-    strengths: tuple[Any, ...]
-    graph_ids: Any
-    ports: bp_pairwise.Ports
+    cuts: ClassVar[bool] = False
+    fields: Float[Array, " V"]
+    strengths: tuple[Float[Array, " V"], ...]
+    graph_ids: Int32[Array, " V"]
+    ports: pairwise.Ports
     offsets: tuple[int, ...] = dataclasses.field(metadata=_static)
 
-    def enter(self, messages: Any) -> tuple[jax.Array, ...]:
-        """Log ratios [E] of ``bp_general`` in this layout."""
+    def enter(self, messages: Array) -> tuple[jax.Array, ...]:
+        """Log ratios [E] of ``edge_graph`` in this layout."""
         flat = self.ports.enter(messages, len(self.strengths) * len(self.fields))
         return tuple(flat.reshape(len(self.strengths), -1))
 
     def leave(self, messages: tuple[jax.Array, ...]) -> jax.Array:
-        """The log ratios [E] of ``bp_general``."""
+        """The log ratios [E] of ``edge_graph``."""
         return self.ports.leave(jnp.concatenate(messages))
 
     def collect(self, messages: tuple[jax.Array, ...]) -> None:
@@ -76,23 +80,25 @@ class Stencil:
     ) -> jax.Array:
         """The largest change of a log ratio in each graph, [G]."""
         far = functools.reduce(jnp.maximum, map(self.ports.change, old, new))
-        return bp_general.largest_by_graph(far, self.graph_ids, num_graphs)
+        return edge_graph.largest_by_graph(far, self.graph_ids, num_graphs)
 
-    def mix(self, old: Any, new: Any, weight: float) -> Any:
+    def mix(
+        self, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...], weight: float
+    ) -> tuple[jax.Array, ...]:
         """Damping of the logarithms."""
         return self.ports.mix(old, new, weight)
 
     def keep(
-        self, frozen: jax.Array, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...]
+        self, frozen: Array, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...]
     ) -> tuple[jax.Array, ...]:
         """Old messages for frozen graphs, bool [G], else new ones."""
         stays = frozen[self.graph_ids]
         return tuple(jnp.where(stays, a, b) for a, b in zip(old, new))
 
 
-def prepare(model: bp_general.Model) -> Stencil | None:
+def prepare(model: edge_graph.EdgeModel) -> Stencil | None:
     """The layout of a model, in numpy arrays; None where there is none or it would not pay."""
-    spins = bp_pairwise.ising(model)
+    spins = pairwise.ising(model)
     if spins is None:
         return None
     low, high = spins.pairs.min(axis=1), spins.pairs.max(axis=1)
@@ -105,12 +111,12 @@ def prepare(model: bp_general.Model) -> Stencil | None:
     strengths[2 * which, high] = strengths[2 * which + 1, low] = spins.couplings
     from_behind = spins.pairs == high[:, None]  # the message goes to the higher one
     vectors = 2 * which[:, None] + ~from_behind
-    represent, dtype = bp_pairwise.representation(spins.arithmetic), model.log_unary.dtype
+    represent, dtype = pairwise.representation(spins.arithmetic), model.log_unary.dtype
     return Stencil(
         represent(spins.fields).astype(dtype),
         tuple(represent(strengths).astype(dtype)),
         model.graph_ids,
-        bp_pairwise.ports(model, spins, (vectors * size + spins.pairs).ravel()),
+        pairwise.ports(model, spins, (vectors * size + spins.pairs).ravel()),
         tuple(offsets.tolist()),
     )
 
