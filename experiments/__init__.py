@@ -2,7 +2,8 @@
 
 =============  ===========================================================================
 ``solve``      ``count``, ``partition``, ``marginals``, ``maximize`` with ``method="auto"``
-``harness``    the command line, the registry of experiments, results on disk, figures
+``cli``        the command line: a file for each verb
+``harness``    the registry of experiments, results on disk, figures
 ``data``       small formulas and models of our own making
 =============  ===========================================================================
 

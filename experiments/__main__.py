@@ -21,9 +21,9 @@ def main() -> int:
     _keep_compilations()
     try:
         _import_numpy()
-        from experiments.harness import cli
+        from experiments.cli import main
 
-        status = cli.main(sys.argv[1:], started=_STARTED)
+        status = main.main(sys.argv[1:], started=_STARTED)
         if status == INTERRUPTED and "jax" in sys.modules:
             # What JAX still computes in threads of its own may crash while Python winds up.
             sys.stdout.flush()
@@ -38,18 +38,16 @@ def main() -> int:
 def _keep_compilations() -> None:
     """Has JAX keep what it compiles on disk, where its own variables do not say otherwise.
 
-    The child processes inherit the variables. Without a folder to write to nothing is kept.
+    The child processes inherit the variables. JAX makes the folder with the first thing it keeps;
+    where it could not, nothing is kept.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = os.path.join(home, "tally", "jax")
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError:
-        return
-    if os.access(folder, os.W_OK | os.X_OK):
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    folder = Path(home, "tally", "jax")
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 

@@ -25,9 +25,11 @@ from matplotlib.figure import Figure
 
 from experiments.harness import plots, promises, registry
 from hashing.counting import adaptive
+from hashing.parity import row_laws
 from inference import estimate, randomness
 from inference.exact import ganak
 from inference.problems import cnf, dimacs, generators
+from inference.reduction import support
 
 METHODS = ("baseline", "averaged", "adaptive")
 PAIRS = (("averaged", "baseline"), ("adaptive", "averaged"), ("adaptive", "baseline"))
@@ -136,17 +138,18 @@ def plot(result: registry.Result) -> Figure:
 
 
 def _bound_formula(config: Config, key: Any, name: str, formula: cnf.CNF) -> dict[str, Any]:
-    solved = ganak.count(formula, timeout=config.exact_timeout)
-    easy = solved.value is not None and solved.seconds <= config.easy_seconds
+    found, info = ganak.count(formula, timeout=config.exact_timeout)
+    exact = found if info.status == "done" else None
+    easy = exact is not None and info.seconds <= config.easy_seconds
     row = {
         "formula": name,
         "variables": len(formula.sampling_set),
-        "exact_log2": _log2(solved.value.log_value) if solved.value is not None else math.nan,
-        "seconds_exact": solved.seconds,
+        "exact_log2": _log2(exact.log_value) if exact is not None else math.nan,
+        "seconds_exact": info.seconds,
         "easy": easy,
     }
     for method in METHODS:
-        row |= _bound_once(config, key, formula, method, solved.value, easy)
+        row |= _bound_once(config, key, formula, method, exact, easy)
     return row
 
 
@@ -160,15 +163,16 @@ def _bound_once(
 ) -> dict[str, Any]:
     lower, done, seconds = math.nan, False, math.nan
     if not easy:
-        law = adaptive.adaptive_rows if method == "adaptive" else adaptive.biregular_rows
+        law = row_laws.adaptive if method == "adaptive" else row_laws.biregular
         result, info = adaptive.count(
-            key,
             formula,
+            seed=key,
+            timeout=config.timeout or None,
             cutoff=config.cutoff,
             repetitions=1 if method == "baseline" else config.repetitions,
             draw_rows=functools.partial(law, degree=config.degree),
             delta=config.delta,
-            timeout=config.timeout or None,
+            reduce=support.unreduced,
         )
         lower, done, seconds = result.log_lower, info.status == "done", info.seconds
     return {

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from experiments.harness import plots, promises, registry
 from experiments.training import ising_grids
-from inference.message_passing.learned import bpnn_layers
+from inference.message_passing.learned import bpnn_layers, bpnn_operators
 from inference.problems import factor_graph
 
 SLACK = 1e-4  # nats that a value may be off where messages still change by the tolerance
@@ -61,14 +61,14 @@ def run(config: Config, key: Any) -> registry.Result:
     """One row per method and grid; errors in nats."""
     grids = ising_grids.draw(key, config.side, config.graphs, config.field_max, config.coupling_max)
     exact, solve = ising_grids.log_partitions(grids), _solver(ising_grids.stacked(grids), config)
-    one_sided = bpnn_layers.one_sided(bpnn_layers.Operator(0.9))
+    one_sided = bpnn_operators.one_sided(bpnn_operators.Operator(0.9))
     methods = {
-        "BPNN-D": (bpnn_layers.shipped(), 0.0),
+        "BPNN-D": (bpnn_operators.shipped(), 0.0),
         "BPNN-D, untrained": ((one_sided, one_sided), 0.0),
-        "BP": (bpnn_layers.damping(0.0), 0.0),
-        "BP, damping 0.05": (bpnn_layers.damping(0.05), 0.0),
-        "BP, damping 0.5": (bpnn_layers.damping(0.5), 0.0),
-        "BP, all-up": (bpnn_layers.damping(0.0), bpnn_layers.CERTAIN),
+        "BP": (bpnn_operators.damping(0.0), 0.0),
+        "BP, damping 0.05": (bpnn_operators.damping(0.05), 0.0),
+        "BP, damping 0.5": (bpnn_operators.damping(0.5), 0.0),
+        "BP, all-up": (bpnn_operators.damping(0.0), bpnn_layers.CERTAIN),
     }
     rows: list[dict[str, Any]] = []
     scalars: dict[str, Any] = {}
@@ -130,17 +130,17 @@ def _solver(graph: factor_graph.FactorGraph, config: Config) -> Callable:
     """From operators and a start to Bethe values, sweeps and residuals of all grids, in float64."""
 
     def one(
-        graph: factor_graph.FactorGraph, operators: bpnn_layers.Operators, log_ratio: float
+        graph: factor_graph.FactorGraph, operators: bpnn_operators.Operators, log_ratio: float
     ) -> Any:
-        limits: Any = {"sweeps": config.sweeps, "tolerance": config.tolerance}
+        limits: Any = {"iterations": config.sweeps, "tolerance": config.tolerance}
         messages, *rest = bpnn_layers.solve(
             operators, graph, bpnn_layers.start(graph, log_ratio), **limits
         )
         return bpnn_layers.log_bethe(graph, messages), *rest
 
-    solve = jax.jit(jax.vmap(one, in_axes=(bpnn_layers.stacked_axes(graph), None, None)))
+    solve = jax.jit(jax.vmap(one, in_axes=(ising_grids.stacked_axes(graph), None, None)))
 
-    def solved(operators: bpnn_layers.Operators, log_ratio: float) -> list[np.ndarray]:
+    def solved(operators: bpnn_operators.Operators, log_ratio: float) -> list[np.ndarray]:
         with jax.enable_x64(True):
             return [np.asarray(array) for array in solve(graph, operators, log_ratio)]
 

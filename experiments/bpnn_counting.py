@@ -14,26 +14,26 @@ tables makes belief propagation nearly exact on networks of OR gates and close o
 learned on top changes little, and circuits with parities stay off by nats.
 """
 
-import csv
 import dataclasses
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tqdm
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.harness import peers, plots, promises, registry
-from inference import randomness, training
-from inference.message_passing.learned import bpnn_sat
-from inference.problems import cnf, dimacs, generators
+from experiments.training import bpnn_sat_training, counted_formulas
+from inference.message_passing.learned import bpnn, bpnn_sat
 
 EPSILON, DELTA = 0.8, 0.2  # of ApproxMC
-TRAINING_SEED = 2**40  # of the formulas that are made for training; runs have smaller seeds
+
+
+Problem = counted_formulas.Problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +54,6 @@ class Config:
     """Of that training."""
 
 
-class Problem(NamedTuple):
-    """A formula with its exact log count in nats."""
-
-    name: str
-    family: str
-    split: str
-    formula: cnf.CNF
-    log_count: float
-
-
 @registry.experiment(
     presets={
         "smoke": Config(per_family=3, batch=8),
@@ -74,11 +64,14 @@ class Problem(NamedTuple):
 )
 def run(config: Config, key: Any) -> registry.Result:
     """One row per formula; values in nats, seconds per formula."""
-    problems = read(Path(config.folder)) if config.folder else make(key, config.per_family)
+    if config.folder:
+        problems = counted_formulas.read(Path(config.folder))
+    else:
+        problems = counted_formulas.make(key, config.per_family)
     network = bpnn_sat.shipped()
     if config.leave_out:
         others = [problem for problem in problems if problem.family != config.leave_out]
-        network, _ = train(others, steps=config.steps)
+        network, _ = bpnn_sat_training.train(others, steps=config.steps)
     chosen = _chosen(problems, config.per_family)
     rows = [
         _row(problem, network, config)
@@ -115,20 +108,12 @@ def plot(result: registry.Result) -> Figure:
         panels=3,
         title="Learned model counting",
     )
-    at = np.arange(len(families))
-    for number, family in enumerate(families):
-        mine = columns["family"] == family
-        error = (columns["log_estimate"] - columns["log_exact"])[mine]
-        style: dict[str, Any] = plots.style(number) | {"linestyle": "none", "alpha": 0.7}
-        errors.plot(columns["log_exact"][mine], error, label=family, **style)
-    errors.set_yscale("symlog", linthresh=0.1)
-    errors.axhspan(-0.5, 0.5, color="grey", alpha=0.15, label="half a nat")
-    summary = _by_family(columns)
+    _plot_errors(errors, columns, families)
+    at, summary = np.arange(len(families)), _by_family(columns)
     for shift, name in ((-0.2, "propagation"), (0.2, "network")):
         heights = [max(summary[family][name], 1e-4) for family in families]
         gains.bar(at + shift, heights, 0.4, label=name)
-    counters = [name for name in columns if name.startswith("seconds_")]
-    for name in counters:
+    for name in [name for name in columns if name.startswith("seconds_")]:
         medians = [np.median(columns[name][columns["family"] == family]) for family in families]
         times.plot(at, medians, linestyle="none", label=name.removeprefix("seconds_"))
     for axes in (gains, times):
@@ -140,60 +125,14 @@ def plot(result: registry.Result) -> Figure:
     return plots.finish(figure)
 
 
-def read(folder: Path) -> list[Problem]:
-    """The formulas that ``counts.csv`` names, weights and sampling sets dropped."""
-    with (folder / "counts.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    problems = []
-    for row in tqdm.tqdm(rows, "reading", leave=False, disable=None):
-        with warnings.catch_warnings():  # some headers of the collection miscount the clauses
-            warnings.simplefilter("ignore", dimacs.DimacsWarning)
-            formula = dimacs.read(folder / row["file"], ignore_weights=True)
-        formula = dataclasses.replace(formula, projection=None)
-        value = float(row["ln_count"])
-        problems.append(Problem(row["file"], row["family"], row["split"], formula, value))
-    return problems
-
-
-def train(
-    problems: Sequence[Problem], *, made: int = 100, **options: Any
-) -> tuple[bpnn_sat.Network, training.History]:
-    """``bpnn_sat.train`` on the training split and ``made`` further formulas of each kind."""
-    kept = [problem for problem in problems if problem.split == "train"] + make(TRAINING_SEED, made)
-    values = [problem.log_count for problem in kept]
-    return bpnn_sat.train([problem.formula for problem in kept], values, **options)
-
-
-def make(key: Any, number: int) -> list[Problem]:
-    """Random 3-SAT and noisy diagnoses (networks of OR gates), counted by Ganak."""
-    kinds: dict[str, Callable[[np.random.Generator], cnf.CNF]] = {
-        "3sat": _random_3sat,
-        "diagnosis": lambda rng: _diagnosis(rng, causes=30, findings=30),
-    }
-    problems = []
-    for family, draw in kinds.items():
-        for index in range(number):
-            formula = draw(randomness.generator(key, "bpnn_counting", family, index))
-            value = math.log(2) * peers.ganak(formula, seed=0)
-            problems.append(Problem(f"{family}-{index}", family, "test", formula, value))
-    return [problem for problem in problems if problem.log_count > -math.inf]
-
-
-def _random_3sat(rng: np.random.Generator) -> cnf.CNF:
-    """Of 20 to 40 variables, well below the density where models end."""
-    variables, density = int(rng.integers(20, 41)), rng.uniform(0.5, 3.0)
-    return generators.random_ksat(int(rng.integers(2**31)), variables, int(density * variables))
-
-
-def _diagnosis(rng: np.random.Generator, causes: int, findings: int) -> cnf.CNF:
-    """Findings that are ORs of three causes each; every other one is known, as drawn causes say."""
-    clauses, truth = [], rng.random(causes) < 0.3
-    for finding in range(causes + 1, causes + findings + 1):
-        inputs = (1 + rng.choice(causes, 3, replace=False)).tolist()
-        clauses += [[finding, -cause] for cause in inputs] + [[-finding, *inputs]]
-        if finding % 2:
-            clauses.append([finding if truth[np.array(inputs) - 1].any() else -finding])
-    return cnf.from_clauses(clauses)
+def _plot_errors(axes: Axes, columns: Mapping[str, Any], families: list[str]) -> None:
+    for number, family in enumerate(families):
+        mine = columns["family"] == family
+        error = (columns["log_estimate"] - columns["log_exact"])[mine]
+        style: dict[str, Any] = plots.style(number) | {"linestyle": "none", "alpha": 0.7}
+        axes.plot(columns["log_exact"][mine], error, label=family, **style)
+    axes.set_yscale("symlog", linthresh=0.1)
+    axes.axhspan(-0.5, 0.5, color="grey", alpha=0.15, label="half a nat")
 
 
 def _chosen(problems: Sequence[Problem], per_family: int) -> list[Problem]:
@@ -207,8 +146,8 @@ def _chosen(problems: Sequence[Problem], per_family: int) -> list[Problem]:
 
 def _row(problem: Problem, network: bpnn_sat.Network, config: Config) -> dict[str, Any]:
     formula, plain = problem.formula, bpnn_sat.Network()
-    bpnn_sat.count(formula, parameters=network)  # compiles where a size is new
-    seconds, [learned, info] = _timed(lambda: bpnn_sat.count(formula, parameters=network))
+    bpnn.count(formula, network=network)  # compiles where a size is new
+    seconds, [learned, info] = _timed(lambda: bpnn.count(formula, network=network))
     ganak_seconds, ganak = _timed(lambda: math.log(2) * peers.ganak(formula, seed=1))
     approxmc_seconds, approxmc = math.nan, math.nan
     if formula.num_variables <= config.approxmc_variables:
@@ -223,7 +162,7 @@ def _row(problem: Problem, network: bpnn_sat.Network, config: Config) -> dict[st
         "tables_left": info.tables,
         "log_exact": problem.log_count,
         "log_estimate": learned.log_value,
-        "log_propagation": bpnn_sat.count(formula, parameters=plain)[0].log_value,
+        "log_propagation": bpnn.count(formula, network=plain)[0].log_value,
         "log_ganak": ganak,
         "log_approxmc": approxmc,
         "seconds_single": seconds,
@@ -240,7 +179,7 @@ def _batch_seconds(
     for family in dict.fromkeys(problem.family for problem in problems):
         mine = [problem.formula for problem in problems if problem.family == family]
         many = mine * max(1, batch // len(mine))
-        runs = [_timed(lambda: bpnn_sat.count_many(many, parameters=network))[0] for _ in range(3)]
+        runs = [_timed(lambda: bpnn_sat.count_many(many, network=network))[0] for _ in range(3)]
         seconds[family] = min(runs[1:]) / len(many)
     return np.array([seconds[problem.family] for problem in problems])
 

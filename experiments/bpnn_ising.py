@@ -30,11 +30,11 @@ import tqdm
 from matplotlib.figure import Figure
 
 from experiments.harness import plots, promises, registry
-from experiments.training import bpnn_training, ising_grids
-from inference import randomness, training
+from experiments.training import bpnn_b, bpnn_training, graph_network, ising_grids
+from inference import randomness
 from inference.bounds import mean_field, trw
 from inference.message_passing import gbp
-from inference.message_passing.learned import bpnn_layers, bpnn_phases
+from inference.message_passing.learned import bpnn_layers, bpnn_operators, bpnn_phases
 from inference.problems import factor_graph
 
 LEARNED = ("BPNN-D", "BPNN-B", "GNN", "BPNN phases")
@@ -139,41 +139,16 @@ def plot(result: registry.Result) -> Figure:
 
 def _batched(graph: factor_graph.FactorGraph, config: Config) -> dict[str, Method]:
     """The methods that take all grids of a column at once; one trace serves several of them."""
-    axes = bpnn_layers.stacked_axes(graph)
-    edges, cycles = bpnn_phases.pairs(graph), bpnn_phases.cycles(graph)
-    none = np.zeros((0, 4), np.int32)
-    read_b = training.load(bpnn_training.WEIGHTS / "bpnn_b.npz", bpnn_training.start_b())
-    network = training.load(bpnn_training.WEIGHTS / "gnn.npz", bpnn_training.GraphNetwork())
-    loops = bpnn_phases.Readout()  # not trained: the loop series
-
-    def batch(function: Callable, *others: None) -> Callable:
-        return jax.jit(jax.vmap(function, in_axes=(axes, *others)))
-
-    def bethe(
-        graph: factor_graph.FactorGraph, operators: bpnn_layers.Operators, sweeps: int
-    ) -> Any:
-        options: Any = {"sweeps": sweeps, "tolerance": config.tolerance}
-        return bpnn_layers.log_bethe(
-            graph, bpnn_layers.solve(operators, graph, bpnn_layers.start(graph), **options)[0]
-        )
-
-    def phases(graph: factor_graph.FactorGraph) -> Any:
-        limits: Any = {"sweeps": config.sweeps, "tolerance": config.tolerance}
-        return bpnn_training.phases(graph, **limits)[0]
-
-    @jax.jit
-    def combine(readout: bpnn_phases.Readout, cycles: np.ndarray, found: Any) -> Any:
-        def one(up: bpnn_phases.Phase, down: bpnn_phases.Phase) -> Any:
-            return bpnn_phases.combine(readout, edges, cycles, up, down)[0]
-
-        return jax.vmap(one)(*found)
-
-    bethe, phases = batch(bethe, None, None), batch(phases)
-    bp, damped = bpnn_layers.damping(0.0), bpnn_layers.damping(0.5)
+    bethe, phases = _bethe(graph, config), _phases(graph, config)
+    combine = _combined(bpnn_phases.pairs(graph))
+    cycles, none = bpnn_phases.cycles(graph), np.zeros((0, 4), np.int32)
+    loops = bpnn_phases.CycleNetwork()  # not trained: the loop series
+    bp, damped = bpnn_operators.damping(0.0), bpnn_operators.damping(0.5)
+    operators, readout = bpnn_b.shipped()
     return {
-        "BPNN-D": lambda graph: bethe(graph, bpnn_layers.shipped(), config.sweeps),
-        "BPNN-B": batch(lambda graph: bpnn_layers.read(read_b[0], read_b[1], graph)),
-        "GNN": batch(lambda graph: network(graph)),
+        "BPNN-D": lambda graph: bethe(graph, bpnn_operators.shipped(), config.sweeps),
+        "BPNN-B": _batch(graph, lambda one: bpnn_b.read(operators, readout, one)),
+        "GNN": _batch(graph, lambda one: graph_network.shipped()(one)),
         "BPNN phases": lambda graph: combine(bpnn_phases.shipped(), cycles, phases(graph)),
         "BP, 10 sweeps": lambda graph: bethe(graph, bp, 10),
         "BP, 1000 sweeps": lambda graph: bethe(graph, bp, config.sweeps),
@@ -182,6 +157,43 @@ def _batched(graph: factor_graph.FactorGraph, config: Config) -> dict[str, Metho
         "two phases": lambda graph: combine(loops, none, phases(graph)),
         "two phases, loops": lambda graph: combine(loops, cycles, phases(graph)),
     }
+
+
+def _batch(graph: factor_graph.FactorGraph, function: Callable, *others: None) -> Callable:
+    """A function of one grid, and of what all share, for stacked grids."""
+    return jax.jit(jax.vmap(function, in_axes=(ising_grids.stacked_axes(graph), *others)))
+
+
+def _bethe(graph: factor_graph.FactorGraph, config: Config) -> Callable:
+    """From stacked grids, operators and a number of sweeps to Bethe values from equal messages."""
+
+    def bethe(
+        graph: factor_graph.FactorGraph, operators: bpnn_operators.Operators, iterations: int
+    ) -> jax.Array:
+        options: Any = {"iterations": iterations, "tolerance": config.tolerance}
+        found, *_ = bpnn_layers.solve(operators, graph, bpnn_layers.start(graph), **options)
+        return bpnn_layers.log_bethe(graph, found)
+
+    return _batch(graph, bethe, None, None)
+
+
+def _phases(graph: factor_graph.FactorGraph, config: Config) -> Callable:
+    """From stacked grids to their two phases."""
+    options: Any = {"iterations": config.sweeps, "tolerance": config.tolerance}
+    return _batch(graph, lambda one: bpnn_training.phases(one, **options))
+
+
+def _combined(edges: np.ndarray) -> Callable:
+    """From a network, cycles and the phases of all grids to their log Z."""
+
+    @jax.jit
+    def combine(network: bpnn_phases.CycleNetwork, cycles: np.ndarray, found: Any) -> jax.Array:
+        def one(up: bpnn_phases.Phase, down: bpnn_phases.Phase) -> jax.Array:
+            return bpnn_phases.combine(network, edges, cycles, up, down)[0]
+
+        return jax.vmap(one)(*found)
+
+    return combine
 
 
 def _single(config: Config) -> dict[str, Method]:

@@ -170,7 +170,7 @@ def _formulas(config: Config, scratch: Path) -> list[Path]:
     return files
 
 
-class Run(NamedTuple):
+class CounterRun(NamedTuple):
     """A counter's run on a formula, and the one on one clause before it."""
 
     file: Path
@@ -180,7 +180,7 @@ class Run(NamedTuple):
     answer: dict[str, Any]
 
 
-def _run_all(config: Config, key: Any, turn: int, file: Path) -> list[Run]:
+def _run_all(config: Config, key: Any, turn: int, file: Path) -> list[CounterRun]:
     """All counters on one formula, in an order that ``turn`` rotates."""
     seed = int(randomness.generator(key, "count_benchmark", file.name).integers(2**31))
     firsts = [(turn + repeat) % len(config.tools) for repeat in range(config.repeats)]
@@ -190,15 +190,17 @@ def _run_all(config: Config, key: Any, turn: int, file: Path) -> list[Run]:
         return [_run_one(config, tool, file, clause.name, seed) for tool in order]
 
 
-def _run_one(config: Config, tool: str, file: Path, clause: str, seed: int) -> Run:
+def _run_one(config: Config, tool: str, file: Path, clause: str, seed: int) -> CounterRun:
     start, answer = commands.call(_words(config, tool, clause, seed), limit=60.0)
     if answer["status"] != "done":
         raise RuntimeError(f"{tool} fails on one clause: {answer.get('message', 'timeout')}")
     limit = config.timeout + start + GRACE
-    return Run(file, tool, start, *commands.call(_words(config, tool, file, seed), limit))
+    return CounterRun(file, tool, start, *commands.call(_words(config, tool, file, seed), limit))
 
 
-def _rows(config: Config, files: list[Path], turn: int, runs: list[Run]) -> list[dict[str, Any]]:
+def _rows(
+    config: Config, files: list[Path], turn: int, runs: list[CounterRun]
+) -> list[dict[str, Any]]:
     """One row per counter from all runs on formula ``turn``."""
     rows, near = [], files[max(turn - 2, 0) : turn + 3]
     for tool in config.tools:
@@ -213,7 +215,7 @@ def _rows(config: Config, files: list[Path], turn: int, runs: list[Run]) -> list
     return rows
 
 
-def _row(config: Config, one: Run, start: float) -> dict[str, Any]:
+def _row(config: Config, one: CounterRun, start: float) -> dict[str, Any]:
     net, answer = max(one.seconds - start, SHORTEST), one.answer
     solved = answer["status"] in ("done", "unsatisfiable") and net <= config.timeout
     bounds = {"log2_value": math.nan, "log2_lower": -math.inf, "log2_upper": math.inf}

@@ -32,7 +32,7 @@ from experiments.harness import plots, promises, registry
 from inference import estimate, randomness
 from inference.bounds import mean_field, mini_bucket, trw
 from inference.exact import elimination
-from inference.problems import factor_graph, generators, uai
+from inference.problems import factor_graph, generators, trivial, uai
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +74,15 @@ def run(config: Config, key: Any) -> registry.Result:
     upper = [c for c in columns if c.startswith("upper")]
     exact, error = columns["exact"], columns["exact_error"]
     width = columns["upper"] - columns["lower"]
-    trivial = columns["upper_trivial"] - columns["lower_trivial"]
+    trivial_width = columns["upper_trivial"] - columns["lower_trivial"]
     finite = np.isfinite(width)
     scalars: dict[str, Any] = {"models": len(rows)}
     scalars["violations"] = sum(int((columns[c] > exact + error).sum()) for c in lower)
     scalars["violations"] += sum(int((columns[c] < exact - error).sum()) for c in upper)
     scalars["finite_fraction"] = float(finite.mean())
     scalars["median_width"] = float(np.median(width))
-    scalars["median_trivial_width"] = float(np.median(trivial))
-    scalars["median_ratio"] = float(np.median(width / np.maximum(trivial, 1e-9)))
+    scalars["median_trivial_width"] = float(np.median(trivial_width))
+    scalars["median_ratio"] = float(np.median(width / np.maximum(trivial_width, 1e-9)))
     units = {name: "nats" for name in scalars if name.endswith("_width")}
     return registry.Result(columns, scalars, units=units)
 
@@ -189,23 +189,16 @@ def _bounds(graph: factor_graph.FactorGraph, config: Config, key: Any) -> dict[s
         row[f"seconds_{name}"] = time.perf_counter() - start
         start = time.perf_counter()
 
-    limits: dict[str, Any] = {"timeout": config.seconds, "iterations": config.iterations}
-    field, info = mean_field.log_partition(graph, key=key, i_bound=config.i_bounds[-1], **limits)
+    options: dict[str, Any] = {"seed": key, "timeout": config.seconds}
+    options["iterations"] = config.iterations
+    field, info = mean_field.log_partition(graph, i_bound=config.i_bounds[-1], **options)
     note("mean_field", field)
-    row["lower_trivial"], row["upper_trivial"] = _trivial(graph, info.assignment)
-    note("trw", trw.log_partition(graph, key=key, **limits)[0])
+    sight = trivial.log_partition(graph, info.assignment)
+    row["lower_trivial"], row["upper_trivial"] = sight.log_lower, sight.log_upper
+    note("trw", trw.log_partition(graph, **options)[0])
     for i_bound in config.i_bounds:
-        found, how = mini_bucket.log_partition(graph, i_bound=i_bound, **limits)
+        found, how = mini_bucket.log_partition(graph, i_bound=i_bound, **options)
         note(f"mini_bucket_{i_bound}", found)
         row["exactly_eliminated"] = how.is_exact
     both = estimate.intersect(estimates)
     return row | {"lower": both.log_lower, "upper": both.log_upper, "cut": info.num_cut}
-
-
-def _trivial(graph: factor_graph.FactorGraph, assignment: np.ndarray | None) -> tuple[float, float]:
-    """The score of the best assignment found, and every factor at its largest."""
-    upper = float(graph.log_constant) + float(np.logaddexp.reduce(graph.log_unary, axis=1).sum())
-    for group in graph.groups:
-        upper += float(group.log_potentials.reshape(len(group.variables), -1).max(axis=1).sum())
-    lower = -math.inf if assignment is None else float(factor_graph.log_score(graph, assignment))
-    return lower, upper

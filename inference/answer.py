@@ -41,7 +41,7 @@ class Answer:
 
     ``value`` is what was achieved (a log-score in nats, a number of models, a count), ``bound``
     what was proven from above in the same unit, ``assignments`` bool or integer ``[N, V]``.
-    ``message`` says why one failed, or "timeout" or "interrupted" where that ended a search.
+    ``message`` says why one failed.
 
     A log-score is the exact sum of the float64 potentials at the assignment, rounded once. No exact
     log-score is above ``bound``, which allows for rounding and for the graph's ``log_error``; where

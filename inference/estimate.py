@@ -234,18 +234,18 @@ def majority_tail(rounds: int, failure: float) -> float:
     return binomial_tail(rounds, (rounds + 1) // 2, failure)
 
 
-def binomial_tail(trials: int, at_least: int, chance: float) -> float:
-    """Pr[Bin(trials, chance) >= at_least] for at_least >= 1."""
-    if not 0.0 < chance < 1.0:
-        return chance
+def binomial_tail(trials: int, at_least: int, probability: float) -> float:
+    """Pr[Bin(trials, probability) >= at_least] for at_least >= 1."""
+    if not 0.0 < probability < 1.0:
+        return probability
     log_ways = math.lgamma(trials + 1)  # in logs, as binomials of 1030 trials overflow
     terms = (
         math.exp(
             log_ways
             - math.lgamma(k + 1)
             - math.lgamma(trials - k + 1)
-            + k * math.log(chance)
-            + (trials - k) * math.log1p(-chance)
+            + k * math.log(probability)
+            + (trials - k) * math.log1p(-probability)
         )
         for k in range(at_least, trials + 1)
     )

@@ -13,6 +13,7 @@ import lzma
 import os
 import shutil
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,17 +31,45 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     """A path beside ``path``, which takes its place once the block is through.
 
     It may become a file or a folder; whatever stops the block leaves the old one as it was. The
-    name ends as that of ``path``, as writers choose formats by it.
+    name ends as that of ``path``, as writers choose formats by it. A device or a pipe is written
+    itself, as nothing can take its place.
     """
     target = Path(path)
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield target
+        return
     beside = target.with_name(f".{os.getpid()}-{target.name}")
+    _remove(beside)  # of a process of that number that was killed
     try:
         yield beside
-        if beside.is_dir() and target.is_dir():
-            shutil.rmtree(target)
-        beside.replace(target)
+        if beside.is_dir() and target.exists():
+            _replace_folder(beside, target)
+        else:
+            beside.replace(target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True) if beside.is_dir() else beside.unlink(True)
+        _remove(beside)
+
+
+def _replace_folder(beside: Path, target: Path) -> None:
+    """A full folder cannot be renamed onto; the old one steps aside and comes back on failure."""
+    old = target.with_name(f".{os.getpid()}-old-{target.name}")
+    target.rename(old)
+    try:
+        beside.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raises OSError where no file can be written into a folder: before the work, not after it."""
+    with tempfile.TemporaryFile(dir=os.fspath(folder)):
+        pass
 
 
 def read(path: str | os.PathLike) -> bytes:

@@ -10,19 +10,23 @@ function of its number alone, so a run that was stopped and resumed gives the sa
 for bit, as one that was not. All runs in the precision the caller has set.
 """
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import tqdm
+from jax.typing import ArrayLike
+
+from inference import files, limits
 
 CHECKPOINT_SECONDS = 30.0
+P = TypeVar("P")  # parameters, any pytree
+B = TypeVar("B")  # a batch, likewise
 
 
 class History(NamedTuple):
@@ -52,18 +56,18 @@ class State(NamedTuple):
 
 
 def fit(
-    loss: Callable[[Any, Any], Any],
-    parameters: Any,
-    batches: Callable[[int], Any],
+    loss: Callable[[P, B], ArrayLike],
+    parameters: P,
+    batches: Callable[[int], B],
     steps: int,
     *,
     optimizer: optax.GradientTransformation,
-    validate: Callable[[Any], Any] | None = None,
+    validate: Callable[[P], ArrayLike] | None = None,
     validate_every: int = 50,
     checkpoint: str | Path | None = None,
     timeout: float | None = None,
     progress: str = "training",
-) -> tuple[Any, History]:
+) -> tuple[P, History]:
     """Minimises ``loss(parameters, batch)`` over ``batches(0), ..., batches(steps - 1)``.
 
     With ``validate``, what comes back are the parameters of least validation loss among those
@@ -82,47 +86,38 @@ def fit(
     """
     if steps < 0:
         raise ValueError(f"expected steps >= 0, given {steps}")
-    start = saved = time.perf_counter()
+    began, deadline = time.monotonic(), limits.Deadline.after(timeout)
     state = _resume(checkpoint, _init(parameters, optimizer))
-    step_fn, validate_fn = _jitted(loss, optimizer), jax.jit(validate) if validate else None
-    status = "done"
+    step = _jitted(loss, optimizer)
+    judge = None if validate is None else jax.jit(validate)
+    save_now_and_then = _saving(checkpoint)
     bar = tqdm.tqdm(total=steps, initial=len(state.loss), desc=progress, leave=False, disable=None)
-    try:
-        with bar:
-            while len(state.loss) < steps:
-                if timeout is not None and time.perf_counter() - start >= timeout:
-                    status = "timeout"
-                    break
-                state = _step(step_fn, state, batches(len(state.loss)))
-                if validate_fn is not None and len(state.loss) % validate_every == 0:
-                    state = _validated(state, float(validate_fn(state.parameters)))
-                bar.set_postfix(loss=f"{state.loss[-1]:.4g}", refresh=False)
-                bar.update()
-                if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                    save(checkpoint, state)
-                    saved = time.perf_counter()
-    except KeyboardInterrupt:
-        status = "interrupted"
+
+    def advance(state: State) -> State:
+        state = _step(step, state, batches(len(state.loss)))
+        if judge is not None and len(state.loss) % validate_every == 0:
+            state = _validated(state, float(judge(state.parameters)))
+        bar.set_postfix(loss=f"{state.loss[-1]:.4g}", refresh=False)
+        bar.update()
+        save_now_and_then(state)
+        return state
+
+    with bar:
+        state, status = limits.run_until(advance, state, lambda s: len(s.loss) >= steps, deadline)
     if checkpoint is not None:
         save(checkpoint, state)
     chosen = state.best if len(state.validation) else state.parameters
-    return chosen, History(state.loss, state.validation, status, time.perf_counter() - start)
+    return chosen, History(state.loss, state.validation, status, time.monotonic() - began)
 
 
 def save(path: str | Path, tree: Any) -> None:
     """Writes the arrays of a pytree as one npz file, whole or not at all."""
     arrays = {_name(where): np.asarray(leaf) for where, leaf in _leaves(tree)}
-    target = Path(path)
-    partial = target.with_name(f".{target.name}-{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.whole(path) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def load(path: str | Path, like: Any, *, free: tuple[str, ...] = ()) -> Any:
+def load(path: str | Path, like: P, *, free: tuple[str, ...] = ()) -> P:
     """Reads what ``save`` wrote into the structure of ``like``; leaves become numpy arrays.
 
     Args:
@@ -160,9 +155,22 @@ def _resume(checkpoint: str | Path | None, state: State) -> State:
     return loaded._replace(**arrays)
 
 
-def _jitted(loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+def _saving(checkpoint: str | Path | None) -> Callable[[State], None]:
+    """Writes a state where the last one is ``CHECKPOINT_SECONDS`` old."""
+    saved = time.monotonic()
+
+    def save_now_and_then(state: State) -> None:
+        nonlocal saved
+        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save(checkpoint, state)
+            saved = time.monotonic()
+
+    return save_now_and_then
+
+
+def _jitted(loss: Callable[[P, B], ArrayLike], optimizer: optax.GradientTransformation) -> Callable:
     @jax.jit
-    def step(parameters: Any, optimizer_state: Any, batch: Any) -> tuple[Any, Any, Any]:
+    def step(parameters: P, optimizer_state: Any, batch: B) -> tuple[P, Any, jax.Array]:
         value, gradient = jax.value_and_grad(loss)(parameters, batch)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, parameters)
         return optax.apply_updates(parameters, updates), optimizer_state, value

@@ -16,6 +16,8 @@ def open_session(models, formula):
 class EnumeratedSession:
     """Cells are found by evaluating every parity on every model, prefix by prefix."""
 
+    ended = False
+
     def __init__(self, models):
         self.calls = 0
         self._models = np.asarray(models, dtype=bool)

@@ -16,19 +16,16 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import re
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.harness import output, registry
-from inference import estimate
+from experiments.harness import claims, registry
+from inference import estimate, files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +40,14 @@ class Stored:
 
 def place(out: Path, name: str, config: Any, seed: int) -> Path:
     """The folder of a run: ``OUT/NAME/<hash of config>-s<seed>``."""
-    text = json.dumps(_plain(dataclasses.asdict(config)), sort_keys=True)
+    text = json.dumps(claims.plain(dataclasses.asdict(config)), sort_keys=True)
     return out / name / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-s{seed}"
 
 
 def check_writable(out: Path) -> None:
     """Makes the folder if needed and raises OSError unless a file can be written into it."""
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass
+    files.check_writable(out)
 
 
 def save(
@@ -66,26 +62,20 @@ def save(
 ) -> Path:
     """Writes one run and its figure; returns the folder. ``preset`` is where its config started.
 
-    Everything is written beside the final folder and moved there at the end, so an earlier result
-    of the same config and seed stays until its successor is complete.
+    An earlier result of the same config and seed stays until its successor is complete.
     """
     target = place(out, experiment.name, config, seed)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir()
-        _write_json(partial / "config.json", _setting(experiment, config, seed, preset))
-        _write_json(partial / "summary.json", _summary(result, seconds))
-        lines = [*output.result_lines(result), f"seconds {seconds:.1f} s"]
-        (partial / "summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        _write_json(partial / "environment.json", environment())
-        np.savez_compressed(partial / "arrays.npz", **result.columns)
-        _write_csv(partial / "columns.csv", result)
-        draw(experiment, result, partial / "figure.png")
-        _replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with files.whole(target) as folder:
+        folder.mkdir()
+        _write_json(folder / "config.json", _setting(experiment, config, seed, preset))
+        _write_json(folder / "summary.json", _summary(result, seconds))
+        text = "\n".join([*lines(result), f"seconds {seconds:.1f} s"])
+        (folder / "summary.txt").write_text(text + "\n", encoding="utf-8")
+        _write_json(folder / "environment.json", environment())
+        np.savez_compressed(folder / "arrays.npz", **result.columns)
+        _write_csv(folder / "columns.csv", result)
+        draw(experiment, result, folder / "figure.png")
     return target
 
 
@@ -118,13 +108,21 @@ def draw(experiment: registry.Experiment, result: registry.Result, path: Path) -
         return False
     from experiments.harness import plots  # matplotlib takes half a second
 
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        plots.save(experiment.plot(result), partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.whole(path) as beside:
+        plots.save(experiment.plot(result), beside)
     return True
+
+
+def lines(result: registry.Result) -> list[str]:
+    """One line per scalar and estimate: name, value, unit."""
+    told = []
+    for name, value in result.scalars.items():
+        text = claims.digits(value, 6) if isinstance(value, float) else str(value)
+        told.append(f"{name} {text} {result.units.get(name, '')}".rstrip())
+    for name, one in result.estimates.items():
+        value = claims.digits(one.log_value / claims.LN2, 6)
+        told.append(f"{name} 2^{value}: {claims.guarantee(one, '', 'value')}")
+    return told
 
 
 def environment() -> dict[str, Any]:
@@ -156,21 +154,6 @@ def commit(root: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def _replace(partial: Path, target: Path) -> None:
-    if not target.exists():
-        partial.rename(target)
-        return
-    # A full folder cannot be renamed onto; the old one steps aside and comes back on failure.
-    old = target.with_name(f".{target.name}-old-{os.getpid()}")
-    target.rename(old)
-    try:
-        partial.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _setting(
@@ -211,21 +194,12 @@ def _estimate(fields: dict[str, Any]) -> estimate.Estimate:
     return estimate.Estimate(**numbers, claim=claim, count=count)
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no infinities and no NaN: they become strings."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _number(value: Any) -> Any:
     return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(_plain(value), indent=2, allow_nan=False)
+    text = json.dumps(claims.plain(value), indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 

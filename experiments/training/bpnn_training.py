@@ -1,7 +1,7 @@
 """Training the BPNN models that ship with the package, on random attractive Ising grids.
 
     >>> parameters, history = train("bpnn_phases", seed=0, timeout=600.0)
-    >>> training.save(bpnn_layers.WEIGHTS / "bpnn_phases.npz", parameters)
+    >>> training.save(bpnn_phases.WEIGHTS, parameters)
 
 All grids are 10 x 10. BPNN-D learns on the published distribution alone (50 grids, field limit 0.1,
 coupling limit 5), the others on a mixture of all columns of the experiment ``bpnn_ising``; other
@@ -12,60 +12,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.training import ising_grids
+from experiments.training import bpnn_b, graph_network, ising_grids
 from inference import randomness, training
-from inference.message_passing.learned import bpnn_layers, bpnn_phases
+from inference.message_passing.learned import bpnn_layers, bpnn_operators, bpnn_phases
 from inference.problems import factor_graph
 
-WEIGHTS = Path(__file__).parent / "weights"  # that only experiments read
 SIDE = 10
-LAYERS = 10  # of BPNN-B and of the graph network
-WIDTH = 4  # of the graph network
 _SWEEPS = (5, 30)  # BPNN-D learns on the Bethe values after 5, ..., 29 layers
 
 
-class GraphNetwork(nnx.Module):
-    """The published baseline without belief propagation: GIN layers with edge inputs, sum pooling.
-
-    Xu, Hu, Leskovec and Jegelka, "How powerful are graph neural networks?" (ICLR 2019). Each layer
-    adds up relu(neighbour + edge) and applies two linear maps; the sums over all variables of all
-    layers go through a last network.
-    """
-
-    def __init__(self, key: Any = None, layers: int = LAYERS, width: int = WIDTH):
-        rngs = nnx.Rngs(jax.random.key(0) if key is None else key)
-
-        def linear(inputs: int, outputs: int) -> nnx.Linear:
-            return nnx.Linear(inputs, outputs, param_dtype=jnp.float32, rngs=rngs)
-
-        sizes = [1] + [width] * (layers - 1)
-        self.edges = nnx.List([linear(1, size) for size in sizes])
-        self.first = nnx.List([linear(size, width) for size in sizes])
-        self.second = nnx.List([linear(width, width) for _ in sizes])
-        self.last = nnx.List([linear(layers * width, layers * width), linear(layers * width, 1)])
-
-    def __call__(self, graph: factor_graph.FactorGraph) -> jax.Array:
-        """log Z of one spin model, from fields and couplings."""
-        state = (graph.log_unary[:, 1:] - graph.log_unary[:, :1]) / 2
-        ends = graph.groups[0].variables
-        couplings = graph.groups[0].log_potentials[:, 0, 0][:, None]
-        pooled = []
-        for edge, first, second in zip(self.edges, self.first, self.second, strict=True):
-            sent = jax.nn.relu(state[ends[:, ::-1]] + edge(couplings)[:, None])
-            heard = jnp.zeros_like(state).at[ends].add(sent)
-            state = jax.nn.relu(second(jax.nn.relu(first(state + heard))))
-            pooled.append(state.sum(axis=0))
-        hidden = jax.nn.relu(self.last[0](jnp.concatenate(pooled)))
-        return self.last[1](hidden)[0]
+Data = tuple[ising_grids.Grids, np.ndarray]  # grids and their exact log Z
+Graphs = tuple[factor_graph.FactorGraph, jax.Array]  # grids as one stacked graph, and log Z
+Phases = tuple[bpnn_phases.Phase, bpnn_phases.Phase]
 
 
-class Task(NamedTuple):
+class Objective(NamedTuple):
     """What one model learns: ``loss(parameters, batch)``, from where, by which optimiser.
 
     ``data(grids, log Z, weigh)`` makes a function from rows to a batch; only training is weighed.
@@ -101,7 +67,7 @@ def train(
         raise ValueError(f"expected one of {', '.join(RECIPES)}, given {name!r}")
     recipe = RECIPES[name]
     steps, number = steps or recipe.steps, number or recipe.number
-    task = recipe.task(seed, steps)
+    task = recipe.objective(seed, steps)
     batch_of = task.data(*grids(seed, "training", number, recipe.mixture), True)
     others = task.data(*grids(seed, "validation", recipe.validation, recipe.mixture), False)
     rows = _minibatches(seed, number, min(recipe.batch, number))
@@ -120,7 +86,7 @@ def train(
     )
 
 
-def grids(seed: int, part: str, number: int, mixture: bool = True) -> tuple[Any, np.ndarray]:
+def grids(seed: int, part: str, number: int, mixture: bool = True) -> Data:
     """Grids of one part of the data, "training" or "validation", and their exact log Z."""
     key = randomness.generator(seed, "bpnn_training", part).bytes(16)
     if mixture:
@@ -130,13 +96,13 @@ def grids(seed: int, part: str, number: int, mixture: bool = True) -> tuple[Any,
     return drawn, ising_grids.log_partitions(drawn)
 
 
-def phase_inputs(drawn: ising_grids.Grids, values: np.ndarray) -> tuple[Any, Any]:
+def phase_inputs(drawn: ising_grids.Grids, values: np.ndarray) -> Phases:
     """The two ``Phase``s of each grid by BP in float64, as float32, Bethe values less log Z."""
     graph = ising_grids.stacked(drawn)
-    axes = bpnn_layers.stacked_axes(graph)
+    axes = ising_grids.stacked_axes(graph)
 
-    def one(graph: factor_graph.FactorGraph) -> tuple[Any, Any]:
-        return phases(graph, sweeps=500, tolerance=1e-8)[0]
+    def one(graph: factor_graph.FactorGraph) -> Phases:
+        return phases(graph, iterations=500, tolerance=1e-8)
 
     with jax.enable_x64(True):
         found = jax.tree.map(np.asarray, jax.jit(jax.vmap(one, in_axes=(axes,)))(graph))
@@ -145,25 +111,21 @@ def phase_inputs(drawn: ising_grids.Grids, values: np.ndarray) -> tuple[Any, Any
     return up, down
 
 
-def phases(
-    graph: factor_graph.FactorGraph, *, sweeps: int, tolerance: float
-) -> tuple[tuple[Any, Any], Any]:
-    """Both ordered fixed points of plain BP for an attractive graph, and the sweeps they took."""
-    described, taken = [], []
-    for log_ratio in (bpnn_layers.CERTAIN, -bpnn_layers.CERTAIN):
-        messages, number, _ = bpnn_layers.solve(
-            bpnn_layers.damping(0.0),
-            graph,
-            bpnn_layers.start(graph, log_ratio),
-            sweeps=sweeps,
-            tolerance=tolerance,
+def phases(graph: factor_graph.FactorGraph, *, iterations: int, tolerance: float) -> Phases:
+    """Both ordered fixed points of plain BP for an attractive graph."""
+    operators = bpnn_operators.damping(0.0)
+
+    def reached(log_ratio: float) -> bpnn_phases.Phase:
+        start = bpnn_layers.start(graph, log_ratio)
+        messages, *_ = bpnn_layers.solve(
+            operators, graph, start, iterations=iterations, tolerance=tolerance
         )
-        described.append(bpnn_phases.describe(graph, messages))
-        taken.append(number)
-    return (described[0], described[1]), sum(taken)
+        return bpnn_phases.describe(graph, messages)
+
+    return reached(bpnn_layers.CERTAIN), reached(-bpnn_layers.CERTAIN)
 
 
-def _task_d(seed: int, steps: int) -> Task:
+def _learn_d(seed: int, steps: int) -> Objective:
     """Bethe values and residuals of the layers 5 to 29, all grids in every step.
 
     Errors count as squares up to 10 nats and linearly beyond. The logarithm of the largest change
@@ -172,32 +134,34 @@ def _task_d(seed: int, steps: int) -> Task:
     the mean square of the error, is the best: low losses may hide a few grids that never settle.
     """
 
-    def loss(operators: Any, batch: Any) -> jax.Array:
+    def loss(operators: bpnn_operators.Operators, batch: Graphs) -> jax.Array:
         graph, values = batch
-        read = jax.vmap(_layers, in_axes=(None, bpnn_layers.stacked_axes(graph)))
+        read = jax.vmap(_layers, in_axes=(None, ising_grids.stacked_axes(graph)))
         bethe, residuals = read(operators, graph)
         errors = optax.huber_loss(bethe, values[:, None], delta=10.0)
         return jnp.mean(errors) + jnp.mean(residuals)
 
-    def judge(operators: Any, batch: Any) -> jax.Array:
+    def judge(operators: bpnn_operators.Operators, batch: Graphs) -> jax.Array:
         graph, values = batch
 
-        def one(graph: factor_graph.FactorGraph) -> tuple[Any, Any]:
+        def one(graph: factor_graph.FactorGraph) -> tuple[jax.Array, jax.Array]:
             start = bpnn_layers.start(graph)
             found, sweeps, _ = bpnn_layers.solve(
-                operators, graph, start, sweeps=300, tolerance=1e-4
+                operators, graph, start, iterations=300, tolerance=1e-4
             )
             return sweeps, bpnn_layers.log_bethe(graph, found)
 
-        sweeps, bethe = jax.vmap(one, in_axes=(bpnn_layers.stacked_axes(graph),))(graph)
+        sweeps, bethe = jax.vmap(one, in_axes=(ising_grids.stacked_axes(graph),))(graph)
         return jnp.mean(sweeps + (bethe - values) ** 2)
 
     keys = jax.random.split(jax.random.key(seed))
-    start = tuple(bpnn_layers.one_sided(bpnn_layers.Operator(0.9, key, 0.03)) for key in keys)
-    return Task(loss, start, _adam(0.01, steps), _graphs, judge)
+    start = tuple(bpnn_operators.one_sided(bpnn_operators.Operator(0.9, key, 0.03)) for key in keys)
+    return Objective(loss, start, _adam(0.01, steps), _graphs, judge)
 
 
-def _layers(operators: Any, graph: factor_graph.FactorGraph) -> tuple[jax.Array, jax.Array]:
+def _layers(
+    operators: bpnn_operators.Operators, graph: factor_graph.FactorGraph
+) -> tuple[jax.Array, jax.Array]:
     """Bethe values and log largest changes of messages after each of the layers that count."""
 
     def layer(messages: bpnn_layers.Messages, _: None) -> tuple[bpnn_layers.Messages, Any]:
@@ -211,7 +175,7 @@ def _layers(operators: Any, graph: factor_graph.FactorGraph) -> tuple[jax.Array,
     return jax.tree.map(lambda a: a[_SWEEPS[0] - 1 :], read)
 
 
-def _task_b(seed: int, steps: int) -> Task:
+def _learn_b(seed: int, steps: int) -> Objective:
     """Operators start as those of BPNN-D.
 
     The readout has a rate of its own: it multiplies energies of up to 10^4 nats.
@@ -221,50 +185,47 @@ def _task_b(seed: int, steps: int) -> Task:
         {"operators": optax.adam(rates[0]), "readout": optax.adam(rates[1])},
         ("operators", "readout"),
     )
-    loss = _huber(lambda parameters, graph: bpnn_layers.read(parameters[0], parameters[1], graph))
-    return Task(loss, start_b(), optimizer, _graphs)
+    loss = _huber(lambda parameters, graph: bpnn_b.read(parameters[0], parameters[1], graph))
+    return Objective(loss, bpnn_b.begin(), optimizer, _graphs)
 
 
-def start_b() -> tuple[bpnn_layers.Operators, bpnn_layers.Readout]:
-    """Operators and readout of BPNN-B before training."""
-    return bpnn_layers.shipped(), bpnn_layers.Readout(LAYERS)
-
-
-def _task_gnn(seed: int, steps: int) -> Task:
+def _learn_gnn(seed: int, steps: int) -> Objective:
     loss = _huber(lambda network, graph: network(graph))
-    return Task(loss, GraphNetwork(jax.random.key(seed)), _adam(0.01, steps), _graphs)
+    return Objective(
+        loss, graph_network.GraphNetwork(jax.random.key(seed)), _adam(0.01, steps), _graphs
+    )
 
 
-def _task_phases(seed: int, steps: int) -> Task:
+def _learn_phases(seed: int, steps: int) -> Objective:
     """The fixed points do not depend on the weights: they are found once, then only read."""
     structure = ising_grids.stacked(ising_grids.draw(0, SIDE, 1, 1.0, 1.0))
     pairs, cycles = bpnn_phases.pairs(structure), bpnn_phases.cycles(structure)
 
-    def errors(readout: Any, phases: Any) -> jax.Array:
-        def read(up: Any, down: Any) -> Any:
-            return bpnn_phases.combine(readout, pairs, cycles, up, down)[0]
+    def errors(network: bpnn_phases.CycleNetwork, phases: Phases) -> jax.Array:
+        def read(up: bpnn_phases.Phase, down: bpnn_phases.Phase) -> jax.Array:
+            return bpnn_phases.combine(network, pairs, cycles, up, down)[0]
 
         return jax.vmap(read)(*phases)
 
-    def loss(readout: Any, batch: Any) -> jax.Array:
+    def loss(network: bpnn_phases.CycleNetwork, batch: tuple[Phases, np.ndarray]) -> jax.Array:
         phases, weights = batch
-        return jnp.mean(weights * errors(readout, phases) ** 2)
+        return jnp.mean(weights * errors(network, phases) ** 2)
 
     def data(drawn: ising_grids.Grids, values: np.ndarray, weigh: bool) -> Callable:
         phases, weights = phase_inputs(drawn, values), np.ones(len(values), np.float32)
         if weigh:  # easy grids count too, by their error relative to that of the loop series
-            before = np.asarray(jax.jit(errors)(bpnn_phases.Readout(), phases))
+            before = np.asarray(jax.jit(errors)(bpnn_phases.CycleNetwork(), phases))
             weights += (3e-4 / (before**2 + 1e-5)).astype(np.float32)
         return lambda rows: jax.tree.map(lambda a: a[rows], (phases, weights))
 
     optimizer = optax.adam(optax.cosine_decay_schedule(5e-3, steps))
-    return Task(loss, bpnn_phases.Readout(key=jax.random.key(seed)), optimizer, data)
+    return Objective(loss, bpnn_phases.CycleNetwork(key=jax.random.key(seed)), optimizer, data)
 
 
 class Recipe(NamedTuple):
     """Sizes of the data and of the fit, as the shipped weights were made."""
 
-    task: Callable[[int, int], Task]
+    objective: Callable[[int, int], Objective]
     steps: int
     number: int
     batch: int
@@ -273,19 +234,21 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "bpnn_d": Recipe(_task_d, 150, 50, 50, 100, mixture=False),
-    "bpnn_b": Recipe(_task_b, 400, 1000, 50, 100),
-    "bpnn_phases": Recipe(_task_phases, 4000, 2000, 100, 400),
-    "gnn": Recipe(_task_gnn, 4000, 1000, 50, 100),
+    "bpnn_d": Recipe(_learn_d, 150, 50, 50, 100, mixture=False),
+    "bpnn_b": Recipe(_learn_b, 400, 1000, 50, 100),
+    "bpnn_phases": Recipe(_learn_phases, 4000, 2000, 100, 400),
+    "gnn": Recipe(_learn_gnn, 4000, 1000, 50, 100),
 }
 
 
-def _huber(predict: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _huber(
+    predict: Callable[[Any, factor_graph.FactorGraph], jax.Array],
+) -> Callable[[Any, Graphs], jax.Array]:
     """Squared errors of log Z up to 10 nats, linear beyond."""
 
-    def loss(parameters: Any, batch: Any) -> jax.Array:
+    def loss(parameters: Any, batch: Graphs) -> jax.Array:
         graph, values = batch
-        read = jax.vmap(predict, in_axes=(None, bpnn_layers.stacked_axes(graph)))
+        read = jax.vmap(predict, in_axes=(None, ising_grids.stacked_axes(graph)))
         return jnp.mean(optax.huber_loss(read(parameters, graph), values, delta=10.0))
 
     return loss
@@ -299,7 +262,7 @@ def _adam(rate: float, steps: int) -> optax.GradientTransformation:
 def _graphs(drawn: ising_grids.Grids, values: np.ndarray, weigh: bool) -> Callable:
     """Batches of stacked graphs with their log Z, in float32; not weighed."""
 
-    def batch(rows: np.ndarray) -> Any:
+    def batch(rows: np.ndarray) -> Graphs:
         graph = ising_grids.stacked(ising_grids.Grids(*(a[rows] for a in drawn)))
         return jax.tree.map(_to_float32, (graph, values[rows]))
 

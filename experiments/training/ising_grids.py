@@ -50,7 +50,7 @@ def draw_mixture(key: Any, side: int, number: int) -> Grids:
 
 
 def stacked(grids: Grids) -> factor_graph.FactorGraph:
-    """All grids as one graph as ``bpnn.stack`` makes it, built without a loop."""
+    """All grids as one graph with a first axis on potentials, built without a loop."""
     side = grids.fields.shape[-1]
     graph = generators.ising_grid(side, side, 1.0)
     spins = np.array([-1.0, 1.0])
@@ -67,6 +67,12 @@ def stacked(grids: Grids) -> factor_graph.FactorGraph:
     return graph._replace(
         log_unary=log_unary, groups=groups, log_constant=np.zeros(len(grids.fields))
     )
+
+
+def stacked_axes(graph: factor_graph.FactorGraph) -> factor_graph.FactorGraph:
+    """What ``vmap`` wants as ``in_axes`` for a stacked graph."""
+    groups = tuple(factor_graph.FactorGroup(None, 0) for _ in graph.groups)
+    return factor_graph.FactorGraph(None, 0, groups, 0, None)
 
 
 def one_of(graph: factor_graph.FactorGraph, index: int) -> factor_graph.FactorGraph:

@@ -43,8 +43,8 @@ def train(
         if folder is not None:
             raise ValueError(f"{name} makes its own training data, given a folder")
         return bpnn_training.train(name, **options)
-    from experiments import bpnn_counting
+    from experiments.training import bpnn_sat_training, counted_formulas
 
     if folder is None:
         raise ValueError("bpnn_sat: expected --folder with formulas and their counts.csv")
-    return bpnn_counting.train(bpnn_counting.read(folder), **options)
+    return bpnn_sat_training.train(counted_formulas.read(folder), **options)

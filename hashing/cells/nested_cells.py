@@ -9,15 +9,14 @@ search k - m is small. The parities above the base are reduced by it and switche
 """
 
 import math
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hashing.parity import draws
 from inference import answer, estimate, limits
-from inference.oracles import apart
+from inference.oracles import apart, protocol
 from inference.problems import cnf, parity_rows
 
 # A session for level m has its base at m - BELOW and serves up to ABOVE levels over its base.
@@ -45,7 +44,6 @@ class NestedCells:
       formula: what is counted.
       open_session: from the formula to what answers as a ``SatSession`` does.
       draw_key: 128 bits from which the parities derive.
-      stop: once it is true, queries end as at a deadline.
 
     Attributes:
       num_columns: how many variables are hashed.
@@ -55,17 +53,14 @@ class NestedCells:
     def __init__(
         self,
         formula: cnf.CNF,
-        open_session: Callable[[cnf.CNF], Any],
+        open_session: Callable[[cnf.CNF], protocol.SatSession],
         draw_key: int,
-        *,
-        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._formula, self._open_session, self._draw_key = formula, open_session, draw_key
-        self._stop = stop
         self.num_columns = len(formula.sampling_set)
         self._found = np.zeros((0, parity_rows.num_words(self.num_columns)), dtype=np.uint32)
         self._depths = np.zeros(0, dtype=np.int64)  # leading parities that each model satisfies
-        self._session: Any = None
+        self._session: protocol.SatSession | None = None
         self._closed_calls = 0
         self.reached = Reached()
 
@@ -74,7 +69,7 @@ class NestedCells:
         """Solver calls so far."""
         return self._closed_calls + (self._session.calls if self._session else 0)
 
-    def fill(self, level: int, limit: int, deadline: float = math.inf) -> int:
+    def fill(self, level: int, limit: int, deadline: limits.Deadline = limits.NEVER) -> int:
         """The size of cell(level), or ``limit`` where it is at least that large.
 
         Models found at other levels that lie in the cell are counted, not searched again.
@@ -110,48 +105,48 @@ class NestedCells:
             self._session.close()
             self._session = None
 
-    def _search(self, level: int, limit: int, deadline: float) -> tuple[answer.Status, int]:
+    def _search(
+        self, level: int, limit: int, deadline: limits.Deadline
+    ) -> tuple[answer.Status, int]:
         try:
-            self._look(deadline)
-            if self._session is None or not self._base <= level <= self._base + ABOVE:
-                self._open(max(0, level - BELOW), lambda: self._look(deadline))
+            deadline.check()
+            session = self._session
+            if session is None or not self._base <= level <= self._base + ABOVE:
+                session = self._open(max(0, level - BELOW), deadline)
         except limits.OutOfTime:
             return answer.Status.UNKNOWN, 0
         if self._contradiction:
             return answer.Status.OPTIMAL, 0
-        self._add_switched(level)
+        self._add_switched(session, level)
         switches = self._switches[: level - self._base]
-        search = self._session.enumerate(
+        search = session.enumerate(
             limit, assumptions=switches, group=self._group, deadline=deadline
         )
+        assert search.assignments is not None  # an enumeration always lists what it found
         self._store(parity_rows.pack(search.assignments), level)
         return search.status, search.value
 
-    def _look(self, deadline: float) -> None:
-        if time.monotonic() >= deadline or self._stop():
-            raise limits.OutOfTime
-
-    def _open(self, base: int, look: Callable[[], None]) -> None:
+    def _open(self, base: int, deadline: limits.Deadline) -> protocol.SatSession:
         """A new session with the first ``base`` parities, without the models known there."""
         self.close()
         self._check_size(base * self.num_columns // 8, base)
         rows, rhs = draws.draw_dense(self._draw_key, base, self.num_columns)
-        rows, rhs, pivots = parity_rows.row_reduce(rows, rhs, look)
+        rows, rhs, pivots = parity_rows.row_reduce(rows, rhs, deadline.check)
         rank = len(pivots)
         self._check_size(rank * (self.num_columns - rank) // 2 * BYTES_IN_SOLVER, base)
         self._base, self._contradiction = base, bool(rhs[rank:].any())
         self._base_rows, self._base_rhs, self._pivots = rows[:rank], rhs[:rank], pivots
         in_parities = rank * (self.num_columns - rank) // 2
         session = apart.open_session(self._open_session, self._formula, in_parities)
-        session.stop, self._session = self._stop, session
+        self._session = session
         self._group = session.open_group()
         self._switches: list[int] = []
         if self._contradiction:
-            return
+            return session
         step = max(1, _BLOCK_BITS // (self.num_columns + 1))
         try:
             for start in range(0, rank, step):
-                look()
+                deadline.check()
                 bits = parity_rows.unpack(rows[:rank][start : start + step], self.num_columns)
                 session.require(bits, rhs[:rank][start : start + step])
         except BaseException:
@@ -159,6 +154,7 @@ class NestedCells:
             raise
         for model in parity_rows.unpack(self._found[self._depths >= base], self.num_columns):
             session.block(model, self._group)
+        return session
 
     def _check_size(self, size: int, level: int) -> None:
         if size > parity_rows.MOST_BYTES:
@@ -167,7 +163,7 @@ class NestedCells:
                 f"{parity_rows.MOST_BYTES / 2**30:.3g} GiB for them, given {size / 2**30:.3g}"
             )
 
-    def _add_switched(self, level: int) -> None:
+    def _add_switched(self, session: protocol.SatSession, level: int) -> None:
         start = self._base + len(self._switches)
         rows, rhs = self._drawn(start, max(0, level - start))
         for row, side in zip(rows, rhs):
@@ -175,7 +171,7 @@ class NestedCells:
             short = row ^ np.bitwise_xor.reduce(self._base_rows[used], axis=0)
             side = side ^ np.logical_xor.reduce(self._base_rhs[used])
             bits = parity_rows.unpack(short[None], self.num_columns)
-            self._switches += self._session.add_parities(bits, [side])
+            self._switches += session.add_parities(bits, np.array([side]))
 
     def _store(self, found: np.ndarray, level: int) -> None:
         self._found = np.concatenate([self._found, found])

@@ -1,7 +1,7 @@
 """Lower bounds on model counts from parities with few ones: averaged cells, adaptive rows.
 
     >>> formula = cnf.from_clauses([[3, 4]], num_variables=30)
-    >>> result, info = count(7, formula, delta=0.05)
+    >>> result, info = count(formula, seed=7, delta=0.05)
     >>> result.log_lower <= math.log(3 * 2**28), result.failure_lower
     (True, 0.05)
 
@@ -12,108 +12,64 @@ trials come out high proves a bound; averaging, and dealing the variables that v
 make them come out high. Claim: PROBABLE below, failure_lower <= delta; nothing but 2^k above.
 
 Kuck, Dao, Zhao, Bartan, Sabharwal and Ermon, Adaptive Hashing for Model Counting (UAI 2019),
-Algorithm 2; ``count(..., repetitions=1, draw_rows=biregular_rows)`` is its baseline, Algorithm 1.
-In place of Hoeffding's inequality, which needs independent trials, stands a bet on each (Ville):
-it passes whenever the paper's test does, and after a third of the trials where cells are full.
+Algorithm 2; with ``repetitions=1, draw_rows=row_laws.biregular`` its baseline, Algorithm 1. In
+place of Hoeffding's inequality, which needs independent trials, stands a bet on each (Ville): it
+passes whenever the paper's test does, and after a third of the trials where cells are full.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hashing.cells import levels
+from hashing.counting import searches
+from hashing.parity import row_laws
 from inference import answer, estimate, limits, randomness
-from inference.oracles import apart, sat
+from inference.oracles import protocol, renewed, sat
 from inference.problems import cnf
+from inference.reduction import support
+from inference.workers import within
 
-# Parities that are switched off still cost the solver time; it is opened anew after so many, and
-# later where the formula is large, because loading it costs time as well.
-ROWS_PER_SESSION, CLAUSES_PER_ROW = 500, 10
 # Rows adapt from this number of models on, as in the authors' program.
 FEWEST_MODELS = 10
 # A trial may take this part of the time left, as a level passes after about eight full trials.
 TRIAL_PART = 1 / 8
-# Above this part of ones in a column, rows are dense, as in the authors' program.
-LARGEST_DENSITY = 0.4
 # In the rows of one cell. Levels with more are left alone, which is a loss, never an error.
 MOST_BITS = 1 << 30
-
-# From a generator, the number of rows and, per column, the part of ones among the models found so
-# far: rows bool [m, k]. Any law gives valid bounds.
-RowLaw = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
 
 
 class Info(NamedTuple):
     """How a count went.
 
-    ``status`` is "done", "timeout" or "interrupted"; ``level`` the number of parities whose test
-    passed, 0 for none; ``trials`` the number of trials run.
+    ``status`` is "done", "timeout", "interrupted" or "failed"; ``level`` the number of parities
+    whose test passed, 0 for none; ``trials`` the number of trials run.
     """
 
     status: str
-    level: int
-    trials: int
-    oracle_calls: int
     seconds: float
-
-
-def dense_rows(
-    generator: np.random.Generator, num_rows: int, frequencies: np.ndarray
-) -> np.ndarray:
-    """Every bit a fair coin: bool [m, k]."""
-    rows = np.zeros((num_rows, len(frequencies)), dtype=bool)
-    for row in rows:  # all at once they would take eight bytes a bit
-        row[:] = generator.integers(2, size=len(frequencies))
-    return rows
-
-
-def biregular_rows(
-    generator: np.random.Generator, num_rows: int, frequencies: np.ndarray, degree: float = 1.0
-) -> np.ndarray:
-    """About equally many ones in every row, ``degree`` on average in every column: bool [m, k]."""
-    return adaptive_rows(generator, num_rows, np.full(len(frequencies), 0.5), degree)
-
-
-def adaptive_rows(
-    generator: np.random.Generator, num_rows: int, frequencies: np.ndarray, degree: float = 1.0
-) -> np.ndarray:
-    """Biregular rows that share the columns evenly, those of most varied bits first: bool [m, k].
-
-    Columns, ordered by |frequency - 1/2| with ties at random, are dealt out to the rows in blocks
-    of m, one to each row, and over again until there are ``degree`` ones per column. Dense rows
-    where m is so small that columns would be more than ``LARGEST_DENSITY`` ones.
-    """
-    num_columns = len(frequencies)
-    if degree > LARGEST_DENSITY * num_rows:
-        return dense_rows(generator, num_rows, frequencies)
-    shuffled = generator.permutation(num_columns)
-    order = shuffled[np.argsort(np.abs(frequencies[shuffled] - 0.5), kind="stable")]
-    dealt = np.resize(order, round(degree * num_columns))
-    rows = np.zeros((num_rows, num_columns), dtype=bool)
-    for start in range(0, len(dealt), num_rows):
-        block = dealt[start : start + num_rows]
-        for _ in range(100):  # then a column keeps fewer ones
-            targets = generator.permutation(num_rows)[: len(block)]
-            if not rows[targets, block].any():
-                break
-        rows[targets, block] = True
-    return rows
+    message: str = ""
+    oracle_calls: int = 0
+    level: int = 0
+    trials: int = 0
 
 
 def count(
-    key: Any,
     formula: cnf.CNF,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    delta: float = 0.05,
     cutoff: int = 4,
     repetitions: int = 10,
-    draw_rows: RowLaw = adaptive_rows,
-    delta: float = 0.05,
-    timeout: float | None = None,
-    open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
-    progress: Callable[[str], None] = lambda _: None,
+    draw_rows: row_laws.RowLaw = row_laws.adaptive,
+    assumptions: Sequence[int] = (),
+    reduce: Callable[..., support.Reduction] = support.reduce,
+    open_session: Callable[[cnf.CNF], protocol.SatSession] = sat.SatSession,
+    progress: searches.Progress = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """A lower bound on the number of models over the sampling set.
 
@@ -121,44 +77,55 @@ def count(
     test has passed, Markov's inequality over the trials so far still gives a bound.
 
     Args:
-      key: integer seed or JAX key. Which models of a large cell are found, and so the rows drawn
-        later, is up to the solver; the claim is not.
       formula: without weights.
+      seed: an integer, a JAX key or bytes. Which models of a large cell are found, and so the rows
+        drawn later, is up to the solver; the claim is not.
+      timeout: seconds, half of them for the reduction; None for no limit.
+      memory: mebibytes, as for ``within.count``; None for no limit.
+      delta: probability of failure, in (0, 1).
       cutoff: s, where the mean of the cells of one trial is clipped.
       repetitions: K, cells per trial.
-      draw_rows: the law of the rows, see ``RowLaw``.
-      delta: probability of failure, in (0, 1).
-      timeout: seconds; None for no limit.
-      open_session: from a formula to what answers as a ``SatSession`` does.
-      progress: called before each trial with a line that says where the count is.
+      draw_rows: the law of the rows, see ``row_laws``; any law gives valid bounds.
+      assumptions: literals that hold in the models that are counted.
+      reduce: from the formula to what is hashed, called as ``support.reduce`` is;
+        ``support.unreduced`` hashes all of it.
+      open_session: from a formula to a session.
+      progress: called before each trial with a line that says where the count is; not where memory
+        is limited.
 
     Returns:
-      CERTAIN with ``count`` up to cutoff * repetitions models, else PROBABLE.
+      CERTAIN with ``count`` up to cutoff * repetitions models of the reduced formula, else
+      PROBABLE.
 
     Raises:
-      ValueError: an argument is out of range, or the formula has weights.
+      ValueError: an argument is out of range, the formula has weights, an assumption is no literal
+        of it, or with ``memory`` a function cannot go to another process.
     """
-    if formula.log_weights is not None:
-        raise ValueError("adaptive counts models: expected no weights, given some")
+    start = time.monotonic()
+    searches.check(formula, delta, assumptions, reduce, "adaptive")
     if cutoff < 1 or repetitions < 1:
         raise ValueError(
             f"expected cutoff and repetitions of at least 1, given {cutoff} and {repetitions}"
         )
-    if not 0.0 < delta < 1.0:
-        raise ValueError(f"expected delta in (0, 1), given {delta}")
-    start = time.monotonic()
-    search = _Search(key, formula, cutoff, repetitions, draw_rows, delta, open_session, progress)
-    status = "done"
-    try:
-        search.run(math.inf if timeout is None else timeout)
-    except limits.OutOfTime:
-        status = "timeout"
-    except KeyboardInterrupt:
-        status = "interrupted"
-    finally:
-        search.close()
-    seconds = time.monotonic() - start
-    return search.claim(), Info(status, search.passed, search.trials, search.calls, seconds)
+    words = randomness.seed_words(seed)
+    reduced: dict[str, Any] = {"assumptions": assumptions, "reduce": reduce}
+    options: dict[str, Any] = {"delta": delta, "cutoff": cutoff, "repetitions": repetitions}
+    options |= {"draw_rows": draw_rows, "open_session": open_session}
+    if memory is not None:
+        sent = {"seed": words} | options | reduced
+        result, how = within.count(count, formula, timeout=timeout, memory=memory, **sent)
+        return result, how if isinstance(how, Info) else Info(*how)
+    result, search, ending = searches.bound(
+        formula,
+        lambda residual: _Levels(words, residual, progress, **options),
+        **reduced,
+        deadline=limits.Deadline.after(timeout),
+        progress=progress,
+    )
+    told = ending.status, time.monotonic() - start, ending.message
+    if search is None:
+        return result, Info(*told)
+    return result, Info(*told, search.calls, search.passed, search.trials)
 
 
 def num_tests(num_columns: int) -> int:
@@ -183,63 +150,26 @@ def log_bet(average: float) -> float:
     return math.log(2 / 3 + 4 / 3 * average)
 
 
-class RenewedSession:
-    """A session for parities that are used for a while and then left switched off."""
-
-    def __init__(self, formula: cnf.CNF, open_session: Callable[[cnf.CNF], Any]) -> None:
-        self._formula, self._open_session = formula, open_session
-        self._most_rows = max(ROWS_PER_SESSION, formula.num_clauses // CLAUSES_PER_ROW)
-        self._num_rows = self._earlier_calls = 0
-        self._session = self._open()
-
-    @property
-    def calls(self) -> int:
-        return self._earlier_calls + self._session.calls
-
-    def renew(self) -> None:
-        """Opens the session anew if it holds many parities or ended; earlier switches are lost."""
-        if self._num_rows >= self._most_rows or getattr(self._session, "ended", False):
-            self._earlier_calls += self._session.calls
-            self.close()
-            self._session, self._num_rows = self._open(), 0
-
-    def close(self) -> None:
-        """Gives the solver back."""
-        self._session.close()
-
-    def _open(self) -> Any:
-        return apart.open_session(self._open_session, self._formula)
-
-    def add_parities(self, rows: np.ndarray, rhs: np.ndarray) -> list[int]:
-        """As a session does."""
-        self._num_rows += len(rows)
-        return self._session.add_parities(rows, rhs)
-
-    def enumerate(self, limit: int, **options: Any) -> answer.Answer:
-        """As a session does."""
-        return self._session.enumerate(limit, **options)
-
-
-class _Search:
+class _Levels:
     """Single trials to find a level, tests downward from it, and what has been found meanwhile."""
 
     def __init__(
         self,
-        key: Any,
+        seed: bytes,
         formula: cnf.CNF,
+        progress: searches.Progress,
+        *,
+        delta: float,
         cutoff: int,
         repetitions: int,
-        draw_rows: RowLaw,
-        delta: float,
-        open_session: Callable[[cnf.CNF], Any],
-        progress: Callable[[str], None],
+        draw_rows: row_laws.RowLaw,
+        open_session: Callable[[cnf.CNF], protocol.SatSession],
     ) -> None:
-        self._seed, self._digest = randomness.seed_words(key), formula.digest()
-        self._progress = progress
+        self._seed, self._digest, self._progress = seed, formula.digest(), progress
         self._cutoff, self._repetitions, self._draw_rows = cutoff, repetitions, draw_rows
         self._num_columns, self._delta = len(formula.sampling_set), delta
         self._log_needed = math.log(num_tests(self._num_columns) / delta)
-        self._session = RenewedSession(formula, open_session)
+        self._session = renewed.RenewedSession(formula, open_session)
         self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
         self._num_models = 0
         self._ones = np.zeros(self._num_columns)
@@ -254,11 +184,14 @@ class _Search:
     def close(self) -> None:
         """Ends the solver session."""
         self._session.close()
-        apart.release()
 
-    def run(self, seconds: float) -> None:
-        """Counts all models if they are few, else finds and tests levels."""
-        self._deadline = time.monotonic() + seconds
+    def run(self, deadline: limits.Deadline) -> None:
+        """Counts all models if they are few, else finds and tests levels.
+
+        Raises:
+          OutOfTime: at the deadline.
+        """
+        self._deadline = deadline
         limit = self._cutoff * self._repetitions + 1
         self._progress("all models, no parities")
         self._all_models = self._session.enumerate(limit, deadline=self._deadline)
@@ -279,8 +212,7 @@ class _Search:
 
     def _passes(self, level: int) -> bool:
         """Whether the trials of a level prove |S| >= s 2^(m-2)."""
-        now = time.monotonic()
-        half_time = now + (self._deadline - now) / 2
+        half_time = self._deadline.part(0.5)
         trials, log_wealth, total = num_trials(self._num_columns, self._delta), 0.0, 0.0
         for trial in range(1, trials + 1):
             average = self._trial(level, self._cutoff * self._repetitions)
@@ -291,41 +223,18 @@ class _Search:
                 return True
             out_of_reach = log_wealth + (trials - trial) * log_bet(1.0) < self._log_needed
             # Lower levels should get their turn, unless this one is more than half way there.
-            too_slow = time.monotonic() >= half_time and 2 * log_wealth < self._log_needed
+            too_slow = half_time.has_passed() and 2 * log_wealth < self._log_needed
             if out_of_reach or too_slow:
                 return False
         return False
 
     def _trial(self, level: int, at_first: int) -> float:
-        """The mean number of models found in fresh cells, at most the cutoff.
-
-        Each cell is searched for ``at_first`` models, then full ones for more. Few at first give
-        models from many cells to learn from, many at first need fewer cells.
-        """
-        now = time.monotonic()
-        if now >= self._deadline:
-            raise limits.OutOfTime
-        deadline = now + (self._deadline - now) * TRIAL_PART
+        """The mean number of models found in fresh cells, at most the cutoff."""
+        self._deadline.check()
         self._progress(f"trial {self.trials + 1}, {level} parities")
         # Clipped after averaging: one large cell may make up for empty ones.
-        missing, full = self._cutoff * self._repetitions, []
-        for index in range(self._repetitions):
-            if time.monotonic() >= deadline:
-                break  # cells that are not looked into count as empty
-            rows, rhs = self._draw_cell(level, index)
-            found = self._models(rows, rhs, min(at_first, missing), deadline)
-            self._ones += found.sum(axis=0)
-            self._num_models += len(found)
-            missing -= len(found)
-            if not missing:
-                break
-            if len(found) == at_first:
-                full.append((np.packbits(rows, axis=1), rhs))
-        for packed, rhs in full:
-            if missing:
-                rows = np.unpackbits(packed, axis=1, count=self._num_columns).astype(bool)
-                found = self._models(rows, rhs, at_first + missing, deadline)
-                missing -= max(0, len(found) - at_first)
+        most = self._cutoff * self._repetitions
+        missing = self._search_cells(level, at_first, most, self._deadline.part(TRIAL_PART))
         self.trials += 1
         average = self._cutoff - missing / self._repetitions
         if average:
@@ -335,13 +244,41 @@ class _Search:
             self._log_early = max(self._log_early, early)
         return average
 
+    def _search_cells(
+        self, level: int, at_first: int, missing: int, deadline: limits.Deadline
+    ) -> int:
+        """How many models of ``missing`` the cells of a trial lack.
+
+        Each cell is searched for ``at_first`` models, then full ones for more. Few at first give
+        models from many cells to learn from, many at first need fewer cells.
+        """
+        full = []
+        for index in range(self._repetitions):
+            if not missing or deadline.has_passed():
+                break  # cells that are not looked into count as empty
+            rows, rhs = self._draw_cell(level, index)
+            found = self._models(rows, rhs, min(at_first, missing), deadline)
+            self._ones += found.sum(axis=0)
+            self._num_models += len(found)
+            missing -= len(found)
+            if len(found) == at_first:
+                full.append((np.packbits(rows, axis=1), rhs))
+        for packed, rhs in full:
+            if missing:
+                rows = np.unpackbits(packed, axis=1, count=self._num_columns).astype(bool)
+                found = self._models(rows, rhs, at_first + missing, deadline)
+                missing -= max(0, len(found) - at_first)
+        return missing
+
     def _draw_cell(self, level: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         labels = ("adaptive", self._digest, self.trials, index)
         generator = randomness.generator(self._seed, *labels)
         rows = self._draw_rows(generator, level, self._frequencies())
         return rows, generator.integers(2, size=level).astype(bool)
 
-    def _models(self, rows: np.ndarray, rhs: np.ndarray, limit: int, deadline: float) -> np.ndarray:
+    def _models(
+        self, rows: np.ndarray, rhs: np.ndarray, limit: int, deadline: limits.Deadline
+    ) -> np.ndarray:
         """Up to ``limit`` models in a cell: bool [N, k]."""
         self._session.renew()
         switches = self._session.add_parities(rows, rhs)

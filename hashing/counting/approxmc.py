@@ -1,7 +1,7 @@
 """Approximate model counting by random parities: within (1 + epsilon) with probability 1 - delta.
 
     >>> formula = cnf.from_clauses([[3, 4]], num_variables=30)
-    >>> result, info = count(7, formula, epsilon=0.8, delta=0.2)
+    >>> result, info = count(formula, seed=7, epsilon=0.8, delta=0.2)
     >>> abs(result.log_value - math.log(3 * 2**28)) < math.log(1.8)
     True
 
@@ -16,7 +16,6 @@ Counting (CAV 2023), whose constants these are; for epsilon >= 5 the rule of ver
 only satisfiability (AAAI 2025).
 """
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,11 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hashing.cells import nested_cells
-from hashing.counting import guarantee, rounds, witness
-from inference import estimate, randomness
-from inference.oracles import apart, sat
+from hashing.counting import guarantee, rounds, searches, witness
+from inference import estimate, limits, randomness
+from inference.oracles import apart, protocol, sat
 from inference.problems import cnf
 from inference.reduction import support
+from inference.workers import within
 
 NONE = np.zeros(0, dtype=np.int32)  # no variables
 
@@ -38,34 +38,35 @@ NONE = np.zeros(0, dtype=np.int32)  # no variables
 class Info(NamedTuple):
     """How a count went.
 
-    ``status`` is "done", "timeout", "interrupted" or "failed", with a ``message``; ``rounds`` are
-    the finished ones, ``reduction`` what was hashed.
+    ``status`` is "done", "timeout", "interrupted" or "failed"; ``rounds`` are the finished ones,
+    ``scheme`` what epsilon and delta ask for, ``reduction`` what was hashed.
     """
 
     status: str
-    rounds: tuple[witness.Round, ...]
-    plan: guarantee.Plan
-    reduction: support.Reduction
-    oracle_calls: int
     seconds: float
-    message: str = ""
+    message: str
+    oracle_calls: int
+    rounds: tuple[witness.Round, ...]
+    scheme: guarantee.Scheme
+    reduction: support.Reduction
 
 
 def count(
-    key: Any,
     formula: cnf.CNF,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     epsilon: float = 0.8,
     delta: float = 0.2,
     assumptions: Sequence[int] = (),
-    timeout: float | None = None,
     executor: futures.Executor | None = None,
     patience: float = 0.0,
     checkpoint: str | os.PathLike | None = None,
     reduce: Callable[..., support.Reduction] = support.reduce,
-    open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
+    open_session: Callable[[cnf.CNF], protocol.SatSession] = sat.SatSession,
     stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: searches.Progress = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """The number of models over the sampling set.
 
@@ -74,14 +75,15 @@ def count(
     ``anytime.bounds``.
 
     Args:
-      key: integer seed or JAX key; equal keys give equal counts, whatever the speed.
       formula: without weights.
+      seed: an integer, a JAX key or bytes; equal seeds give equal counts, whatever the speed.
+      timeout: seconds, half of them for the reduction; None for no limit.
+      memory: mebibytes, as for ``within.count``, in another process; None for no limit.
       epsilon: tolerance, above 0.
       delta: probability of failure, in (0, 1).
       assumptions: literals that hold in the models that are counted. For many counts of one formula
         reduce it once: ``reduced = support.reduce(formula, keep=variables)``, then
         ``reduce=lambda *_, **__: reduced``. Under the assumptions what is left is reduced again.
-      timeout: seconds; None for no limit.
       executor: where rounds run; None for here, one after the other. Only ``dispatch.open_pool``
         ends rounds that still run at a stop; over others they go on up to the time limit.
       patience: the rounds that are left go to the executor once they would take longer than this
@@ -90,11 +92,11 @@ def count(
         Where it exists they are taken from it, and the answer is that of an unbroken run.
       reduce: from the formula to what is hashed, called as ``support.reduce`` is;
         ``support.unreduced`` hashes all of it.
-      open_session: from a formula to what answers as a ``SatSession`` does; another solver is
+      open_session: from a formula to a session; another solver is
         ``functools.partial(sat.SatSession, solver="glucose4")``. The default is a process of its
         own where formula and parities are large, see ``apart``.
       stop: asked between queries; once it is true the count ends as at the time limit.
-      progress: called with a line that says where the count is.
+      progress: called with a line that says where the count is; not where memory is limited.
 
     Returns:
       CERTAIN with ``count`` where all models were listed, PROBABLE otherwise; the witness is a
@@ -102,38 +104,53 @@ def count(
 
     Raises:
       ValueError: epsilon or delta out of range, the formula has weights, an assumption is no
-        literal of it or one that the reduction did not keep, or the checkpoint belongs to another
-        count.
+        literal of it or one that the reduction did not keep, the checkpoint belongs to another
+        count, or with ``memory`` there is an executor or what cannot go to another process.
     """
     if formula.log_weights is not None:
         raise ValueError("approxmc counts models: expected no weights, given some")
-    start, seed = time.monotonic(), randomness.seed_words(key)
-    given = _checked(assumptions, formula.num_variables)
-    limits = float(epsilon), float(delta)
-    asked = witness.Witness(formula.digest(), given, seed, *limits, NONE, NONE, {})
-    deadline = start + (math.inf if timeout is None else timeout)
-    search = _Search(formula, asked, deadline)
-    try:
+    start, given = time.monotonic(), support.checked(assumptions, formula.num_variables)
+    words, tolerances = randomness.seed_words(seed), (float(epsilon), float(delta))
+    scheme = guarantee.plan(*tolerances)
+    if memory is not None:
+        if executor is not None:
+            raise ValueError("expected an executor or a limit on memory, given both")
+        sent: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "assumptions": given}
+        sent |= {"checkpoint": checkpoint, "reduce": reduce, "open_session": open_session}
+        sent |= {"seed": words, "stop": stop}  # which kills the child
+        result, how = within.count(count, formula, timeout=timeout, memory=memory, **sent)
+        if not isinstance(how, Info):
+            how = Info(*how, 0, (), scheme, support.unreduced(formula))
+        return result, how
+    found = witness.Witness(formula.digest(), given, words, *tolerances, NONE, NONE, {})
+    search = _Rounds(formula, found, scheme, limits.Deadline.after(timeout, stop))
+
+    def run() -> None:
         progress("preprocessing")
-        search.prepare(formula, reduce, checkpoint, stop)
+        search.prepare(formula, reduce, checkpoint)
         tasks, level = search.tasks(open_session), search.level()
         outcomes = rounds.run(tasks, level, executor, stop, progress, patience) if tasks else ()
         search.take(outcomes, checkpoint)
-    except KeyboardInterrupt:
-        search.status = "interrupted"
-    except MemoryError as error:
-        search.fail(f"out of memory: {error}".removesuffix(": "))
+
+    try:
+        _, ending = searches.attempt(run)
     finally:
         apart.release()
-    return search.claim(), search.info(time.monotonic() - start)
+    return search.claim(), search.info(ending, time.monotonic() - start)
 
 
-class _Search:
+class _Rounds:
     """The rounds, and what they have found when they stop."""
 
-    def __init__(self, formula: cnf.CNF, asked: witness.Witness, deadline: float) -> None:
-        self.status, self._message, self._calls, self._deadline = "done", "", 0, deadline
-        self._plan = guarantee.plan(asked.epsilon, asked.delta)
+    def __init__(
+        self,
+        formula: cnf.CNF,
+        asked: witness.Witness,
+        scheme: guarantee.Scheme,
+        deadline: limits.Deadline,
+    ) -> None:
+        self._ending, self._calls = searches.Ending(), 0
+        self._scheme, self._deadline = scheme, deadline
         self._reached: dict[int, nested_cells.Reached] = {}
         # Until the formula is reduced, what would hold of it as it is.
         self._reduction = support.unreduced(formula)
@@ -144,17 +161,14 @@ class _Search:
         formula: cnf.CNF,
         reduce: Callable[..., support.Reduction],
         checkpoint: str | os.PathLike | None,
-        stop: Callable[[], bool],
     ) -> None:
         """Reduces the formula, to the support of the checkpoint if there is one."""
         found, known = self._found, None
         if checkpoint is not None and os.path.exists(checkpoint):
             found = _resumed(found, checkpoint)
             known = np.union1d(found.support, found.free)
-        now = time.monotonic()
-        half = now + (self._deadline - now) / 2  # the rest is for hashing
-        limits: dict[str, Any] = {"deadline": half, "stop": stop}
-        self._reduction = _reduced(formula, reduce, found.assumptions, known, limits)
+        half = self._deadline.part(0.5)  # the rest is for hashing
+        self._reduction = _reduced(formula, reduce, found.assumptions, known, half)
         hashed, free = self._reduction.support, self._reduction.free
         same = np.array_equal(hashed, found.support)
         if found.rounds and not same:
@@ -162,23 +176,25 @@ class _Search:
         level = found.level if same else None
         self._found = found._replace(support=hashed, free=free, level=level)
         self._reached = {i: guarantee.reached_by(r) for i, r in found.rounds.items()}
-        if checkpoint is not None and time.monotonic() < half:  # else cut short: a poor support
+        if checkpoint is not None and half.left:  # else cut short: a poor support
             witness.save(checkpoint, self._found)
 
-    def tasks(self, open_session: Callable[[cnf.CNF], Any]) -> list[rounds.Task]:
+    def tasks(
+        self, open_session: Callable[[cnf.CNF], protocol.SatSession]
+    ) -> list[rounds.RoundTask]:
         """The rounds that are left."""
-        found, threshold = self._found, self._plan.threshold
-        common = rounds.Task(
+        found, threshold = self._found, self._scheme.threshold
+        common = rounds.RoundTask(
             number=0,
             formula=self._reduction.formula,
             draw_key=0,
             threshold=threshold,
             # Listing so many models takes no longer than hashing.
-            exact_limit=self._plan.rounds * (threshold + 1),
-            deadline=self._deadline + time.time() - time.monotonic(),
+            exact_limit=self._scheme.rounds * (threshold + 1),
+            deadline=self._deadline.at + time.time() - time.monotonic(),
             open_session=open_session,
         )
-        left = set(range(self._plan.rounds)) - set(found.rounds)
+        left = set(range(self._scheme.rounds)) - set(found.rounds)
         return [
             common._replace(number=i, draw_key=witness.draw_key(found.seed, found.digest, i))
             for i in sorted(left if guarantee.listed(found) is None else ())
@@ -190,7 +206,7 @@ class _Search:
         return next((r.num_hashes for r in rounds_known), self._found.level)
 
     def take(
-        self, outcomes: Iterable[rounds.Outcome], checkpoint: str | os.PathLike | None
+        self, outcomes: Iterable[rounds.RoundOutcome], checkpoint: str | os.PathLike | None
     ) -> None:
         """Takes outcomes as they come, until all rounds are there or one listed all models."""
         for outcome in outcomes:
@@ -198,34 +214,29 @@ class _Search:
             news = outcome.finished is not None or outcome.level is not None
             if checkpoint is not None and news:
                 witness.save(checkpoint, self._found)
-            if guarantee.listed(self._found) is not None or outcome.interrupted:
+            if guarantee.listed(self._found) is not None or outcome.ending.status == "interrupted":
                 break
-        missing = self._plan.rounds - len(self._found.rounds)
-        if self.status == "done" and missing and guarantee.listed(self._found) is None:
-            self.status = "timeout"
+        missing = self._scheme.rounds - len(self._found.rounds)
+        is_done = self._ending.status == "done"
+        if is_done and missing and guarantee.listed(self._found) is None:
+            self._ending = searches.Ending("timeout")
 
     def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
         found = self._found._replace(level=None)  # of use to a checkpoint alone
-        return guarantee.estimate_of(found, self._plan, self._reached)
+        return guarantee.estimate_of(found, self._scheme, self._reached)
 
-    def fail(self, message: str) -> None:
-        """Something died or was too large; what has been found holds."""
-        self.status, self._message = "failed", message
-
-    def info(self, seconds: float) -> Info:
-        """How it went."""
+    def info(self, ending: searches.Ending, seconds: float) -> Info:
+        """How it went; ``ending`` is that of whatever took the outcomes."""
+        status, message = self._ending if ending.status == "done" else ending
         done = tuple(self._found.rounds[i] for i in sorted(self._found.rounds))
-        return Info(
-            self.status, done, self._plan, self._reduction, self._calls, seconds, self._message
-        )
+        shared = status, seconds, message, self._calls
+        return Info(*shared, done, self._scheme, self._reduction)
 
-    def _take(self, outcome: rounds.Outcome) -> None:
+    def _take(self, outcome: rounds.RoundOutcome) -> None:
         self._calls += outcome.calls
-        if outcome.interrupted:
-            self.status = "interrupted"
-        if outcome.message:
-            self.fail(outcome.message)
+        if outcome.ending.status in ("interrupted", "failed"):
+            self._ending = outcome.ending
         if outcome.number < 0:  # of no round
             return
         before = self._reached.get(outcome.number, nested_cells.Reached())
@@ -246,23 +257,14 @@ def _reduced(
     reduce: Callable[..., support.Reduction],
     assumptions: Sequence[int],
     known: np.ndarray | None,
-    limits: dict[str, Any],
+    deadline: limits.Deadline,
 ) -> support.Reduction:
     """What is hashed; ``known`` is its support where a checkpoint has it."""
     if not assumptions:
-        return reduce(formula, keep=(), support=known, **limits)
+        return reduce(formula, keep=(), support=known, deadline=deadline)
     keep = np.union1d(np.abs(assumptions), NONE if known is None else known)
-    reduction = reduce(formula, keep=keep.tolist(), support=None, **limits)
-    return support.assume(reduction, assumptions, support=known, **limits)
-
-
-def _checked(assumptions: Sequence[int], num_variables: int) -> tuple[int, ...]:
-    for literal in assumptions:
-        if not 1 <= abs(literal) <= num_variables:
-            raise ValueError(
-                f"expected assumptions among the variables 1..{num_variables}, given {literal}"
-            )
-    return tuple(int(x) for x in assumptions)
+    reduction = reduce(formula, keep=keep.tolist(), support=None, deadline=deadline)
+    return support.assume(reduction, assumptions, support=known, deadline=deadline)
 
 
 def _resumed(asked: witness.Witness, path: str | os.PathLike) -> witness.Witness:

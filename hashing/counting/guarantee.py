@@ -1,9 +1,9 @@
 """What a count by hashing asks for and what its rounds prove: constants, medians, early bounds.
 
-    >>> steps = plan(epsilon=0.8, delta=0.2)
-    >>> steps.threshold, steps.rounds
+    >>> scheme = plan(epsilon=0.8, delta=0.2)
+    >>> scheme.threshold, scheme.rounds
     (72, 3)
-    >>> estimate_of(found, steps)  # found: a ``witness.Witness``
+    >>> estimate_of(found, scheme)  # found: a ``witness.Witness``
 
 Nothing here searches, so whoever checks a stored result comes to the same claim.
 
@@ -13,6 +13,7 @@ epsilon >= 5 the rule of version 7, which needs only satisfiability (AAAI 2025).
 
 import bisect
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from hashing.counting import anytime, witness
 from inference import estimate
 
 
-class Plan(NamedTuple):
+class Scheme(NamedTuple):
     """What (epsilon, delta) ask for.
 
     Attributes:
@@ -30,7 +31,8 @@ class Plan(NamedTuple):
       rounds: odd, repetitions whose median is taken.
       failure_under: Pr[a round's value < |S| / (1 + epsilon)] is at most this.
       failure_over: Pr[a round's value > (1 + epsilon) |S|] is at most this.
-      scale: from the number of models in the first small cell to the value of cell times 2^-m.
+      scale: from the number of models in the first small cell to the value of cell times 2^-m;
+        processes can hand it over.
     """
 
     threshold: int
@@ -44,7 +46,7 @@ class Plan(NamedTuple):
         return math.log(self.scale(len(finished.models))) + finished.num_hashes * math.log(2)
 
 
-def plan(epsilon: float, delta: float) -> Plan:
+def plan(epsilon: float, delta: float) -> Scheme:
     """Threshold, number of rounds and rounding for a tolerance and a failure probability.
 
     Raises:
@@ -59,12 +61,12 @@ def plan(epsilon: float, delta: float) -> Plan:
         beta = (1 + math.sqrt(1 + 2 * (1 + epsilon) ** 2)) / 2
         # 2^(m - 1) sqrt(2 (beta - 1) / beta) where cell(m) is the first empty one.
         factor = math.sqrt(2 * (beta - 1) / beta) / 2
-        return Plan(0, num_rounds(1 / beta, 1 / beta, delta), 1 / beta, 1 / beta, lambda n: factor)
+        rounds, scale = num_rounds(1 / beta, 1 / beta, delta), functools.partial(_always, factor)
+        return Scheme(0, rounds, 1 / beta, 1 / beta, scale)
     pivot = 9.84 * (1 + 1 / epsilon) ** 2
     threshold = math.floor(1 + pivot * (1 + epsilon / (1 + epsilon)))
-    failure_under, failure_over, scale = _rounding(epsilon, pivot)
-    rounds = num_rounds(failure_under, failure_over, delta)
-    return Plan(threshold, rounds, failure_under, failure_over, scale)
+    under, over, rounding = _rounding(epsilon, pivot)
+    return Scheme(threshold, num_rounds(under, over, delta), under, over, rounding)
 
 
 def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
@@ -83,38 +85,44 @@ def num_rounds(failure_under: float, failure_over: float, delta: float) -> int:
 
 
 def estimate_of(
-    found: witness.Witness, steps: Plan, reached: Mapping[int, nested_cells.Reached] | None = None
+    found: witness.Witness,
+    scheme: Scheme,
+    reached: Mapping[int, nested_cells.Reached] | None = None,
 ) -> estimate.Estimate:
     """The best valid estimate that finished rounds support, inside what is certain without them.
 
     Args:
       found: the rounds so far.
-      steps: what its epsilon and delta ask for.
+      scheme: what its epsilon and delta ask for.
       reached: by round, how far each got, unfinished ones included; by default what the finished
         ones show. Only early ends depend on it.
     """
     exact = listed(found)
     if exact is not None:
         return estimate.exact_count(len(exact.models) << len(found.free), witness=found)
-    if 2 * len(found.rounds) > steps.rounds:
-        return dataclasses.replace(_median(found, steps), witness=found)
+    if 2 * len(found.rounds) > scheme.rounds:
+        return dataclasses.replace(_median(found, scheme), witness=found)
     if reached is None:
         reached = {i: reached_by(r) for i, r in found.rounds.items()}
-    return dataclasses.replace(_anytime(found, steps, list(reached.values())), witness=found)
+    return dataclasses.replace(_anytime(found, scheme, list(reached.values())), witness=found)
 
 
 def _rounding(epsilon: float, pivot: float) -> tuple[float, float, Callable[[int], float]]:
     """Per-round failures under and over, and the rounding of a cell count (CAV 2023)."""
     if epsilon < math.sqrt(2) - 1:
         low = pivot * math.sqrt(1 + 2 * epsilon) / 2
-        return 0.262, 0.169, lambda n: max(n, low)
+        return 0.262, 0.169, functools.partial(max, low)
     if epsilon < 1:
-        return 0.157, 0.169, lambda n: max(n, pivot / math.sqrt(2))
+        return 0.157, 0.169, functools.partial(max, pivot / math.sqrt(2))
     if epsilon < 3:
-        return 0.085, 0.169, lambda n: max(n, pivot)
+        return 0.085, 0.169, functools.partial(max, pivot)
     if epsilon < 4 * math.sqrt(2) - 1:
-        return 0.055, 0.044, lambda n: pivot
-    return 0.023, 0.044, lambda n: math.sqrt(2) * pivot
+        return 0.055, 0.044, functools.partial(_always, pivot)
+    return 0.023, 0.044, functools.partial(_always, math.sqrt(2) * pivot)
+
+
+def _always(value: float, _: int) -> float:
+    return value
 
 
 def listed(found: witness.Witness) -> witness.Round | None:
@@ -122,34 +130,34 @@ def listed(found: witness.Witness) -> witness.Round | None:
     return next((r for r in found.rounds.values() if r.num_hashes == 0), None)
 
 
-def _median(found: witness.Witness, steps: Plan) -> estimate.Estimate:
+def _median(found: witness.Witness, scheme: Scheme) -> estimate.Estimate:
     # Unfinished rounds count as infinitely wrong on both sides, which can only widen the
     # interval of the complete run; so its failure probabilities still hold.
     width, log_factor = math.log1p(found.epsilon), len(found.free) * math.log(2)
-    under, over = steps.failure_under, steps.failure_over
-    values = [steps.log_value(r) + log_factor for r in found.rounds.values()]
+    under, over = scheme.failure_under, scheme.failure_over
+    values = [scheme.log_value(r) + log_factor for r in found.rounds.values()]
     each = [estimate.bounded(v, v - width, v + width, over, under) for v in values]
-    missing = steps.rounds - len(each)
+    missing = scheme.rounds - len(each)
     median = estimate.median_of([*each, *[estimate.Estimate(-math.inf)] * missing])
     # The first small cell is no cell of all models, so there are some.
     return _clipped(median, found, 0.0)
 
 
 def _anytime(
-    found: witness.Witness, steps: Plan, reached: Sequence[nested_cells.Reached]
+    found: witness.Witness, scheme: Scheme, reached: Sequence[nested_cells.Reached]
 ) -> estimate.Estimate:
     """Both sides from the levels that were reached, and what is certain without hashing.
 
     Reported only where the median is not, so the failures of the two add.
     """
     log_factor = len(found.free) * math.log(2)
-    reached = [*reached, *[nested_cells.Reached()] * (steps.rounds - len(reached))]
-    lower, upper = anytime.bounds(reached, steps.threshold, found.delta)
+    reached = [*reached, *[nested_cells.Reached()] * (scheme.rounds - len(reached))]
+    lower, upper = anytime.bounds(reached, scheme.threshold, found.delta)
     product = max(r.log_product for r in reached)
     least = -math.inf if product == -math.inf else 0.0
     spent = found.delta / 2
-    below = spent + estimate.majority_tail(steps.rounds, steps.failure_over)
-    above = spent + estimate.majority_tail(steps.rounds, steps.failure_under)
+    below = spent + estimate.majority_tail(scheme.rounds, scheme.failure_over)
+    above = spent + estimate.majority_tail(scheme.rounds, scheme.failure_under)
     lower, upper = lower + log_factor, upper + log_factor
     if lower > upper:  # one of them failed
         lower, upper = -math.inf, math.inf

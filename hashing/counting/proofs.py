@@ -1,6 +1,6 @@
 """What solvers say about a stored count that its models alone do not show.
 
-    >>> resolve_cells(formula, found, "cadical153", deadline=math.inf)
+    >>> resolve_cells(formula, found, "cadical153", deadline=limits.NEVER)
     '3 cells of the original formula have no further model'
 
 Each function says what it saw.
@@ -13,7 +13,6 @@ Raises, all of them:
 import dataclasses
 import itertools
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -61,7 +60,7 @@ class FreeVariables:
         number = len(self.doubtful)
         return self.seen + (f", {number} {self._tested}" if number else "")
 
-    def prove(self, solver: str, deadline: float) -> str:
+    def prove(self, solver: str, deadline: limits.Deadline) -> str:
         """A proof for each of the others."""
         if not self.doubtful:
             return self.seen
@@ -97,16 +96,15 @@ def count_again(
     formula: cnf.CNF,
     claimed: Mapping[str, Any],
     seed: int,
-    deadline: float,
+    deadline: limits.Deadline,
     *,
     epsilon: float = 0.8,
     delta: float = 0.2,
     assumptions: Sequence[int] = (),
 ) -> str:
     """Whether the interval of a count with another seed meets the claimed one."""
-    left = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
     options: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "assumptions": assumptions}
-    again, info = approxmc.count(seed, formula, timeout=left, **options)
+    again, info = approxmc.count(formula, seed=seed, timeout=deadline.timeout, **options)
     low, high = again.log_lower / math.log(2), again.log_upper / math.log(2)
     interval = f"with seed {seed} log2 lies within [{low:.6g}, {high:.6g}]"
     failures = again.failure_lower, again.failure_upper
@@ -120,7 +118,9 @@ def count_again(
     return f"{interval}{wrong if any(failures) else ''}; the claim meets it"
 
 
-def resolve_cells(formula: cnf.CNF, found: witness.Witness, solver: str, deadline: float) -> str:
+def resolve_cells(
+    formula: cnf.CNF, found: witness.Witness, solver: str, deadline: limits.Deadline
+) -> str:
     """Whether the cells hold no models of the original formula besides those listed."""
     for done, index in enumerate(sorted(found.rounds)):
         status = _search_unlisted(formula, found, index, solver, deadline)
@@ -132,7 +132,7 @@ def resolve_cells(formula: cnf.CNF, found: witness.Witness, solver: str, deadlin
 
 
 def _search_unlisted(
-    formula: cnf.CNF, found: witness.Witness, index: int, solver: str, deadline: float
+    formula: cnf.CNF, found: witness.Witness, index: int, solver: str, deadline: limits.Deadline
 ) -> answer.Status:
     """Whether the cell of a round has a model besides those listed."""
     columns, models = len(found.support), found.rounds[index].models
@@ -149,7 +149,9 @@ def _search_unlisted(
         return session.solve([*found.assumptions, group], deadline=deadline).status
 
 
-def prove_defined(formula: cnf.CNF, found: witness.Witness, solver: str, deadline: float) -> str:
+def prove_defined(
+    formula: cnf.CNF, found: witness.Witness, solver: str, deadline: limits.Deadline
+) -> str:
     """Padoa's test: two models that agree on support and free agree on what was dropped."""
     unproven, n = dropped(formula, found), formula.num_variables
     if not len(unproven):

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from inference import answer, limits
-from inference.oracles import sat
+from inference.oracles import protocol, sat
 from inference.problems import cnf
 
 # For one variable; where few variables depend on it, few are needed.
@@ -50,8 +50,8 @@ class Prover:
         """Ends the solver session."""
         self._session.close()
 
-    def is_free(self, variable: int, deadline: float = math.inf) -> bool:
-        """Whether every model has a partner; ``deadline`` is a reading of ``time.monotonic()``.
+    def is_free(self, variable: int, deadline: limits.Deadline = limits.NEVER) -> bool:
+        """Whether every model has a partner.
 
         From then on the variable is fixed. So the variables asked about one after the other are
         free together: the first can be set to any value, the second without touching the first.
@@ -72,7 +72,9 @@ class Prover:
             self._exclude(repair, switch)
         raise limits.OutOfTime
 
-    def _repair(self, variable: int, model: np.ndarray, deadline: float) -> set[int] | None:
+    def _repair(
+        self, variable: int, model: np.ndarray, deadline: limits.Deadline
+    ) -> set[int] | None:
         """What to flip around a model, as close to the variable as there is anything."""
         value = model.copy()
         value[variable - 1] ^= True
@@ -88,7 +90,11 @@ class Prover:
             released = wider
 
     def _flips(
-        self, clauses: list[list[int]], value: np.ndarray, released: list[int], deadline: float
+        self,
+        clauses: list[list[int]],
+        value: np.ndarray,
+        released: list[int],
+        deadline: limits.Deadline,
     ) -> list[int] | None:
         """Few of the released variables whose flip satisfies the clauses; None if none do."""
         column = {variable: i for i, variable in enumerate(released)}
@@ -125,7 +131,9 @@ class Prover:
         return [self._clauses[i] for i in sorted(indices)]
 
 
-def _model(session: sat.SatSession, assumptions: list[int], deadline: float) -> np.ndarray | None:
+def _model(
+    session: protocol.SatSession, assumptions: list[int], deadline: limits.Deadline
+) -> np.ndarray | None:
     """A model, bool [n], or None where there is none."""
     found = session.solve(assumptions, deadline=deadline)
     if found.status is answer.Status.UNKNOWN:

@@ -11,19 +11,20 @@ import collections
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hashing.cells import levels, nested_cells
+from hashing.counting import searches
 from hashing.counting.witness import Round
 from inference import limits
+from inference.oracles import protocol
 from inference.problems import cnf
 from inference.workers import dispatch
 
 DEATHS = (futures.BrokenExecutor, MemoryError)
 Stop = Callable[[], bool]
-Progress = Callable[[str], None]
 
 # Up to this start there may be few enough models to list them all instead of hashing.
 WORTH_LISTING = 3
@@ -31,7 +32,7 @@ WORTH_LISTING = 3
 GRACE_SECONDS, POLL_SECONDS = 2.0, 0.01
 
 
-class Task(NamedTuple):
+class RoundTask(NamedTuple):
     """One round; with an importable ``open_session`` it can travel.
 
     ``deadline`` is a reading of ``time.time()``, which machines share, ``start`` a level to search
@@ -44,34 +45,33 @@ class Task(NamedTuple):
     threshold: int
     exact_limit: int
     deadline: float
-    open_session: Callable[[cnf.CNF], Any]
+    open_session: Callable[[cnf.CNF], protocol.SatSession]
     start: int = 0
 
 
-class Outcome(NamedTuple):
-    """What became of a round; ``finished`` is None where time or memory was too short.
+class RoundOutcome(NamedTuple):
+    """What became of a round; ``finished`` is None where it was cut, ``ending`` says by what.
 
-    ``message`` says so of the memory, or of a worker that died. ``level`` is told once, before the
-    first round, where it is no use to list all models: a level to search from.
+    ``level`` is told once, before the first round, where it is no use to list all models: a level
+    to search from.
     """
 
     number: int
     finished: Round | None
     reached: nested_cells.Reached
     calls: int
-    interrupted: bool = False
-    message: str = ""
+    ending: searches.Ending = searches.Ending()
     level: int | None = None
 
 
 def run(
-    tasks: Sequence[Task],
+    tasks: Sequence[RoundTask],
     start: int | None = None,
     executor: futures.Executor | None = None,
     stop: Stop = lambda: False,
-    progress: Progress = lambda _: None,
+    progress: searches.Progress = lambda _: None,
     patience: float = 0.0,
-) -> Iterator[Outcome]:
+) -> Iterator[RoundOutcome]:
     """Outcomes of the rounds, over an executor or, where there is none, here.
 
     Args:
@@ -84,17 +84,17 @@ def run(
       patience: rounds that are left go to the executor once they would take longer than this here,
         in seconds; by default all go.
     """
-    first = _nested(tasks[0], stop)
+    first = _nested(tasks[0])
     try:
         if start is None:
             progress("looking for the level")
-            start, why = _attempt(lambda: locate(first, tasks[0]))
+            start, ending = searches.attempt(lambda: locate(first, tasks[0], stop))
             listed = start is not None and first.reached.small_level == 0
             finished = Round(0, _sorted(first.models(0)), first.models(0)[:0]) if listed else None
             ends, over_all = start is None or listed, executor is not None and not patience
             calls = first.calls if ends or over_all else 0  # else counted with the round
             level = None if ends else start
-            yield Outcome(tasks[0].number, finished, first.reached, calls, level=level, **why)
+            yield RoundOutcome(tasks[0].number, finished, first.reached, calls, ending, level)
             if start is None or listed:
                 return
         left, began = [task._replace(start=start) for task in tasks], time.monotonic()
@@ -114,28 +114,28 @@ def run(
 
 
 def run_round(
-    task: Task,
+    task: RoundTask,
     stop: Stop = lambda: False,
-    progress: Progress = lambda _: None,
+    progress: searches.Progress = lambda _: None,
     nested: nested_cells.NestedCells | None = None,
-) -> Outcome:
+) -> RoundOutcome:
     """One round up to its first small cell, in cells that may know models already."""
-    nested = _nested(task, stop) if nested is None else nested
-    limit, deadline = task.threshold + 1, _monotonic(task.deadline)
+    nested = _nested(task) if nested is None else nested
+    limit, deadline = task.threshold + 1, _deadline(task, stop)
 
     def size(level: int) -> int:
         progress(f"{level} hashes")
         return nested.fill(level, limit, deadline)
 
-    level, why = _attempt(lambda: levels.first_small(size, task.start, limit))
+    level, ending = searches.attempt(lambda: levels.first_small(size, task.start, limit))
     nested.close()
     finished = None if level is None else _finish(nested, level, limit)
-    return Outcome(task.number, finished, nested.reached, nested.calls, **why)
+    return RoundOutcome(task.number, finished, nested.reached, nested.calls, ending)
 
 
-def locate(nested: nested_cells.NestedCells, task: Task) -> int:
+def locate(nested: nested_cells.NestedCells, task: RoundTask, stop: Stop = lambda: False) -> int:
     """Near the first small level; all models are listed where that is early."""
-    deadline = _monotonic(task.deadline)
+    deadline = _deadline(task, stop)
     if nested.fill(0, 1, deadline) == 0:
         return 0
     # Down from the top, where parities leave little to search, to the first empty cell. The cell
@@ -148,8 +148,8 @@ def locate(nested: nested_cells.NestedCells, task: Task) -> int:
     return start
 
 
-def _nested(task: Task, stop: Stop) -> nested_cells.NestedCells:
-    return nested_cells.NestedCells(task.formula, task.open_session, task.draw_key, stop=stop)
+def _nested(task: RoundTask) -> nested_cells.NestedCells:
+    return nested_cells.NestedCells(task.formula, task.open_session, task.draw_key)
 
 
 def _finish(nested: nested_cells.NestedCells, level: int, limit: int) -> Round:
@@ -162,21 +162,12 @@ def _sorted(models: np.ndarray) -> np.ndarray:
     return models[np.lexsort(models.T[::-1])] if models.size else models
 
 
-def _attempt(search: Callable[[], int]) -> tuple[int | None, dict[str, Any]]:
-    """What the search finds, None where it was stopped; and what else there is to say of it."""
-    try:
-        return search(), {}
-    except limits.OutOfTime:
-        return None, {}
-    except KeyboardInterrupt:
-        return None, {"interrupted": True}
-    except MemoryError as error:
-        return None, {"message": f"out of memory: {error}".removesuffix(": ")}
-
-
 def _run_here(
-    tasks: Sequence[Task], first: nested_cells.NestedCells, stop: Stop, progress: Progress
-) -> Iterator[Outcome]:
+    tasks: Sequence[RoundTask],
+    first: nested_cells.NestedCells,
+    stop: Callable[[], bool],
+    progress: searches.Progress,
+) -> Iterator[RoundOutcome]:
     """In order, up to the first that is unfinished; each starts from the level before."""
     start = tasks[0].start
     nested: nested_cells.NestedCells | None = first
@@ -191,8 +182,11 @@ def _run_here(
 
 
 def _run_over(
-    tasks: Sequence[Task], executor: futures.Executor, stop: Stop, progress: Progress
-) -> Iterator[Outcome]:
+    tasks: Sequence[RoundTask],
+    executor: futures.Executor,
+    stop: Callable[[], bool],
+    progress: searches.Progress,
+) -> Iterator[RoundOutcome]:
     """As they come."""
     done: collections.deque[futures.Future] = collections.deque()
     try:
@@ -217,7 +211,7 @@ def _run_over(
             future.cancel()
 
 
-def _outcome(future: futures.Future) -> Outcome:
+def _outcome(future: futures.Future) -> RoundOutcome:
     try:
         return future.result()
     except Exception as error:
@@ -227,14 +221,15 @@ def _outcome(future: futures.Future) -> Outcome:
         raise
 
 
-def _died(error: Exception) -> Outcome:
+def _died(error: Exception) -> RoundOutcome:
     text = " ".join(str(error).split())
-    return Outcome(-1, None, nested_cells.Reached(), 0, message=f"a worker died: {text}")
+    ending = searches.Ending("failed", f"a worker died: {text}")
+    return RoundOutcome(-1, None, nested_cells.Reached(), 0, ending)
 
 
-def _prefixed(progress: Progress, prefix: str) -> Progress:
+def _prefixed(progress: searches.Progress, prefix: str) -> searches.Progress:
     return lambda text: progress(prefix + text)
 
 
-def _monotonic(deadline: float) -> float:
-    return time.monotonic() + deadline - time.time()
+def _deadline(task: RoundTask, stop: Stop) -> limits.Deadline:
+    return limits.Deadline(time.monotonic() + task.deadline - time.time(), stop)

@@ -1,7 +1,7 @@
 """Lower and upper bounds on model counts from random parities of any density.
 
     >>> formula = cnf.from_clauses([[3, 4]], num_variables=30)
-    >>> result, info = count(7, formula, delta=0.2)
+    >>> result, info = count(formula, seed=7, delta=0.2)
     >>> result.log_lower <= math.log(3 * 2**28) <= result.log_upper
     True
 
@@ -19,18 +19,20 @@ Counting (AAAI 2016). The worst set packs neighbours shell by shell, the last sh
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
 from hashing.cells import levels
-from hashing.counting import adaptive
+from hashing.counting import searches
 from hashing.parity import draws
 from inference import answer, estimate, limits, randomness
-from inference.oracles import apart, sat
+from inference.oracles import protocol, renewed, sat
 from inference.problems import cnf, parity_rows
+from inference.reduction import support
+from inference.workers import within
 
 # Up to so many models are listed and counted exactly.
 EXACT_LIMIT = 64
@@ -43,27 +45,31 @@ _BLOCK_BITS = 1 << 24
 class Info(NamedTuple):
     """How a count went.
 
-    ``status`` is "done", "timeout" or "interrupted". Row t of ``levels`` [N, 2] says of trial t
-    that cells of up to the first number of parities hold a model, and that those from the second
-    on are empty; one more than there are variables where none was seen to be.
+    ``status`` is "done", "timeout", "interrupted" or "failed". Row t of ``levels`` [N, 2] says of
+    trial t that cells of up to the first number of parities hold a model, and that those from the
+    second on are empty; one more than there are variables where none was seen to be.
     """
 
     status: str
-    levels: np.ndarray
-    oracle_calls: int
     seconds: float
+    message: str = ""
+    oracle_calls: int = 0
+    levels: np.ndarray = np.zeros((0, 2), dtype=np.int64)
 
 
 def count(
-    key: Any,
     formula: cnf.CNF,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    delta: float = 0.2,
     density: float | None = None,
     trials: int = 50,
-    delta: float = 0.2,
-    timeout: float | None = None,
-    open_session: Callable[[cnf.CNF], Any] = sat.SatSession,
-    progress: Callable[[str], None] = lambda _: None,
+    assumptions: Sequence[int] = (),
+    reduce: Callable[..., support.Reduction] = support.reduce,
+    open_session: Callable[[cnf.CNF], protocol.SatSession] = sat.SatSession,
+    progress: searches.Progress = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """Bounds on the number of models over the sampling set.
 
@@ -71,46 +77,53 @@ def count(
     of trials that never began; each trial gets an equal part of the time that is left.
 
     Args:
-      key: integer seed or JAX key.
       formula: without weights.
-      density: the probability of a 1 in the parities, in (0, 1/2], rounded to multiples of 2^-32;
-        by default ``usual_density`` of the number of variables.
-      trials: number of sequences of parities.
+      seed: an integer, a JAX key or bytes.
+      timeout: seconds, half of them for the reduction; None for no limit.
+      memory: mebibytes, as for ``within.count``; None for no limit.
       delta: probability of failure, in (0, 1), half for each side.
-      timeout: seconds; None for no limit.
-      open_session: from a formula to what answers as a ``SatSession`` does.
-      progress: called before each query with a line that says where the count is.
+      density: the probability of a 1 in the parities, in (0, 1/2], rounded to multiples of 2^-32;
+        by default ``usual_density`` of the number of variables that are hashed.
+      trials: number of sequences of parities.
+      assumptions: literals that hold in the models that are counted.
+      reduce: from the formula to what is hashed, called as ``support.reduce`` is;
+        ``support.unreduced`` hashes all of it.
+      open_session: from a formula to a session.
+      progress: called before each query with a line that says where the count is; not where memory
+        is limited.
 
     Returns:
-      CERTAIN with ``count`` below ``EXACT_LIMIT`` models, else PROBABLE.
+      CERTAIN with ``count`` below ``EXACT_LIMIT`` models of the reduced formula, else PROBABLE.
 
     Raises:
-      ValueError: an argument is out of range, or the formula has weights.
+      ValueError: an argument is out of range, the formula has weights, an assumption is no literal
+        of it, or with ``memory`` a function cannot go to another process.
     """
-    if formula.log_weights is not None:
-        raise ValueError("short_xor counts models: expected no weights, given some")
-    if density is None:
-        density = usual_density(len(formula.sampling_set))
-    if not 2.0**-32 <= density <= 0.5:
+    start = time.monotonic()
+    searches.check(formula, delta, assumptions, reduce, "short_xor")
+    if density is not None and not 2.0**-32 <= density <= 0.5:
         raise ValueError(f"expected a density in (0, 1/2], at least 2^-32, given {density}")
     if trials < 1:
         raise ValueError(f"expected at least 1 trial, given {trials}")
-    if not 0.0 < delta < 1.0:
-        raise ValueError(f"expected delta in (0, 1), given {delta}")
-    start = time.monotonic()
-    search = _Search(key, formula, density, open_session, progress)
-    status = "done"
-    try:
-        search.run(trials, start + (math.inf if timeout is None else timeout))
-    except limits.OutOfTime:
-        status = "timeout"
-    except KeyboardInterrupt:
-        status = "interrupted"
-    finally:
-        search.close()
-    result = search.claim(trials, delta)
-    levels = np.array(search.levels).reshape(-1, 2)
-    return result, Info(status, levels, search.calls, time.monotonic() - start)
+    words = randomness.seed_words(seed)
+    reduced: dict[str, Any] = {"assumptions": assumptions, "reduce": reduce}
+    options: dict[str, Any] = {"delta": delta, "density": density, "trials": trials}
+    options |= {"open_session": open_session}
+    if memory is not None:
+        sent = {"seed": words} | options | reduced
+        result, how = within.count(count, formula, timeout=timeout, memory=memory, **sent)
+        return result, how if isinstance(how, Info) else Info(*how)
+    result, search, ending = searches.bound(
+        formula,
+        lambda residual: _Trials(words, residual, progress, **options),
+        **reduced,
+        deadline=limits.Deadline.after(timeout),
+        progress=progress,
+    )
+    told = ending.status, time.monotonic() - start, ending.message
+    if search is None:
+        return result, Info(*told)
+    return result, Info(*told, search.calls, np.array(search.levels).reshape(-1, 2))
 
 
 def usual_density(num_columns: int) -> float:
@@ -172,21 +185,25 @@ def _log_ball_sizes(num_columns: int) -> np.ndarray:
     return logs
 
 
-class _Search:
+class _Trials:
     """The trials over one formula, and what they have found when they stop."""
 
     def __init__(
         self,
-        key: Any,
+        seed: bytes,
         formula: cnf.CNF,
-        density: float,
-        open_session: Callable[[cnf.CNF], Any],
-        progress: Callable[[str], None],
+        progress: searches.Progress,
+        *,
+        delta: float,
+        density: float | None,
+        trials: int,
+        open_session: Callable[[cnf.CNF], protocol.SatSession],
     ) -> None:
-        self._seed, self._digest = randomness.seed_words(key), formula.digest()
-        self._density, self._progress = round(density * 2**32) / 2**32, progress
-        self._num_columns = len(formula.sampling_set)
-        self._session = adaptive.RenewedSession(formula, open_session)
+        self._seed, self._digest, self._progress = seed, formula.digest(), progress
+        self._num_columns, self._delta, self._trials = len(formula.sampling_set), delta, trials
+        density = usual_density(self._num_columns) if density is None else density
+        self._density = round(density * 2**32) / 2**32
+        self._session = renewed.RenewedSession(formula, open_session)
         self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
         self.levels: list[tuple[int, int]] = []
 
@@ -197,9 +214,8 @@ class _Search:
     def close(self) -> None:
         """Ends the solver session."""
         self._session.close()
-        apart.release()
 
-    def run(self, trials: int, deadline: float) -> None:
+    def run(self, deadline: limits.Deadline) -> None:
         """All trials, or none where the models are few.
 
         Raises:
@@ -210,16 +226,15 @@ class _Search:
         if self._all_models.status is answer.Status.UNKNOWN:
             raise limits.OutOfTime
         start, was_cut = 1, False
-        for index in range(trials if self._all_models.status is answer.Status.FEASIBLE else 0):
-            now = time.monotonic()
-            share = now + (deadline - now) / (trials - index)
+        trials = self._trials if self._all_models.status is answer.Status.FEASIBLE else 0
+        for index in range(trials):
             self._progress(f"trial {index + 1} of {trials}, from {start} parities")
-            was_cut |= not self._run_trial(index, start, share)
+            was_cut |= not self._run_trial(index, start, deadline.part(1 / (trials - index)))
             start = max(1, self.levels[-1][0])
         if was_cut:
             raise limits.OutOfTime
 
-    def _run_trial(self, index: int, start: int, deadline: float) -> bool:
+    def _run_trial(self, index: int, start: int, deadline: limits.Deadline) -> bool:
         """Whether the trial found its level before the deadline."""
         self._session.renew()
         key = draws.derive(self._seed, "short_xor", self._digest, index)
@@ -232,16 +247,16 @@ class _Search:
             self.levels.append((sequence.filled_to, sequence.empty_from))
         return True
 
-    def claim(self, trials: int, delta: float) -> estimate.Estimate:
+    def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
         found = estimate.exact_count(self._all_models.value)
         if self._all_models.status is answer.Status.OPTIMAL:
             return found
         # Outward by more than the rounding of this product.
         most = self._num_columns * math.log(2) * (1 + 2.0**-51)
-        lower, upper = self._limits(trials, delta / 2)
-        failure_lower = delta / 2 if lower > found.log_lower else 0.0
-        failure_upper = delta / 2 if upper < most else 0.0
+        lower, upper = self._limits(self._delta / 2)
+        failure_lower = self._delta / 2 if lower > found.log_lower else 0.0
+        failure_upper = self._delta / 2 if upper < most else 0.0
         lower = min(max(lower, found.log_lower), most)
         upper = max(min(upper, most), lower)  # crossed: one of them is wrong in any case
         middle = sorted(filled for filled, _ in self.levels)[len(self.levels) // 2 :][:1]
@@ -249,7 +264,7 @@ class _Search:
         value = min(max(value, lower), upper)
         return estimate.bounded(value, lower, upper, failure_lower, failure_upper)
 
-    def _limits(self, trials: int, failure: float) -> tuple[float, float]:
+    def _limits(self, failure: float) -> tuple[float, float]:
         """The best bounds over all levels, in nats; each holds at all levels at once."""
         lower, upper, tightest = -math.inf, math.inf, 1.0
         # Between the levels of the trials the limits of p(m) stay the same: the last level says
@@ -259,8 +274,10 @@ class _Search:
                 continue
             filled = sum(level <= last for last, _ in self.levels)
             empty = sum(level >= first for _, first in self.levels)
-            least, _ = confidence_limits(filled, trials, failure / self._num_columns)
-            _, most = confidence_limits(trials - empty, trials, failure / self._num_columns)
+            least, _ = confidence_limits(filled, self._trials, failure / self._num_columns)
+            _, most = confidence_limits(
+                self._trials - empty, self._trials, failure / self._num_columns
+            )
             if least:
                 lower = max(lower, math.log(least) + level * math.log(2) - self._rounding())
             if most < tightest:  # else a lower level said more
@@ -283,13 +300,15 @@ class _Sequence:
         none was seen to be empty.
     """
 
-    def __init__(self, session: Any, draw_key: int, num_columns: int, density: float) -> None:
+    def __init__(
+        self, session: renewed.RenewedSession, draw_key: int, num_columns: int, density: float
+    ) -> None:
         self._session = session
         self._switches: list[int] = []
         self._draw_key, self._num_columns, self._density = draw_key, num_columns, density
         self.filled_to, self.empty_from = 0, num_columns + 1
 
-    def is_empty(self, level: int, deadline: float) -> bool:
+    def is_empty(self, level: int, deadline: limits.Deadline) -> bool:
         """Whether cell(level) holds no model; past the number of variables it counts as empty.
 
         Raises:
@@ -302,7 +321,7 @@ class _Sequence:
             )
             if found.status is answer.Status.UNKNOWN:
                 raise limits.OutOfTime
-            if found.value:
+            if found.assignments is not None and len(found.assignments):
                 # It may satisfy further parities, too.
                 model = parity_rows.pack(found.assignments)
                 leading = int(draws.num_leading(self._draw, model, level)[0])
@@ -311,11 +330,10 @@ class _Sequence:
                 self.empty_from = level
         return level > self.filled_to
 
-    def _add_parities(self, level: int, deadline: float) -> None:
+    def _add_parities(self, level: int, deadline: limits.Deadline) -> None:
         step = max(1, _BLOCK_BITS // (self._num_columns + 1))
         while (present := len(self._switches)) < level:
-            if time.monotonic() >= deadline:
-                raise limits.OutOfTime
+            deadline.check()
             rows, rhs = self._draw(present, min(step, level - present))
             bits = parity_rows.unpack(rows, self._num_columns)
             self._switches += self._session.add_parities(bits, rhs)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hashing.parity import draws
+from inference import files
 from inference.problems import parity_rows
 
 FORMAT = "tally approxmc 2"
@@ -90,10 +91,8 @@ def save(path: str | os.PathLike, witness: Witness) -> None:
 
 def write_json(path: str | os.PathLike, plain: dict[str, Any]) -> None:
     """Writes an object; whoever is stopped in between leaves the old file whole."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(plain, allow_nan=False) + "\n")
-    os.replace(beside, path)
+    with files.whole(path) as beside:
+        beside.write_text(json.dumps(plain, allow_nan=False) + "\n")
 
 
 def load(path: str | os.PathLike) -> Witness:

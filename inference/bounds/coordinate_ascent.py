@@ -11,11 +11,11 @@ and move together; the rest follows exactly. Parallel updates of neighbours coul
 """
 
 import math
-import time
 from typing import NamedTuple
 
 import numpy as np
 
+from inference import limits
 from inference.bounds import cutset, power_sums
 from inference.problems import factor_graph
 
@@ -26,23 +26,23 @@ class State(NamedTuple):
     """Where an ascent stands.
 
     Attributes:
-      chances: float [C, S], the distributions of the cut variables.
+      probabilities: float [C, S], the distributions of the cut variables.
       sums: the rest, given them.
       log_lower: the bound in nats, before its rounding.
     """
 
-    chances: np.ndarray
-    sums: power_sums.Sums
+    probabilities: np.ndarray
+    sums: power_sums.PowerSums
     log_lower: float
 
 
 def ascend(
     split: cutset.Split,
-    chances: np.ndarray,
+    probabilities: np.ndarray,
     *,
     iterations: int = 100,
     tolerance: float = 1e-6,
-    deadline: float = math.inf,
+    deadline: limits.Deadline = limits.NEVER,
     held: np.ndarray | None = None,
 ) -> tuple[State, int, bool]:
     """Coordinate ascent from given distributions: the best state, sweeps taken, whether it settled.
@@ -51,87 +51,89 @@ def ascend(
 
     Args:
       split: of ``cutset.cut``.
-      chances: float [C, S].
+      probabilities: float [C, S].
       iterations: most sweeps.
       tolerance: it ends once a sweep gains less (nats).
-      deadline: a reading of ``time.monotonic()``.
+      deadline: looked at after each sweep.
       held: bool [C], distributions that stay as they are.
     """
-    state = evaluate(split, chances)
+    state = evaluate(split, probabilities)
     if not split.cut or state.log_lower == -math.inf:
         return state, 0, state.log_lower > -math.inf
-    plan = make_plan(split)
+    reads = make_reads(split)
     for number in range(1, iterations + 1):
-        following = evaluate(split, sweep(split, plan, state, held))
+        following = evaluate(split, sweep(split, reads, state, held))
         gain = following.log_lower - state.log_lower
         state = following if gain > 0 else state
         if gain < tolerance:
             return state, number, True
-        if time.monotonic() > deadline:
+        if deadline.has_passed():
             return state, number, False
     return state, iterations, False
 
 
-def evaluate(split: cutset.Split, chances: np.ndarray) -> State:
+def evaluate(split: cutset.Split, probabilities: np.ndarray) -> State:
     """The bound for given distributions, the rest at its best."""
-    tables, constant = cutset.expect(split, chances)
+    tables, constant = cutset.expect(split, probabilities)
     sums = power_sums.upward(split.tree, tables, np.ones(len(tables)), keep=True)
-    entropy = -float((chances * np.log(np.where(chances > 0, chances, 1.0))).sum())
-    return State(chances, sums, sums.log_value + constant + entropy)
+    entropy = -float(
+        (probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0))).sum()
+    )
+    return State(probabilities, sums, sums.log_value + constant + entropy)
 
 
-Plan = list[list[tuple[int, int, np.ndarray]]]  # by colour: batch, cut axis, rows
+Reads = list[list[tuple[int, int, np.ndarray]]]  # by colour: batch, cut axis, rows
 
 
-def make_plan(split: cutset.Split) -> Plan:
+def make_reads(split: cutset.Split) -> Reads:
     """What each colour of cut variables reads."""
     colour = np.empty(len(split.cut), dtype=np.int64)
     for number, members in enumerate(split.colours):
         colour[members] = number
-    plan: Plan = [[] for _ in split.colours]
+    reads: Reads = [[] for _ in split.colours]
     for at, batch in enumerate(split.batches):
         for axis in range(batch.cut.shape[1]):
             own = colour[batch.cut[:, axis]]
             for number in np.unique(own):
-                plan[number].append((at, axis, np.flatnonzero(own == number)))
-    return plan
+                reads[number].append((at, axis, np.flatnonzero(own == number)))
+    return reads
 
 
 def sweep(
-    split: cutset.Split, plan: Plan, state: State, held: np.ndarray | None = None
+    split: cutset.Split, reads: Reads, state: State, held: np.ndarray | None = None
 ) -> np.ndarray:
     """New distributions of the cut variables, colour by colour, given that of the rest."""
     joints, _ = power_sums.downward(split.tree, state.sums)
     batches = [cutset.condense(split, batch, joints) for batch in split.batches]
-    chances = state.chances.copy()
-    padding = np.arange(chances.shape[1]) >= np.array(split.sizes)[:, None]
-    for members, reads in zip(split.colours, plan, strict=True):
+    probabilities = state.probabilities.copy()
+    padding = np.arange(probabilities.shape[1]) >= np.array(split.sizes)[:, None]
+    for members, own in zip(split.colours, reads, strict=True):
         logits = np.where(padding, -np.inf, 0.0)
-        for at, axis, rows in reads:
+        for at, axis, rows in own:
             over = [a for a in range(batches[at].cut.shape[1]) if a != axis]
-            table = cutset.average(batches[at], chances, over, rows)
+            table = cutset.average(batches[at], probabilities, over, rows)
             variables = batches[at].cut[rows, axis]
             np.add.at(logits, (variables[:, None], np.arange(table.shape[1])), table)
-        chances[members] = _distribution(logits[members], chances[members])
+        probabilities[members] = _distribution(logits[members], probabilities[members])
         if held is not None:
-            chances[held] = state.chances[held]
-    return chances
+            probabilities[held] = state.probabilities[held]
+    return probabilities
 
 
 def _distribution(logits: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     """Normalised exponentials of each row; rows without a possible state stay as they were."""
     top = logits.max(axis=1, keepdims=True)
-    powers = np.exp(logits - np.where(np.isfinite(top), top, 0.0))
-    powers = np.where(powers < _SMALLEST, 0.0, powers)
-    total = powers.sum(axis=1, keepdims=True)
-    return np.where(total > 0, powers / np.where(total > 0, total, 1.0), otherwise)
+    weights = np.exp(logits - np.where(np.isfinite(top), top, 0.0))
+    weights = np.where(weights < _SMALLEST, 0.0, weights)
+    total = weights.sum(axis=1, keepdims=True)
+    return np.where(total > 0, weights / np.where(total > 0, total, 1.0), otherwise)
 
 
 def soft(split: cutset.Split, rng: np.random.Generator) -> np.ndarray:
     """Distributions [C, S] near the uniform ones."""
     padding = np.arange(max(split.sizes, default=1)) >= np.array(split.sizes)[:, None]
-    powers = np.where(padding, 0.0, 1.0 + rng.random(padding.shape))
-    return powers / powers.sum(axis=1, keepdims=True)
+    weights = np.where(padding, 0.0, 1.0 + rng.random(padding.shape))
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def rounding_error(split: cutset.Split, state: State) -> float:

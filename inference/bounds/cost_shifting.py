@@ -1,6 +1,6 @@
 """What is free in a mini-bucket bound: cost moved between the parts of a bucket, and weights.
 
-    >>> tree = mini_bucket_tree.grow([2, 2, 2], [[0, 1], [0, 2]], most_entries=4)
+    >>> tree = power_sums.grow([2, 2, 2], [[0, 1], [0, 2]], most_entries=4)
     >>> [shift.nodes for shift in shifts(tree)], positive(tree, np.zeros(4))[0].tolist()
     ([(0, 1)], [0.5, 0.5, 1.0, 1.0])
 
@@ -80,8 +80,8 @@ def positive(
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Positive weights, ``total`` in each bucket, and what turns their gradient into logits'."""
     owner = np.array([clique[0] for clique in tree.cliques], dtype=np.int64)
-    powers = np.exp(logits)
-    shares = powers / np.bincount(owner, powers)[owner]
+    unscaled = np.exp(logits)
+    shares = unscaled / np.bincount(owner, unscaled)[owner]
 
     def pull(gradient: np.ndarray) -> np.ndarray:
         return total * shares * (gradient - np.bincount(owner, shares * gradient)[owner])
@@ -108,7 +108,7 @@ def reverse(
 
 def gradient(
     tree: power_sums.Tree,
-    sums: power_sums.Sums,
+    sums: power_sums.PowerSums,
     shifts: list[Shift],
     pull: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:

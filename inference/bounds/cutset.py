@@ -6,7 +6,7 @@
     (True, True)
 
 Given a distribution over the cut variables, ``expect`` averages the factors over them; what remains
-is a model that ``mini_bucket_tree`` sums exactly. With all weight on one state each, that is
+is a model that ``power_sums`` sums exactly. With all weight on one state each, that is
 conditioning.
 """
 
@@ -21,7 +21,7 @@ from inference.bounds import power_sums
 from inference.exact import bucket_tree
 
 
-class Batch(NamedTuple):
+class CutFactors(NamedTuple):
     """Factors of one shape, the axes of kept variables first.
 
     Attributes:
@@ -39,6 +39,9 @@ class Batch(NamedTuple):
     zeros: np.ndarray | None
 
 
+Item = tuple[list[int], list[int], np.ndarray]  # kept and cut positions of a factor, its table
+
+
 class Split(NamedTuple):
     """A model in two parts.
 
@@ -54,7 +57,7 @@ class Split(NamedTuple):
     tree: power_sums.Tree
     kept: list[int]
     cut: list[int]
-    batches: list[Batch]
+    batches: list[CutFactors]
     sizes: list[int]
     colours: list[np.ndarray]
 
@@ -70,7 +73,7 @@ def cut(model: bucket_tree.Model, most_entries: float, noise: np.ndarray) -> Spl
     order, removed = _order(_neighbours(model), model.plan.sizes, most_entries, noise)
     place = {v: at for at, v in enumerate(order)}
     where = {v: at for at, v in enumerate(removed)}
-    found: dict[tuple, list[tuple[list[int], list[int], np.ndarray]]] = defaultdict(list)
+    found: dict[tuple[int, tuple[int, ...]], list[Item]] = defaultdict(list)
     for scope, table in model.factors:
         kept = sorted(
             (axis for axis, v in enumerate(scope) if v in place), key=lambda a: place[scope[a]]
@@ -79,7 +82,7 @@ def cut(model: bucket_tree.Model, most_entries: float, noise: np.ndarray) -> Spl
         moved = table.transpose([*kept, *gone])
         item = ([place[scope[a]] for a in kept], [where[scope[a]] for a in gone], moved)
         found[len(kept), moved.shape].append(item)
-    batches: list[Batch] = []
+    batches: list[CutFactors] = []
     scopes: list[list[int]] = []
     for items in found.values():
         batches.append(_batch(len(scopes), items))
@@ -89,17 +92,17 @@ def cut(model: bucket_tree.Model, most_entries: float, noise: np.ndarray) -> Spl
     return Split(tree, order, removed, batches, sizes, _colours(len(removed), batches))
 
 
-def expect(split: Split, chances: np.ndarray) -> tuple[list[np.ndarray], float]:
+def expect(split: Split, probabilities: np.ndarray) -> tuple[list[np.ndarray], float]:
     """The factors averaged over the cut variables: of each mini-bucket, and those that are numbers.
 
     Args:
       split: of ``cut``.
-      chances: float [C, S], a distribution of each cut variable, padded with 0.
+      probabilities: float [C, S], a distribution of each cut variable, padded with 0.
     """
     tables: list[np.ndarray] = [np.empty(0)] * len(split.tree.scopes)
     constants = [0.0]
     for batch in split.batches:
-        averages = average(batch, chances, range(batch.cut.shape[1]))
+        averages = average(batch, probabilities, range(batch.cut.shape[1]))
         if batch.kept.shape[1]:
             for factor, table in zip(batch.factors, averages, strict=True):
                 tables[factor] = table
@@ -109,13 +112,19 @@ def expect(split: Split, chances: np.ndarray) -> tuple[list[np.ndarray], float]:
 
 
 def average(
-    batch: Batch, chances: np.ndarray, over: Sequence[int], rows: slice | np.ndarray = slice(None)
+    batch: CutFactors,
+    probabilities: np.ndarray,
+    over: Sequence[int],
+    rows: slice | np.ndarray = slice(None),
 ) -> np.ndarray:
-    """Log-potentials [F, ...] averaged over some cut axes; -inf where a hard zero has a chance."""
+    """Log-potentials [F, ...] averaged over some cut axes; -inf where a hard zero has some."""
     axes, ahead, cut = list(range(batch.finite.ndim)), 1 + batch.kept.shape[1], batch.cut[rows]
-    operands: list = []
+    operands: list[np.ndarray | list[int]] = []
     for axis in over:
-        operands += [chances[cut[:, axis], : batch.finite.shape[ahead + axis]], [0, ahead + axis]]
+        operands += [
+            probabilities[cut[:, axis], : batch.finite.shape[ahead + axis]],
+            [0, ahead + axis],
+        ]
     left = [axis for axis in axes if axis - ahead not in over]
     result = np.einsum(batch.finite[rows], axes, *operands, left)
     if batch.zeros is None:
@@ -123,7 +132,7 @@ def average(
     return np.where(np.einsum(batch.zeros[rows], axes, *operands, left) > 0, -np.inf, result)
 
 
-def condense(split: Split, batch: Batch, joints: list[np.ndarray]) -> Batch:
+def condense(split: Split, batch: CutFactors, joints: list[np.ndarray]) -> CutFactors:
     """The batch averaged over its kept axes, given the probabilities of each mini-bucket."""
     ahead = batch.kept.shape[1]
     if not ahead:
@@ -140,20 +149,20 @@ def condense(split: Split, batch: Batch, joints: list[np.ndarray]) -> Batch:
         # The kept variables adapt next, so what they hardly ever are forbids nothing.
         zeros = (zeros * np.where(weights < 1e-9, 0.0, weights)).sum(axis=gone)
     finite = (batch.finite * weights).sum(axis=gone)
-    return Batch(batch.factors, batch.kept[:, :0], batch.cut, finite, zeros)
+    return CutFactors(batch.factors, batch.kept[:, :0], batch.cut, finite, zeros)
 
 
 def point_mass(split: Split, states: np.ndarray) -> np.ndarray:
-    """Chances [C, S] all on the states [V] of an assignment, by position in the model."""
-    chances = np.zeros((len(split.cut), max(split.sizes, default=1)))
-    chances[np.arange(len(split.cut)), states[split.cut]] = 1.0
-    return chances
+    """Probabilities [C, S] all on the states [V] of an assignment, by position in the model."""
+    probabilities = np.zeros((len(split.cut), max(split.sizes, default=1)))
+    probabilities[np.arange(len(split.cut)), states[split.cut]] = 1.0
+    return probabilities
 
 
-def _batch(start: int, items: list[tuple[list[int], list[int], np.ndarray]]) -> Batch:
+def _batch(start: int, items: list[Item]) -> CutFactors:
     tables = np.stack([table for _, _, table in items])
     zero = tables == -np.inf
-    return Batch(
+    return CutFactors(
         np.arange(start, start + len(items)),
         np.array([kept for kept, _, _ in items], dtype=np.int64).reshape(len(items), -1),
         np.array([gone for _, gone, _ in items], dtype=np.int64).reshape(len(items), -1),
@@ -200,7 +209,7 @@ def _order(
     return order, removed
 
 
-def _colours(number: int, batches: list[Batch]) -> list[np.ndarray]:
+def _colours(number: int, batches: list[CutFactors]) -> list[np.ndarray]:
     """Classes of cut variables without a common factor, greedily."""
     adjacent: list[set[int]] = [set() for _ in range(number)]
     for batch in batches:

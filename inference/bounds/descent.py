@@ -6,22 +6,25 @@
 """
 
 import math
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import optimize
 
 from inference import limits
 
+D = TypeVar("D")
+_PAIRS = 20  # vectors of the past that L-BFGS keeps, of positions and of gradients
+_GAIN = 1e-7  # relative gain of a step below which it ends
 
-class Found(NamedTuple):
+
+class Minimum(NamedTuple, Generic[D]):
     """The best evaluation.
 
     Attributes:
       value: the least.
-      vector: where.
+      vector: where, float [n].
       detail: what else the function returned there.
       evaluations: of the function.
       status: "done", "timeout" or "interrupted".
@@ -30,20 +33,20 @@ class Found(NamedTuple):
 
     value: float
     vector: np.ndarray
-    detail: Any
-    evaluations: int = 0
+    detail: D
+    evaluations: int = 1
     status: str = "done"
     converged: bool = False
 
 
 def minimize(
-    function: Callable[[np.ndarray], tuple[float, np.ndarray, Any]],
+    function: Callable[[np.ndarray], tuple[float, np.ndarray, D]],
     start: np.ndarray,
     *,
     iterations: int = 100,
-    seconds: float = math.inf,
+    deadline: limits.Deadline = limits.NEVER,
     box: np.ndarray | None = None,
-) -> Found:
+) -> Minimum[D]:
     """L-BFGS from ``start``; at least one evaluation, whatever the time.
 
     Args:
@@ -51,50 +54,34 @@ def minimize(
         ends the search.
       start: float [n].
       iterations: most steps.
-      seconds: wall time; Ctrl-C ends the search as well.
+      deadline: looked at before each further evaluation; Ctrl-C ends the search as well.
       box: float [n], each coordinate stays between minus this and this.
     """
-    deadline = time.monotonic() + seconds
-    best: Found | None = None
-    evaluations = 0
+    value, gradient, detail = function(start)
+    best = Minimum(value, start.copy(), detail, converged=not len(start))
+    if not iterations or not len(start) or not math.isfinite(value):
+        return best
+    known = [(value, gradient)]  # L-BFGS asks for the start again
 
     def evaluate(at: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal best, evaluations
-        if evaluations and time.monotonic() > deadline:
-            raise limits.OutOfTime
-        evaluations += 1
+        nonlocal best
+        if known:
+            return known.pop()
+        deadline.check()
+        best = best._replace(evaluations=best.evaluations + 1)
         value, gradient, detail = function(at)
-        if best is None or value < best.value:
-            best = Found(value, at.copy(), detail)
+        if value < best.value:
+            best = best._replace(value=value, vector=at.copy(), detail=detail)
         return value, gradient
 
-    status, converged = "done", False
+    bounds = None if box is None else optimize.Bounds(-box, box)
+    options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": _PAIRS, "ftol": _GAIN}
     try:
-        first = evaluate(start)
-        converged = not len(start)
-        if iterations and len(start) and math.isfinite(first[0]):
-            bounds = None if box is None else optimize.Bounds(-box, box)
-            options: dict[str, Any] = {
-                "maxiter": iterations,
-                "maxfun": 2 * iterations,
-                "maxcor": 20,
-            }
-            options["ftol"] = 1e-7  # relative gain of a step below which it ends
-            known = [first]  # L-BFGS asks for the start again
-            done = optimize.minimize(
-                lambda at: known.pop() if known else evaluate(at),
-                start,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=bounds,
-                options=options,
-            )
-            converged = bool(done.success)
+        done = optimize.minimize(
+            evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        )
     except limits.OutOfTime:
-        status = "timeout"
+        return best._replace(status="timeout")
     except KeyboardInterrupt:
-        if best is None:
-            raise
-        status = "interrupted"
-    assert best is not None
-    return best._replace(evaluations=evaluations, status=status, converged=converged)
+        return best._replace(status="interrupted")
+    return best._replace(converged=bool(done.success))

@@ -12,20 +12,19 @@ a SAT solver looks for one without.
 
 import itertools
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from inference import answer
+from inference import answer, limits
 from inference.bounds import cutset, power_sums
 from inference.exact import bucket_tree
 from inference.oracles import sat
 from inference.problems import cnf
 
 
-class Found(NamedTuple):
+class Incumbent(NamedTuple):
     """The best assignment of a search.
 
     Attributes:
@@ -47,9 +46,9 @@ def search(
     *,
     i_bound: int = 8,
     rounds: int = 12,
-    deadline: float = math.inf,
+    deadline: limits.Deadline = limits.NEVER,
     start: np.ndarray | None = None,
-) -> Found:
+) -> Incumbent:
     """An assignment that rounds of cutting have not improved further.
 
     Args:
@@ -57,17 +56,17 @@ def search(
       rng: for the cuts.
       i_bound: what is maximised exactly has tables of at most 2^(i_bound + 1) entries.
       rounds: rounds in a row without gain after which the search ends.
-      deadline: a reading of ``time.monotonic()``; one round is run in any case.
+      deadline: looked at after each round; one is run in any case.
       start: where to begin, states by position; by default the best for the unaries.
     """
     if model.total() == -math.inf:
-        return Found(None, -math.inf, True)
+        return Incumbent(None, -math.inf, True)
     states = _best_unaries(model) if start is None else start
     if score(model, states) == -math.inf:
         solved = possible(model, deadline)
         if solved.assignments is None:
             is_impossible = solved.status is answer.Status.INFEASIBLE
-            return Found(None, -math.inf, is_impossible, "done" if is_impossible else "timeout")
+            return Incumbent(None, -math.inf, is_impossible, "done" if is_impossible else "timeout")
         states = solved.assignments[0]
     best, idle, status = score(model, states), 0, "done"
     try:
@@ -80,12 +79,12 @@ def search(
             idle, best = (0 if better > best + 1e-9 else idle + 1), better
             if idle == rounds or not split.cut:
                 break
-            if time.monotonic() > deadline:
+            if deadline.has_passed():
                 status = "timeout"
                 break
     except KeyboardInterrupt:
         status = "interrupted"
-    return Found(states, best, status=status)
+    return Incumbent(states, best, status=status)
 
 
 def improve(split: cutset.Split, states: np.ndarray) -> np.ndarray:
@@ -111,7 +110,9 @@ def assignment(model: bucket_tree.Model, states: np.ndarray) -> np.ndarray:
 
 
 def possible(
-    model: bucket_tree.Model, deadline: float = math.inf, fixed: Mapping[int, int] | None = None
+    model: bucket_tree.Model,
+    deadline: limits.Deadline = limits.NEVER,
+    fixed: Mapping[int, int] | None = None,
 ) -> answer.Answer:
     """An assignment without a hard zero, ``assignments`` int64 [1, V] by position, from SAT.
 

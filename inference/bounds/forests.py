@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Batch(NamedTuple):
+class LevelFactors(NamedTuple):
     """Factors of one shape at one level whose axis ``axis`` points to the root.
 
     Attributes:
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     nodes: np.ndarray
 
 
-class Plan(NamedTuple):
+class ForestSchedule(NamedTuple):
     """Who sends when.
 
     Attributes:
@@ -47,13 +47,13 @@ class Plan(NamedTuple):
       padding: bool [V, S], past the states of a variable.
     """
 
-    levels: list[Batch]
+    levels: list[LevelFactors]
     roots: np.ndarray
     num_parts: int
     padding: np.ndarray
 
 
-class Sums(NamedTuple):
+class ForestSums(NamedTuple):
     """log Z of each part, nats [P], and log marginals, up to a constant each, [P, V, S]."""
 
     log_values: np.ndarray
@@ -89,7 +89,7 @@ def schedule(
     scopes: Sequence[Sequence[int]],
     shapes: Sequence[tuple[int, ...]],
     members: np.ndarray,
-) -> Plan:
+) -> ForestSchedule:
     """The order of messages; factors are grouped by shape, in the order of first appearance."""
     groups: dict[tuple[int, ...], int] = {}
     place = []
@@ -110,19 +110,21 @@ def schedule(
     levels = []
     for (_, group, axis), items in sorted(found.items()):
         rows, nodes = zip(*items, strict=True)
-        levels.append(Batch(group, axis, np.array(rows), np.array(nodes)))
+        levels.append(LevelFactors(group, axis, np.array(rows), np.array(nodes)))
     most = max(sizes, default=1)
     padding = np.arange(most) >= np.array(sizes, dtype=np.int64)[:, None]
-    return Plan(levels, np.array(roots, dtype=np.int64), len(members), padding.reshape(-1, most))
+    return ForestSchedule(
+        levels, np.array(roots, dtype=np.int64), len(members), padding.reshape(-1, most)
+    )
 
 
-def maxima(plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray) -> np.ndarray:
+def maxima(plan: ForestSchedule, tables: Sequence[np.ndarray], unaries: np.ndarray) -> np.ndarray:
     """The largest log-score of each part, [P]; arguments as ``sweep``."""
     return _upward(plan, tables, unaries, _maximum)[0]
 
 
-def sweep(plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray) -> Sums:
-    """Sums every part.
+def sweep(plan: ForestSchedule, tables: Sequence[np.ndarray], unaries: np.ndarray) -> ForestSums:
+    """ForestSums every part.
 
     Args:
       plan: of ``schedule``.
@@ -141,11 +143,14 @@ def sweep(plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray) -> Sums
         for axis, size in enumerate(joint.shape[1:]):
             if axis != batch.axis:
                 beliefs[batch.nodes[:, axis], :size] = _log_sum(joint, axis)
-    return Sums(log_values, beliefs.reshape(plan.num_parts, *plan.padding.shape))
+    return ForestSums(log_values, beliefs.reshape(plan.num_parts, *plan.padding.shape))
 
 
 def _upward(
-    plan: Plan, tables: Sequence[np.ndarray], unaries: np.ndarray, reduce_fn: Callable
+    plan: ForestSchedule,
+    tables: Sequence[np.ndarray],
+    unaries: np.ndarray,
+    reduce_fn: Callable[[np.ndarray, int | None], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """Values of the parts, what came to each node, and tables and messages by level."""
     num_variables, most = plan.padding.shape

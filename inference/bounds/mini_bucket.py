@@ -6,7 +6,7 @@
     (<Claim.CERTAIN: 'certain'>, True)
 
 Elimination in which no table may have more than 2^(i_bound + 1) entries: a larger one is split and
-the parts are bounded apart (``mini_bucket_tree``; Dechter and Rish, "Mini-buckets: a general scheme
+the parts are bounded apart (``power_sums``; Dechter and Rish, "Mini-buckets: a general scheme
 for bounded inference", 2003; Liu and Ihler, "Bounding the partition function using Hoelder's
 inequality", ICML 2011). What the parts are, and their weights, is free: cost moved between the
 parts of a bucket, and weights, are fitted by L-BFGS. Every evaluation is a bound, so a time limit
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inference import answer, estimate, limits, randomness
-from inference.bounds import cost_shifting, descent, feasible, power_sums
+from inference.bounds import cost_shifting, descent, entries, feasible, power_sums
 from inference.exact import bucket_tree, orders
-from inference.problems import factor_graph, trivial
+from inference.problems import factor_graph
 
 MEMORY = 2048  # mebibytes
 ORDERS = (orders.min_size, orders.min_fill, orders.min_degree, orders.min_frontier)
@@ -39,17 +39,34 @@ class Info(NamedTuple):
 
     Attributes:
       status: "done", "timeout" or "interrupted".
+      seconds: wall time.
       iterations: passes over the tree, up and down.
       i_bound: tables have at most 2^(i_bound + 1) entries, but for larger factors.
       is_exact: no bucket was split.
-      seconds: wall time.
     """
 
     status: str
+    seconds: float
     iterations: int
     i_bound: int
     is_exact: bool
-    seconds: float
+
+
+class _Buckets(NamedTuple):
+    """A model in mini-buckets: tables of each, and the largest absolute values that went in."""
+
+    model: bucket_tree.Model
+    tree: power_sums.Tree
+    tables: list[np.ndarray]
+    sizes: list[list[float]]
+    i_bound: int
+
+    def info(self, status: str, iterations: int, start: float) -> Info:
+        seconds = time.monotonic() - start
+        return Info(status, seconds, iterations, self.i_bound, self.tree.is_exact)
+
+
+Detail = tuple[np.ndarray, power_sums.PowerSums]  # the weights, and what they sum to
 
 
 class _Fitted(NamedTuple):
@@ -57,7 +74,7 @@ class _Fitted(NamedTuple):
 
     value: float
     error: float
-    sums: power_sums.Sums
+    sums: power_sums.PowerSums
     vector: np.ndarray
     passes: int
     status: str
@@ -66,10 +83,11 @@ class _Fitted(NamedTuple):
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     i_bound: int | None = None,
     iterations: int = 100,
-    timeout: float | None = None,
-    memory: float = MEMORY,
     order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[estimate.Estimate, Info]:
     """Bounds of log Z on both sides, CERTAIN; the value is the upper one.
@@ -79,100 +97,82 @@ def log_partition(
 
     Args:
       graph: clauses and parities become tables.
+      seed: nothing is drawn here, only for ``maximize``.
+      timeout: seconds, after which the best bounds so far are returned; each side is evaluated
+        once in any case.
+      memory: mebibytes for tables, by default 2048.
       i_bound: by default the largest for which a pass takes about a tenth of a second.
       iterations: most steps of L-BFGS for each side; 0 evaluates once.
-      timeout: seconds, after which the best bounds so far are returned.
-      memory: mebibytes for tables.
       order_fns: orders of elimination, of which the one that begins lowest is fitted.
 
     Raises:
       ValueError: the tables need more memory, or a clause is too wide for one.
     """
-    start = time.monotonic()
-    graph = factor_graph.tabulate(graph)
-    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory, order_fns, timeout)
-    above = _fit(
-        tree, tables, sizes, cost_shifting.positive, 1.0, iterations, 0.6 * _left(start, timeout)
-    )
-    upper, log_error = model.total(above.value), float(graph.log_error)
+    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    graph, buckets = _prepare(graph, i_bound, memory, order_fns, deadline)
+    model, tree, log_error = buckets.model, buckets.tree, float(graph.log_error)
+    above = _fit(buckets, cost_shifting.positive, 1.0, iterations, deadline.part(0.6))
     if tree.is_exact:
-        info = Info(above.status, 1, i_bound, True, time.monotonic() - start)
-        return estimate.certain(upper, above.error + log_error), info
-    decoded = feasible.assignment(model, power_sums.decode(tree, above.sums))
-    lower, status, passes = trivial.log_lower(graph, decoded), above.status, above.passes
-    if status != "interrupted":
-        below = _fit(
-            tree, tables, sizes, cost_shifting.reverse, -1.0, iterations, _left(start, timeout)
-        )
+        result = estimate.certain(model.total(above.value), above.error + log_error)
+        return result, buckets.info(entries.ended(deadline), 1, start)
+    lower = entries.log_lower(graph, model, power_sums.decode(tree, above.sums))
+    fits = [above]
+    if above.status != "interrupted":
+        below = _fit(buckets, cost_shifting.reverse, -1.0, iterations, deadline)
         reverse = estimate.below(model.total(below.value), below.error + log_error)
         lower = max(lower, reverse)
-        status = below.status if status == "done" or below.status == "interrupted" else status
-        passes += below.passes
-    if status == "timeout" and (seconds := _left(start, timeout)) > 0:
+        fits.append(below)
+    ends = [one.status for one in fits]
+    if ends == ["timeout", "done"] and not deadline.has_passed():
         # The lower side needed less than its share of the time.
-        fit = functools.partial(_fit, tree, tables, sizes, cost_shifting.positive, 1.0)
-        above = fit(iterations, seconds, above.vector)
-        upper, status = model.total(above.value), above.status
-        passes += above.passes
-    info = Info(status, passes, i_bound, False, time.monotonic() - start)
-    upper = estimate.above(upper, above.error + log_error)
+        above = _fit(buckets, cost_shifting.positive, 1.0, iterations, deadline, above.vector)
+        fits.append(above)
+        ends = [above.status]
+    value = model.total(above.value)
+    upper = estimate.above(value, above.error + log_error)
+    passes = sum(one.passes for one in fits)
+    info = buckets.info(entries.ended(deadline, *ends), passes, start)
     return estimate.bounded(upper, lower, upper, 0.0, 0.0), info
 
 
 def maximize(
     graph: factor_graph.FactorGraph,
     *,
-    key: Any = 0,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     i_bound: int | None = None,
     iterations: int = 100,
-    timeout: float | None = None,
-    memory: float = MEMORY,
     order_fns: Sequence[orders.Order] = ORDERS,
-) -> answer.Answer:
+) -> tuple[answer.Answer, Info]:
     """An assignment int64 [1, V], decoded and then improved, and a proven bound of every log-score.
 
     The cost shifts are fitted to the bound of log Z at falling temperatures, where it approaches
-    the maximum, and then maxima are taken. ``key`` (integer seed or JAX key) draws the searches of
-    ``feasible``; the other arguments and errors as ``log_partition``.
+    the maximum, and then maxima are taken. ``seed`` (integer, JAX key or bytes) draws the searches
+    of ``feasible``; the other arguments and errors as ``log_partition``.
     """
-    start = time.monotonic()
-    graph = factor_graph.tabulate(graph)
-    model, tree, tables, sizes, _ = _prepare(graph, i_bound, memory, order_fns, timeout)
-    shifts = cost_shifting.shifts(tree)
-    vector = cost_shifting.zeros(tree, shifts)
-    bound, error, states = _maxima(tree, tables, sizes, shifts, vector)
-    ends = {"done"}
-    for temperature in () if tree.is_exact else TEMPERATURES:
-        weigh = functools.partial(cost_shifting.positive, total=temperature)
-        seconds = _left(start, timeout) / 3
-        fitted = _fit(tree, tables, sizes, weigh, 1.0, iterations, seconds, vector)
-        vector = fitted.vector
-        fresh = _maxima(tree, tables, sizes, shifts, vector)
-        bound, error, states = min((bound, error, states), fresh, key=lambda one: one[0] + one[1])
-        ends.add(fitted.status)
-        if fitted.status == "interrupted" or _left(start, timeout) <= 0:
-            break
-    bound = model.total(bound)
-    if not tree.is_exact:
-        rng = randomness.generator(key, "mini_bucket")
-        deadline = time.monotonic() + _left(start, timeout)
-        found = feasible.search(model, rng, start=states, deadline=deadline)
+    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    graph, buckets = _prepare(graph, i_bound, memory, order_fns, deadline)
+    best, passes, ends = _fit_maxima(buckets, iterations, deadline)
+    states = best.states
+    if not buckets.tree.is_exact:
+        rng = randomness.generator(seed, "mini_bucket")
+        found = feasible.search(buckets.model, rng, start=states, deadline=deadline)
         states = states if found.states is None else found.states
-        ends.add(found.status)
-    assignment = feasible.assignment(model, states)[None]
-    value, log_error = factor_graph.score(graph, assignment[0]), float(graph.log_error)
-    seconds = time.monotonic() - start
-    told: dict[str, Any] = {"seconds": seconds, "message": answer.cut_short(*ends)}
-    return answer.best(assignment, value, bound, error, log_error, **told)
+        ends = [*ends, found.status]
+    bound = buckets.model.total(best.bound)
+    told = buckets.info(entries.ended(deadline, *ends), passes, start)
+    return entries.best(graph, buckets.model, states, bound, best.error), told
 
 
 def marginals(
     graph: factor_graph.FactorGraph,
     *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     i_bound: int | None = None,
     iterations: int = 100,
-    timeout: float | None = None,
-    memory: float = MEMORY,
     order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[np.ndarray, Info]:
     """Pseudo-marginals float64 [V, S] of the upper bound, averaged over the parts of a bucket.
@@ -180,117 +180,138 @@ def marginals(
     Exact where no bucket is split, otherwise without a claim; all zero where Z = 0 was proven.
     Arguments and errors as ``log_partition``.
     """
-    start = time.monotonic()
-    graph = factor_graph.tabulate(graph)
-    model, tree, tables, sizes, i_bound = _prepare(graph, i_bound, memory, order_fns, timeout)
-    above = _fit(
-        tree, tables, sizes, cost_shifting.positive, 1.0, iterations, _left(start, timeout)
-    )
-    found = np.zeros(graph.log_unary.shape)
-    if model.total(above.value) > -math.inf:
-        joints, _ = power_sums.downward(tree, above.sums)
-        for position, bucket in enumerate(tree.buckets):
-            rows = [joints[node].reshape(tree.sizes[position], -1).sum(axis=1) for node in bucket]
-            variable = model.plan.order[position]
-            found[variable, model.states[variable]] = np.mean(rows, axis=0)
-    seconds = time.monotonic() - start
-    return found, Info(above.status, above.passes, i_bound, tree.is_exact, seconds)
+    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    graph, buckets = _prepare(graph, i_bound, memory, order_fns, deadline)
+    above = _fit(buckets, cost_shifting.positive, 1.0, iterations, deadline)
+    rows = [np.zeros(size) for size in buckets.tree.sizes]
+    if buckets.model.total(above.value) > -math.inf:
+        joints, _ = power_sums.downward(buckets.tree, above.sums)
+        for position, bucket in enumerate(buckets.tree.buckets):
+            size = buckets.tree.sizes[position]
+            parts = [joints[node].reshape(size, -1).sum(axis=1) for node in bucket]
+            rows[position] = np.mean(parts, axis=0)
+    info = buckets.info(entries.ended(deadline, above.status), above.passes, start)
+    return entries.by_variable(graph, buckets.model, rows), info
 
 
-def _maxima(
-    tree: power_sums.Tree,
-    tables: list[np.ndarray],
-    sizes: list[list[float]],
-    shifts: list[cost_shifting.Shift],
-    vector: np.ndarray,
-) -> tuple[float, float, np.ndarray]:
+class _Maxima(NamedTuple):
     """A bound of every score without the constants, its rounding, and what it decodes to."""
-    weights = np.zeros(len(tree.cliques))
-    moved = cost_shifting.move(tables, shifts, vector)
+
+    bound: float
+    error: float
+    states: np.ndarray
+
+
+def _fit_maxima(
+    buckets: _Buckets, iterations: int, deadline: limits.Deadline
+) -> tuple[_Maxima, int, list[str]]:
+    """The lowest bound at any temperature, the passes taken, and how the fits ended."""
+    shifts = cost_shifting.shifts(buckets.tree)
+    vector = cost_shifting.zeros(buckets.tree, shifts)
+    maxima, passes = [_maxima(buckets, shifts, vector)], 1
+    ends: list[str] = []
+    for temperature in () if buckets.tree.is_exact else TEMPERATURES:
+        weigh = functools.partial(cost_shifting.positive, total=temperature)
+        fitted = _fit(buckets, weigh, 1.0, iterations, deadline.part(1 / 3), vector)
+        vector = fitted.vector
+        maxima.append(_maxima(buckets, shifts, vector))
+        passes += fitted.passes + 1
+        ends.append(fitted.status)
+        if fitted.status == "interrupted" or deadline.has_passed():
+            break
+    return min(maxima, key=lambda one: one.bound + one.error), passes, ends
+
+
+def _maxima(buckets: _Buckets, shifts: list[cost_shifting.Shift], vector: np.ndarray) -> _Maxima:
+    tree, weights = buckets.tree, np.zeros(len(buckets.tree.cliques))
+    moved = cost_shifting.move(buckets.tables, shifts, vector)
     sums = power_sums.upward(tree, moved, weights, keep=True)
-    error = power_sums.rounding_error(tree, cost_shifting.add_sizes(sizes, shifts, vector), weights)
-    return sums.log_value, error, power_sums.decode(tree, sums)
+    sizes = cost_shifting.add_sizes(buckets.sizes, shifts, vector)
+    error = power_sums.rounding_error(tree, sizes, weights)
+    return _Maxima(sums.log_value, error, power_sums.decode(tree, sums))
 
 
 def _prepare(
     graph: factor_graph.FactorGraph,
     i_bound: int | None,
-    memory: float,
+    memory: float | None,
     order_fns: Sequence[orders.Order],
-    timeout: float | None = None,
-) -> tuple[bucket_tree.Model, power_sums.Tree, list[np.ndarray], list[list[float]], int]:
-    """Model, tree, tables, their sizes and i-bound, for the order whose bound begins lowest.
+    deadline: limits.Deadline = limits.NEVER,
+) -> tuple[factor_graph.FactorGraph, _Buckets]:
+    """The graph with tables alone, in mini-buckets for the order whose bound begins lowest.
 
     A fifth of the time may go into trying orders.
     """
-    start = time.monotonic()
-    best: Any = None
+    memory, trials = MEMORY if memory is None else memory, deadline.part(0.2)
+    graph = entries.tabulate(graph, memory)
+    best: tuple[float, _Buckets] | None = None
     for order_fn in order_fns:
         model = bucket_tree.prepare(graph, order_fn)
         tree, grown = _grow(model, i_bound, memory)
         tables = power_sums.fill(tree, [table for _, table in model.factors])
+        sizes = power_sums.sizes_of(tree, [factor_graph.magnitude(t) for _, t in model.factors])
         upper = power_sums.upward(tree, tables, tree.even_weights()).log_value
-        if best is None or (not tree.is_exact, upper) < best[0]:
-            sizes = power_sums.sizes_of(tree, [factor_graph.magnitude(t) for _, t in model.factors])
-            best = ((not tree.is_exact, upper), (model, tree, tables, sizes, grown))
-        if tree.is_exact or (timeout is not None and _left(start, timeout) < 0.8 * timeout):
+        if best is None or tree.is_exact or upper < best[0]:
+            best = upper, _Buckets(model, tree, tables, sizes, grown)
+        if tree.is_exact or trials.has_passed():
             break
-    return best[1]
-
-
-def _left(start: float, timeout: float | None) -> float:
-    return math.inf if timeout is None else max(0.0, timeout - (time.monotonic() - start))
+    assert best is not None
+    return graph, best[1]
 
 
 def _grow(
     model: bucket_tree.Model, i_bound: int | None, memory: float
 ) -> tuple[power_sums.Tree, int]:
-    """The tree of the i-bound, or of the largest one that keeps a pass short."""
-    sizes, scopes = model.plan.sizes, [scope for scope, _ in model.factors]
+    """The tree of the i-bound, or of the largest one that keeps a pass short.
+
+    Raises:
+      ValueError: its tables need more mebibytes.
+    """
+    scopes = [scope for scope, _ in model.factors]
     if i_bound is None:
         most = min(_PASS_ENTRIES, int(memory * limits.MEBIBYTE) // _ENTRY_BYTES)
-        i_bound = max(1, int(math.log2(most / (4 * len(sizes) + 1) + 1)))
-        tree = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 1))
-        while tree.num_entries > most and i_bound > 0:
-            i_bound -= 1
-            tree = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 1))
-        while not tree.is_exact:
-            larger = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 2))
-            if larger.num_entries > most:
-                break
-            tree, i_bound = larger, i_bound + 1
+        tree, i_bound = _largest(model.plan.sizes, scopes, most)
     elif i_bound >= 0:
-        tree = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+        tree = power_sums.grow(model.plan.sizes, scopes, 2.0 ** (i_bound + 1))
     else:
         raise ValueError(f"expected an i-bound of at least 0, given {i_bound}")
-    needed = _ENTRY_BYTES * tree.num_entries
-    if needed > memory * limits.MEBIBYTE:
-        expected = f"expected tables of at most {memory:.6g} MiB"
-        raise ValueError(
-            f"{expected}, given an i-bound of {i_bound} that needs {needed / limits.MEBIBYTE:.6g}"
-        )
+    what = f"tables for an i-bound of {i_bound}"
+    limits.require_memory(_ENTRY_BYTES * tree.num_entries, memory, what)
+    return tree, i_bound
+
+
+def _largest(sizes: list[int], scopes: list[list[int]], most: int) -> tuple[power_sums.Tree, int]:
+    """The tree of the largest i-bound with at most so many entries; at the least of 0."""
+    i_bound = max(1, int(math.log2(most / (4 * len(sizes) + 1) + 1)))
+    tree = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+    while tree.num_entries > most and i_bound > 0:
+        i_bound -= 1
+        tree = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+    while not tree.is_exact:
+        larger = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 2))
+        if larger.num_entries > most:
+            break
+        tree, i_bound = larger, i_bound + 1
     return tree, i_bound
 
 
 def _fit(
-    tree: power_sums.Tree,
-    tables: list[np.ndarray],
-    sizes: list[list[float]],
+    buckets: _Buckets,
     weigh: cost_shifting.Weigh,
     sign: float,
     iterations: int,
-    seconds: float,
+    deadline: limits.Deadline,
     start: np.ndarray | None = None,
 ) -> _Fitted:
     """Minimises ``sign`` times the bound over shifts and weights; at least one evaluation."""
-    shifts = cost_shifting.shifts(tree)
+    tree, shifts = buckets.tree, cost_shifting.shifts(buckets.tree)
     vector = cost_shifting.zeros(tree, shifts) if start is None else start
     box = np.full(len(vector), np.inf)
     box[len(vector) - len(tree.cliques) :] = _LOG_WEIGHT
 
-    def evaluate(at: np.ndarray) -> tuple[float, np.ndarray, Any]:
+    def evaluate(at: np.ndarray) -> tuple[float, np.ndarray, Detail]:
         weights, pull = weigh(tree, at[len(at) - len(tree.cliques) :])
-        moved = cost_shifting.move(tables, shifts, at)
+        moved = cost_shifting.move(buckets.tables, shifts, at)
         sums = power_sums.upward(tree, moved, weights, keep=True)
         if not math.isfinite(sums.log_value):
             return sign * sums.log_value, np.zeros_like(at), (weights, sums)
@@ -298,9 +319,8 @@ def _fit(
         return sign * sums.log_value, gradient, (weights, sums)
 
     steps = iterations if shifts else 0
-    found = descent.minimize(evaluate, vector, iterations=steps, seconds=seconds, box=box)
+    found = descent.minimize(evaluate, vector, iterations=steps, deadline=deadline, box=box)
     weights, sums = found.detail
-    error = power_sums.rounding_error(
-        tree, cost_shifting.add_sizes(sizes, shifts, found.vector), weights
-    )
+    sizes = cost_shifting.add_sizes(buckets.sizes, shifts, found.vector)
+    error = power_sums.rounding_error(tree, sizes, weights)
     return _Fitted(sums.log_value, error, sums, found.vector, found.evaluations, found.status)

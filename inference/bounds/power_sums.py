@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 _EPSILON = 2.0**-52
+_NOTHING = np.empty(0)
 
 
 class Tree(NamedTuple):
@@ -141,7 +142,7 @@ def fill(tree: Tree, tables: Sequence[np.ndarray]) -> list[np.ndarray]:
     return filled
 
 
-class Sums(NamedTuple):
+class PowerSums(NamedTuple):
     """What one pass over the tree found.
 
     Attributes:
@@ -159,7 +160,7 @@ class Sums(NamedTuple):
 
 def upward(
     tree: Tree, tables: Sequence[np.ndarray], weights: np.ndarray, *, keep: bool = False
-) -> Sums:
+) -> PowerSums:
     """Eliminates all variables by power sums; a weight of 0 takes the maximum.
 
     Args:
@@ -186,24 +187,26 @@ def upward(
                 waiting[parent] = waiting[parent] + message.reshape(tree.into[node])
             else:
                 constants.append(float(message))
-    return Sums(math.fsum(constants), waiting, shares, entropies)
+    return PowerSums(math.fsum(constants), waiting, shares, entropies)
 
 
-def _power_sum(table: np.ndarray, weight: float, keep: bool) -> tuple:
+def _power_sum(
+    table: np.ndarray, weight: float, keep: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """weight log sum exp(table / weight) over the first axis, with its derivatives."""
     if weight == 0.0:
-        return table.max(axis=0), None, None
+        return table.max(axis=0), _NOTHING, None
     scaled = table if weight == 1.0 else table / weight
     top = scaled.max(axis=0)
     shift = np.where(np.isfinite(top), top, 0.0)
-    powers = np.exp(scaled - shift)
-    total = powers.sum(axis=0)
+    terms = np.exp(scaled - shift)
+    total = terms.sum(axis=0)
     log_total = np.log(total)
     message = weight * (log_total + shift)
     if not keep:
-        return message, None, None
+        return message, _NOTHING, None
     is_finite = (total > 0) & (total < np.inf)
-    share = np.where(is_finite, powers / total, 0.0)
+    share = np.where(is_finite, terms / total, 0.0)
     entropy = None
     if weight != 1.0:
         distance = np.where(share > 0, scaled - shift, 0.0)
@@ -211,7 +214,7 @@ def _power_sum(table: np.ndarray, weight: float, keep: bool) -> tuple:
     return message, share, entropy
 
 
-def downward(tree: Tree, sums: Sums) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def downward(tree: Tree, sums: PowerSums) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Derivatives of the value: pseudo-marginals of the cliques and of the message variables."""
     joints: list[np.ndarray] = [np.empty(0)] * len(tree.cliques)
     outer = list(joints)
@@ -222,7 +225,7 @@ def downward(tree: Tree, sums: Sums) -> tuple[list[np.ndarray], list[np.ndarray]
     return joints, outer
 
 
-def decode(tree: Tree, sums: Sums) -> np.ndarray:
+def decode(tree: Tree, sums: PowerSums) -> np.ndarray:
     """A good assignment by position [V]: the last variable first, given those chosen."""
     chosen = np.zeros(len(tree.sizes), dtype=np.int64)
     for position in reversed(range(len(tree.sizes))):

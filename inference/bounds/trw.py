@@ -15,14 +15,15 @@ L-BFGS; every evaluation is a bound. Host code in numpy float64, nothing is comp
 import math
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from inference import answer, estimate, randomness
-from inference.bounds import descent, feasible, forests
+from inference import answer, estimate, limits, randomness
+from inference.bounds import descent, entries, forests
 from inference.exact import bucket_tree
-from inference.problems import factor_graph, trivial
+from inference.problems import factor_graph
 
 TEMPERATURES = (1.0, 0.1)
 
@@ -32,44 +33,48 @@ class Info(NamedTuple):
 
     Attributes:
       status: "done", "timeout" or "interrupted".
+      seconds: wall time.
       iterations: sweeps over the trees.
       converged: the trees agree about the marginals: no step lowers the bound.
       num_trees: sets of factors.
-      seconds: wall time.
     """
 
     status: str
+    seconds: float
     iterations: int
     converged: bool
     num_trees: int
-    seconds: float
 
 
 class Cover(NamedTuple):
     """A model and the acyclic parts that cover it.
 
     Attributes:
-      plan: of ``forests.schedule``.
+      schedule: of ``forests.schedule``.
       variables: int [F, k] of each group of factors of one shape.
-      tables: float [F, ...], each divided by the chance that a part holds the factor.
+      tables: float [F, ...], each divided by the share of the parts that hold the factor.
       members: bool [T, F].
       unaries: float [V, S], padded with -inf.
     """
 
-    plan: forests.Plan
+    schedule: forests.ForestSchedule
     variables: list[np.ndarray]
     tables: list[np.ndarray]
     members: list[np.ndarray]
     unaries: np.ndarray
 
 
+Fitted = descent.Minimum[forests.ForestSums]
+
+
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
-    key: Any = 0,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     num_trees: int = 8,
     iterations: int = 200,
-    timeout: float | None = None,
 ) -> tuple[estimate.Estimate, Info]:
     """An upper bound of log Z, CERTAIN; the lower side is the score of a decoded assignment.
 
@@ -77,137 +82,158 @@ def log_partition(
 
     Args:
       graph: clauses and parities become tables.
-      key: integer seed or JAX key, for the choice of the trees.
+      seed: integer, JAX key or bytes, for the choice of the trees.
+      timeout: seconds, after which the best bound so far is returned; at least one sweep is made.
+      memory: mebibytes for tables, in the model and in the trees, and for messages; by default
+        without a limit.
       num_trees: at least so many sets of factors, more where they are needed to cover all.
       iterations: most steps of L-BFGS.
-      timeout: seconds, after which the best bound so far is returned.
 
     Raises:
-      ValueError: a clause is too wide for a table.
+      ValueError: the tables need more memory, or a clause is too wide for one.
     """
-    start = time.monotonic()
-    graph = factor_graph.tabulate(graph)
-    model = bucket_tree.prepare(graph, _as_given)
-    cover = make_cover(model, num_trees, randomness.generator(key, "trw"))
-    seconds = math.inf if timeout is None else timeout - (time.monotonic() - start)
-    found = _fit(cover, iterations, seconds)
-    info = _info(cover, found, start)
-    lower = trivial.log_lower(graph, feasible.assignment(model, _beliefs(found).argmax(axis=1)))
-    upper = model.total(found.value)
-    if upper == -math.inf:
-        return estimate.bounded(upper, upper, upper, 0.0, 0.0), info
+    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    graph, model, cover = _prepare(graph, seed, num_trees, memory)
+    found = _fit(cover, iterations, deadline)
+    upper, lower = model.total(found.value), entries.log_lower(graph, model, _decoded(found))
     error = _rounding_error(cover, found.vector) + float(graph.log_error)
-    return estimate.bounded(upper, lower, estimate.above(upper, error), 0.0, 0.0), info
+    result = estimate.bounded(upper, lower, estimate.above(upper, error), 0.0, 0.0)
+    return result, _info(cover, [found], start, deadline)
 
 
 def marginals(
     graph: factor_graph.FactorGraph,
     *,
-    key: Any = 0,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     num_trees: int = 8,
     iterations: int = 200,
-    timeout: float | None = None,
 ) -> tuple[np.ndarray, Info]:
     """Pseudo-marginals float64 [V, S], averaged over the trees, without a claim.
 
     Arguments and errors as ``log_partition``; all zero where Z = 0 was proven.
     """
-    start = time.monotonic()
-    graph = factor_graph.tabulate(graph)
-    model = bucket_tree.prepare(graph, _as_given)
-    cover = make_cover(model, num_trees, randomness.generator(key, "trw"))
-    seconds = math.inf if timeout is None else timeout - (time.monotonic() - start)
-    found = _fit(cover, iterations, seconds)
-    rows = np.zeros(graph.log_unary.shape)
-    if model.total(found.value) > -math.inf:
-        for variable, states in enumerate(model.states):
-            rows[variable, states] = _beliefs(found)[variable, : len(states)]
-    return rows, _info(cover, found, start)
+    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    graph, model, cover = _prepare(graph, seed, num_trees, memory)
+    found = _fit(cover, iterations, deadline)
+    rows = [row[:size] for row, size in zip(_beliefs(found), model.plan.sizes, strict=True)]
+    if model.total(found.value) == -math.inf:
+        rows = [0.0 * row for row in rows]
+    return entries.by_variable(graph, model, rows), _info(cover, [found], start, deadline)
 
 
 def maximize(
     graph: factor_graph.FactorGraph,
     *,
-    key: Any = 0,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
     num_trees: int = 8,
     iterations: int = 200,
-    timeout: float | None = None,
-) -> answer.Answer:
+) -> tuple[answer.Answer, Info]:
     """A proven bound of every log-score, and the assignment decoded from the pseudo-marginals.
 
     The maximum is at most the average of those of the trees, for any messages. They are fitted to
     the bound of log Z at falling temperatures, where it approaches the maximum. Arguments and
     errors as ``log_partition``.
     """
-    start = time.monotonic()
-    graph = factor_graph.tabulate(graph)
-    model = bucket_tree.prepare(graph, _as_given)
-    cover = make_cover(model, num_trees, randomness.generator(key, "trw"))
+    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    graph, model, cover = _prepare(graph, seed, num_trees, memory)
     messages, bound, error = np.zeros(_num_messages(cover)), math.inf, 0.0
-    ends = {"done"}
+    fits: list[Fitted] = []
     for temperature in TEMPERATURES:
-        seconds = math.inf if timeout is None else (timeout - (time.monotonic() - start)) / 2
-        found = _fit(_scaled(cover, temperature), iterations, seconds, messages / temperature)
+        scaled = _scaled(cover, temperature)
+        found = _fit(scaled, iterations, deadline.part(0.5), messages / temperature)
         messages = found.vector * temperature
-        largest = float(forests.maxima(cover.plan, *_moved(cover, messages)).mean())
+        largest = float(forests.maxima(cover.schedule, *_moved(cover, messages)).mean())
         fresh = largest, _rounding_error(cover, messages)
         bound, error = min((bound, error), fresh, key=sum)
-        ends.add(found.status)
+        fits.append(found)
         if found.status == "interrupted":
             break
-    assignment = feasible.assignment(model, _beliefs(found).argmax(axis=1))
-    value, log_error = factor_graph.score(graph, assignment), float(graph.log_error)
-    bound = model.total(bound)
-    seconds = time.monotonic() - start
-    told: dict[str, Any] = {"seconds": seconds, "message": answer.cut_short(*ends)}
-    return answer.best(assignment[None], value, bound, error, log_error, **told)
+    best = entries.best(graph, model, _decoded(found), model.total(bound), error)
+    return best, _info(cover, fits, start, deadline)
 
 
-def make_cover(model: bucket_tree.Model, num_trees: int, rng: np.random.Generator) -> Cover:
-    """The model covered by ``num_trees`` acyclic parts or more, all equally probable."""
+def _prepare(
+    graph: factor_graph.FactorGraph, seed: Any, num_trees: int, memory: float | None
+) -> tuple[factor_graph.FactorGraph, bucket_tree.Model, Cover]:
+    graph, model = entries.prepare(graph, _as_given, memory)
+    return graph, model, make_cover(model, num_trees, randomness.generator(seed, "trw"), memory)
+
+
+def make_cover(
+    model: bucket_tree.Model,
+    num_trees: int,
+    rng: np.random.Generator,
+    memory: float | None = None,
+) -> Cover:
+    """The model covered by ``num_trees`` acyclic parts or more, all equally probable.
+
+    Raises:
+      ValueError: sweeps over them need more mebibytes.
+    """
     sizes = model.plan.sizes
-    unaries = np.zeros((len(sizes), max(sizes, default=1)))
-    unaries[np.arange(unaries.shape[1]) >= np.array(sizes, dtype=np.int64)[:, None]] = -np.inf
-    factors = []
-    for scope, table in model.factors:
-        if len(scope) == 1:
-            unaries[scope[0], : table.size] += table
-        else:
-            factors.append((scope, table))
+    factors = [(scope, table) for scope, table in model.factors if len(scope) > 1]
     scopes, shapes = [scope for scope, _ in factors], [table.shape for _, table in factors]
     parts = forests.cover(len(sizes), scopes, 1, rng)
     if len(parts) > 1:  # else the model is acyclic, and one part is enough
         parts = forests.cover(len(sizes), scopes, num_trees, rng)
+    limits.require_memory(_octets(sizes, shapes, parts), memory, "tables and messages of trees")
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for at, shape in enumerate(shapes):
         groups[shape].append(at)
-    chance = parts.mean(axis=0)
+    shares = parts.mean(axis=0)
     variables = [np.array([scopes[at] for at in group]) for group in groups.values()]
-    tables = [np.stack([factors[at][1] / chance[at] for at in group]) for group in groups.values()]
+    tables = [np.stack([factors[at][1] / shares[at] for at in group]) for group in groups.values()]
     members = [parts[:, group] for group in groups.values()]
-    plan = forests.schedule(sizes, scopes, shapes, parts)
-    return Cover(plan, variables, tables, members, unaries)
+    schedule = forests.schedule(sizes, scopes, shapes, parts)
+    return Cover(schedule, variables, tables, members, _unaries(model))
 
 
-def evaluate(cover: Cover, messages: np.ndarray) -> tuple[float, np.ndarray, forests.Sums]:
+def _unaries(model: bucket_tree.Model) -> np.ndarray:
+    """The factors of one variable, [V, S], padded with -inf."""
+    sizes = model.plan.sizes
+    unaries = np.zeros((len(sizes), max(sizes, default=1)))
+    unaries[np.arange(unaries.shape[1]) >= np.array(sizes, dtype=np.int64)[:, None]] = -np.inf
+    for scope, table in model.factors:
+        if len(scope) == 1:
+            unaries[scope[0], : table.size] += table
+    return unaries
+
+
+def _octets(sizes: list[int], shapes: list[tuple[int, ...]], parts: np.ndarray) -> float:
+    """What a fit takes, a float64 for each number.
+
+    Tables as given, scaled and moved, and one in each part [T, F] that holds the factor, with its
+    message and the sum being formed; beliefs of all parts, their marginals and what turns the one
+    into the other; of messages, the vectors that L-BFGS keeps and its own few.
+    """
+    held = 3 + 3 * parts.sum(axis=0)
+    tables = sum(
+        float(math.prod(shape)) * times for shape, times in zip(shapes, held.tolist(), strict=True)
+    )
+    beliefs = 6.0 * len(parts) * len(sizes) * max(sizes, default=1)
+    return 8 * (tables + beliefs + 64.0 * sum(map(sum, shapes)))
+
+
+def evaluate(cover: Cover, messages: np.ndarray) -> tuple[float, np.ndarray, forests.ForestSums]:
     """The bound for some messages [n], its gradient, and the sums of the parts.
 
     A message moves a function of one variable from a factor, in every part that holds it, to the
     variable, in all parts; the parts still average to the model.
     """
     tables, unaries = _moved(cover, messages)
-    sums = forests.sweep(cover.plan, tables, unaries)
-    with np.errstate(invalid="ignore"):
-        top = sums.log_beliefs.max(axis=2, keepdims=True)
-        powers = np.exp(sums.log_beliefs - np.where(np.isfinite(top), top, 0.0))
-    chances = powers / np.maximum(powers.sum(axis=2, keepdims=True), 1e-300)
-    everywhere = chances.mean(axis=0)
+    sums = forests.sweep(cover.schedule, tables, unaries)
+    probabilities = _probabilities(sums)
+    everywhere = probabilities.mean(axis=0)
     parts = []
     for variables, table, members in zip(cover.variables, cover.tables, cover.members, strict=True):
         held = members.mean(axis=0)[:, None]
         for axis, size in enumerate(table.shape[1:]):
             ends = variables[:, axis]
-            there = np.einsum("tf,tfs->fs", members, chances[:, ends, :size]) / len(members)
+            there = np.einsum("tf,tfs->fs", members, probabilities[:, ends, :size]) / len(members)
             parts.append((held * everywhere[ends, :size] - there).ravel())
     gradient = np.concatenate([np.zeros(0), *parts])
     return float(sums.log_values.mean()), gradient, sums
@@ -239,31 +265,46 @@ def _scaled(cover: Cover, temperature: float) -> Cover:
 
 
 def _fit(
-    cover: Cover, iterations: int, seconds: float, start: np.ndarray | None = None
-) -> descent.Found:
+    cover: Cover,
+    iterations: int,
+    deadline: limits.Deadline,
+    start: np.ndarray | None = None,
+) -> Fitted:
+    """The best messages [n], from ``start`` or none; their sums are the detail."""
     start = np.zeros(_num_messages(cover)) if start is None else start
-    if cover.plan.num_parts == 1:
+    if cover.schedule.num_parts == 1:
         iterations = 0
     return descent.minimize(
-        lambda at: evaluate(cover, at), start, iterations=iterations, seconds=seconds
+        lambda at: evaluate(cover, at), start, iterations=iterations, deadline=deadline
     )
 
 
-def _beliefs(found: descent.Found) -> np.ndarray:
+def _probabilities(sums: forests.ForestSums) -> np.ndarray:
+    """Marginals [T, V, S] of each part."""
+    with np.errstate(invalid="ignore"):
+        top = sums.log_beliefs.max(axis=2, keepdims=True)
+        weights = np.exp(sums.log_beliefs - np.where(np.isfinite(top), top, 0.0))
+    return weights / np.maximum(weights.sum(axis=2, keepdims=True), 1e-300)
+
+
+def _beliefs(found: Fitted) -> np.ndarray:
     """Marginals [V, S], averaged over the parts."""
-    logs = found.detail.log_beliefs
-    top = logs.max(axis=2, keepdims=True)
-    powers = np.exp(logs - np.where(np.isfinite(top), top, 0.0))
-    return (powers / np.maximum(powers.sum(axis=2, keepdims=True), 1e-300)).mean(axis=0)
+    return _probabilities(found.detail).mean(axis=0)
 
 
-def _info(cover: Cover, found: descent.Found, start: float) -> Info:
-    trees, seconds = cover.plan.num_parts, time.monotonic() - start
-    converged = found.converged or trees == 1
-    return Info(found.status, found.evaluations, converged, trees, seconds)
+def _decoded(found: Fitted) -> np.ndarray:
+    """The most probable states [V]."""
+    return _beliefs(found).argmax(axis=1)
 
 
-def _as_given(neighbours: Any, num_states: Any) -> list[int]:
+def _info(cover: Cover, fits: list[Fitted], start: float, deadline: limits.Deadline) -> Info:
+    trees, sweeps = cover.schedule.num_parts, sum(found.evaluations for found in fits)
+    status = entries.ended(deadline, *(found.status for found in fits))
+    converged = all(found.converged for found in fits) or trees == 1
+    return Info(status, time.monotonic() - start, sweeps, converged, trees)
+
+
+def _as_given(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
     return list(range(len(num_states)))
 
 

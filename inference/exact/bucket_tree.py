@@ -3,19 +3,22 @@
     >>> graph = factor_graph.build([2, 3, 2], [((2, 1), np.zeros((2, 3)))])
     >>> model = prepare(factor_graph.condition(graph, {2: 0}), orders.min_fill)
     >>> model.plan.width, [scope for scope, _ in model.factors]
-    (0, [[0], [1]])
+    (0, [[1], [2]])
 
 A plan knows no tables, only who is eliminated when; it serves numpy and traced tables alike.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from inference.exact import orders
 from inference.problems import factor_graph
+from inference.problems.factor_graph import Array
+
+Bucket = list[tuple[list[int], np.ndarray]]  # increasing positions; axes in the same order
 
 
 class Plan(NamedTuple):
@@ -56,7 +59,7 @@ class Model(NamedTuple):
     """A factor graph without its impossible states, ready for elimination."""
 
     plan: Plan
-    factors: list[tuple[list[int], np.ndarray]]  # increasing positions; axes in the same order
+    factors: Bucket  # all of them
     constants: list[float]  # nats, kept apart so that ``total`` rounds once
     states: list[np.ndarray]  # the states left, by variable
 
@@ -151,7 +154,7 @@ def make_plan(scopes: list[list[int]], num_states: list[int], order_fn: orders.O
     return Plan(tuple(order), [num_states[v] for v in order], cliques)
 
 
-def fill(plan: Plan, scopes: list[list[int]], tables: Sequence[Any]) -> list[list]:
+def fill(plan: Plan, scopes: list[list[int]], tables: Sequence[Array]) -> list[list]:
     """The factors by the position that eliminates them, their axes in order of elimination."""
     position = {v: at for at, v in enumerate(plan.order)}
     buckets: list[list] = [[] for _ in plan.order]
@@ -163,7 +166,7 @@ def fill(plan: Plan, scopes: list[list[int]], tables: Sequence[Any]) -> list[lis
     return buckets
 
 
-def aligned(plan: Plan, clique: list[int], scope: list[int], table: Any) -> Any:
+def aligned(plan: Plan, clique: list[int], scope: list[int], table: Array) -> Array:
     """The table with an axis of length 1 for each variable of the clique it does not have."""
     there = set(scope)
     return table.reshape([plan.sizes[at] if at in there else 1 for at in clique])

@@ -23,13 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inference import answer, estimate, limits
-from inference.exact import bucket_tree, orders
-from inference.problems import factor_graph
-
-Reduce = Callable[[np.ndarray, np.ndarray], Any]  # (table [S, ...], out [...]); spoils the table
+from inference.exact import bucket_tree, orders, passes
+from inference.problems import factor_graph, trivial
+from inference.problems.factor_graph import Array
 
 MEMORY = 2048  # mebibytes
-_BLOCK = 2**16  # entries worked on at once: half a megabyte stays in the cache
 _EPSILON = 2.0**-52
 
 
@@ -48,113 +46,122 @@ class Info(NamedTuple):
     """What an elimination took.
 
     Attributes:
+      status: "done" or "timeout"; after the latter the figures are those of no elimination.
+      seconds: wall time, the choice of the order included.
       order: variables as they were eliminated.
       width: induced width, the most variables in one message; a fixed variable counts nowhere.
       bytes_needed: of all tables held at one time, beyond the problem itself.
-      seconds: wall time, the choice of the order included.
-      log_value: log Z in nats.
-      error: bound on the error of what is returned: nats of log Z, or of each probability.
+      log_value: log Z, or the greatest log-score, in nats; NaN where it is not known.
+      error: bound on the error of what is returned: nats of ``log_value``, or of each probability.
     """
 
-    order: tuple[int, ...]
-    width: int
-    bytes_needed: int
+    status: str
     seconds: float
-    log_value: float
-    error: float
+    order: tuple[int, ...] = ()
+    width: int = 0
+    bytes_needed: int = 0
+    log_value: float = math.nan
+    error: float = math.inf
 
 
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
-    order_fn: orders.Order = orders.best,
-    memory: float = MEMORY,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    order_fn: orders.Order | None = None,
 ) -> tuple[estimate.Estimate, Info]:
     """Exact log Z with a CERTAIN interval as wide as the rounding errors.
+
+    Args:
+      graph: clauses and parities are turned into tables.
+      seed: nothing is drawn.
+      timeout: seconds, looked at between buckets and between orders; then ``trivial``'s bounds.
+      memory: mebibytes the tables may take, by default ``MEMORY``.
+      order_fn: finds the order of elimination, by default the cheapest of ``orders.RULES``.
 
     Raises:
       TooWide: the tables need more than ``memory`` mebibytes.
     """
-    start = time.perf_counter()
-    model = bucket_tree.prepare(graph, order_fn)
-    needed = _check_memory(model, model.plan.peak_entries, memory)
-    log_value, _, _ = _upward(model, _log_sum, keep=False)
+    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    try:
+        model = _prepare(graph, order_fn, deadline)
+        needed = _check_memory(model, model.plan.peak_entries, memory)
+        log_value, _, _ = passes.upward(model, passes.log_sum, keep=False, deadline=deadline)
+    except limits.OutOfTime:
+        return trivial.log_partition(graph), Info("timeout", time.perf_counter() - start)
     error = _rounding_error(model, log_value) + float(graph.log_error)
-    result = estimate.certain(log_value, error)
-    seconds = time.perf_counter() - start
-    return result, Info(model.plan.order, model.plan.width, needed, seconds, log_value, error)
+    return estimate.certain(log_value, error), _info(model, start, needed, log_value, error)
 
 
 def marginals(
     graph: factor_graph.FactorGraph,
     *,
-    order_fn: orders.Order = orders.best,
-    memory: float = MEMORY,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    order_fn: orders.Order | None = None,
 ) -> tuple[np.ndarray, Info]:
     """Probabilities of the states of each variable, float64 [V, S]; all zero where Z = 0.
 
-    Each is off by at most ``Info.error``.
-
-    Raises:
-      TooWide: the tables need more than ``memory`` mebibytes.
+    Each is off by at most ``Info.error``; when time runs out they are those of each variable
+    without its neighbours, and the error is infinite. Arguments and errors as ``log_partition``.
     """
-    start = time.perf_counter()
-    model = bucket_tree.prepare(graph, order_fn)
-    plan = model.plan
-    largest = max(map(plan.entries, plan.cliques), default=0)
-    # The messages, their probabilities, and the table of a bucket with the sum it passes on.
-    needed = _check_memory(model, 2 * plan.message_entries + 2 * largest, memory)
-    log_value, buckets, messages = _upward(model, _log_sum, keep=True)
-    probabilities = np.zeros(graph.log_unary.shape)
-    if log_value > -np.inf:
-        rows = _downward(plan, buckets, messages)
-        for variable, row in zip(plan.order, rows, strict=True):
-            probabilities[variable, model.states[variable]] = row
+    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    try:
+        model = _prepare(graph, order_fn, deadline)
+        needed = _check_memory(model, _marginal_entries(model.plan), memory)
+        up = passes.upward(model, passes.log_sum, keep=True, deadline=deadline)
+        probabilities, log_value = np.zeros(graph.log_unary.shape), up[0]
+        if log_value > -np.inf:
+            rows = passes.downward(model.plan, *up[1:], deadline)
+            for variable, row in zip(model.plan.order, rows, strict=True):
+                probabilities[variable, model.states[variable]] = row
+    except limits.OutOfTime:
+        return trivial.marginals(graph), Info("timeout", time.perf_counter() - start)
     error = _marginal_error(model, log_value, float(graph.log_error))
-    seconds = time.perf_counter() - start
-    return probabilities, Info(plan.order, plan.width, needed, seconds, log_value, error)
+    return probabilities, _info(model, start, needed, log_value, error)
 
 
 def maximize(
     graph: factor_graph.FactorGraph,
     *,
-    order_fn: orders.Order = orders.best,
-    memory: float = MEMORY,
-) -> answer.Answer:
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    order_fn: orders.Order | None = None,
+) -> tuple[answer.Answer, Info]:
     """An assignment of greatest log-score: OPTIMAL, or INFEASIBLE where every score is -inf.
 
     ``value`` is its log-score in nats, ``bound`` is above it by the rounding errors alone, and
-    ``assignments`` is int64 [1, V].
-
-    Raises:
-      TooWide: the tables need more than ``memory`` mebibytes.
+    ``assignments`` is int64 [1, V]; when time runs out they are those of ``trivial.maximize``.
+    Arguments and errors as ``log_partition``.
     """
-    start = time.perf_counter()
-    model = bucket_tree.prepare(graph, order_fn)
-    plan = model.plan
-    _check_memory(model, plan.message_entries, memory)
-    log_value, buckets, _ = _upward(model, _maximum, keep=True)
-    if log_value == -np.inf:
-        seconds = time.perf_counter() - start
-        return answer.Answer(answer.Status.INFEASIBLE, -np.inf, -np.inf, seconds=seconds)
-    chosen = np.zeros(len(plan.order), dtype=np.int64)  # by position
-    for at in reversed(range(len(plan.order))):
-        rows = (table[(slice(None), *chosen[scope[1:]])] for scope, table in buckets[at])
-        chosen[at] = np.argmax(sum(rows, np.zeros(plan.sizes[at])))
-    assignment = np.zeros((1, len(plan.order)), dtype=np.int64)
-    for variable, state in zip(plan.order, chosen, strict=True):
-        assignment[0, variable] = model.states[variable][state]
-    value, error = factor_graph.score(graph, assignment[0]), _rounding_error(model, log_value)
-    seconds = time.perf_counter() - start
-    return answer.best(assignment, value, log_value, error, float(graph.log_error), seconds=seconds)
+    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    try:
+        model = _prepare(graph, order_fn, deadline)
+        needed = _check_memory(model, model.plan.message_entries, memory)
+        up = passes.upward(model, passes.maximum, keep=True, deadline=deadline)
+    except limits.OutOfTime:
+        return trivial.maximize(graph), Info("timeout", time.perf_counter() - start)
+    log_value, error = up[0], _rounding_error(model, up[0])
+    value, assignment = -np.inf, np.zeros((1, graph.num_variables), dtype=np.int64)
+    if log_value > -np.inf:
+        assignment = _decode(model, up[1])
+        value = factor_graph.score(graph, assignment[0])
+    info = _info(model, start, needed, log_value, error)
+    log_error = float(graph.log_error)
+    best = answer.best(assignment, value, log_value, error, log_error, seconds=info.seconds)
+    return best, info
 
 
 def compile_log_partition(
     graph: factor_graph.FactorGraph,
     *,
+    memory: int | None = None,
     order_fn: orders.Order = orders.best,
-    memory: float = MEMORY,
-) -> Callable[[factor_graph.FactorGraph], Any]:
+) -> Callable[[factor_graph.FactorGraph], Array]:
     """A jitted function from graphs with the structure of this one to log Z in nats.
 
     The structure is ``num_states`` and the variables of the groups; it is taken from ``graph`` once
@@ -163,7 +170,8 @@ def compile_log_partition(
     Compilation takes seconds for a few hundred variables: ``log_partition`` needs none.
 
     Raises:
-      TooWide: what a float64 gradient keeps needs more than ``memory`` mebibytes.
+      TooWide: what a float64 gradient keeps needs more than ``memory`` mebibytes, by default
+        ``MEMORY``.
       ValueError: the graph has clauses or parities; ``factor_graph.tabulate`` it first.
     """
     import jax
@@ -175,12 +183,10 @@ def compile_log_partition(
     scopes = [[v] for v in range(graph.num_variables)]
     scopes += [scope for group in graph.groups for scope in group.variables.tolist()]
     plan = bucket_tree.make_plan(scopes, sizes, order_fn)
-    needed = 8 * sum(map(plan.entries, plan.cliques))
-    if needed > memory * limits.MEBIBYTE:
-        raise TooWide(plan.width, needed, memory)
+    _require(plan, 8 * sum(map(plan.entries, plan.cliques)), memory)
     expected = jax.tree.map(np.shape, graph)
 
-    def compiled_log_partition(graph: factor_graph.FactorGraph) -> Any:
+    def compiled_log_partition(graph: factor_graph.FactorGraph) -> Array:
         given = jax.tree.map(np.shape, graph)
         if given != expected:
             raise ValueError(f"expected a graph of shapes {expected}, given {given}")
@@ -200,8 +206,8 @@ def compile_log_partition(
     return jax.jit(compiled_log_partition)
 
 
-def _traced_log_sum(table: Any) -> Any:
-    """As ``_log_sum``, for traced tables, without NaN in the gradient."""
+def _traced_log_sum(table: Array) -> Array:
+    """As ``passes.log_sum``, for traced tables, without NaN in the gradient."""
     import jax
     import jax.numpy as jnp
 
@@ -212,118 +218,49 @@ def _traced_log_sum(table: Any) -> Any:
     return jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + shift[0], -jnp.inf)
 
 
-def _upward(model: bucket_tree.Model, reduce_fn: Reduce, *, keep: bool) -> tuple[float, list, list]:
-    """Eliminates all variables: the value, and with ``keep`` the buckets and the messages."""
-    plan, constants = model.plan, list[float]()
-    buckets: list[list] = [[] for _ in plan.order]
-    messages: list[Any] = [None] * len(plan.order)
-    for scope, table in model.factors:
-        buckets[scope[0]].append((scope, table))
-    with np.errstate(divide="ignore"):  # the logarithm of a zero sum
-        for at, clique in enumerate(plan.cliques):
-            if not buckets[at]:
-                continue  # a variable with a single state
-            message = _eliminate(plan, clique, buckets[at], reduce_fn)
-            if len(clique) > 1:
-                buckets[clique[1]].append((clique[1:], message))
-            else:
-                constants.append(message.item())
-            if keep:
-                messages[at] = message
-            else:
-                buckets[at] = []
-    return model.total(*constants), buckets, messages
+def _prepare(
+    graph: factor_graph.FactorGraph, order_fn: orders.Order | None, deadline: limits.Deadline
+) -> bucket_tree.Model:
+    deadline.check()
+    if order_fn is None:
+        order_fn = orders.cheapest(*orders.RULES, deadline=deadline)
+    return bucket_tree.prepare(graph, order_fn)
 
 
-def _eliminate(
-    plan: bucket_tree.Plan, clique: list[int], bucket: list, reduce_fn: Reduce
-) -> np.ndarray:
-    """The message of a bucket, made block by block so that only the message takes memory."""
-    shape = [plan.sizes[at] for at in clique]
-    tables = sorted(
-        (bucket_tree.aligned(plan, clique, *item) for item in bucket), key=lambda t: t.size
-    )
-    while len(tables) > 2 and 16 * tables[0].size * tables[1].size <= _BLOCK:
-        tables[:2] = [tables[0] + tables[1]]  # small ones first: fewer passes over the large
-    head, entries = 1, math.prod(shape)
-    while entries > _BLOCK and head < len(shape):
-        entries //= shape[head]
-        head += 1
-    message, work = np.empty(shape[1:]), np.empty((shape[0], *shape[head:]))
-    for index in np.ndindex(*shape[1:head]):
-        _add_up([_block(table, index) for table in tables], work)
-        reduce_fn(work, message[(*index, ...)])
-    return message
+def _decode(model: bucket_tree.Model, buckets: list[bucket_tree.Bucket]) -> np.ndarray:
+    """The best states given those chosen before, from the last variable to the first: [1, V]."""
+    order = model.plan.order
+    chosen = np.zeros(len(order), dtype=np.int64)  # by position
+    assignment = np.zeros((1, len(order)), dtype=np.int64)
+    for at in reversed(range(len(order))):
+        rows = (table[(slice(None), *chosen[scope[1:]])] for scope, table in buckets[at])
+        chosen[at] = np.argmax(sum(rows, np.zeros(model.plan.sizes[at])))
+        assignment[0, order[at]] = model.states[order[at]][chosen[at]]
+    return assignment
 
 
-def _block(table: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
-    """The part at an index of the axes that follow the first; axes of length 1 broadcast."""
-    there: list[Any] = [slice(None)]
-    there += [i if size > 1 else 0 for i, size in zip(index, table.shape[1:], strict=False)]
-    return table[tuple(there)]
+def _info(
+    model: bucket_tree.Model, start: float, needed: int, log_value: float, error: float
+) -> Info:
+    seconds, plan = time.perf_counter() - start, model.plan
+    return Info("done", seconds, plan.order, plan.width, needed, log_value, error)
 
 
-def _add_up(tables: list[np.ndarray], out: np.ndarray) -> None:
-    if len(tables) == 1:
-        np.copyto(out, tables[0])
-        return
-    np.add(tables[0], tables[1], out=out)
-    for table in tables[2:]:
-        out += table
+def _marginal_entries(plan: bucket_tree.Plan) -> int:
+    """The messages, their probabilities, and the table of a bucket with the sum it passes on."""
+    return 2 * plan.message_entries + 2 * max(map(plan.entries, plan.cliques), default=0)
 
 
-def _log_sum(table: np.ndarray, out: np.ndarray) -> None:
-    """log(sum(exp(table))) over the first axis; where all is -inf the shift is finite: no NaN."""
-    np.max(table, axis=0, out=out)
-    shift = np.maximum(out, np.finfo(np.float64).min)
-    table -= shift
-    np.exp(table, out=table)
-    np.sum(table, axis=0, out=out)
-    np.log(out, out=out)
-    out += shift
-
-
-def _maximum(table: np.ndarray, out: np.ndarray) -> None:
-    np.max(table, axis=0, out=out)
-
-
-def _downward(plan: bucket_tree.Plan, buckets: list[list], messages: list[Any]) -> list[np.ndarray]:
-    """Marginals by position, from the kept upward pass, which is consumed.
-
-    Pr(clique) = Pr(message variables) exp(sum of tables - message), the last variable first; what
-    goes to a child is this, summed to the child's message variables. That is the derivative of
-    the upward pass, so impossible entries get 0 without a division.
-    """
-    children: list[list[int]] = [[] for _ in plan.order]
-    for at, clique in enumerate(plan.cliques):
-        if len(clique) > 1:
-            children[clique[1]].append(at)
-    probability: list[Any] = [1.0] * len(plan.order)  # of the message variables
-    rows: list[Any] = [np.ones(1)] * len(plan.order)
-    for at in reversed(range(len(plan.order))):
-        clique = plan.cliques[at]
-        if not buckets[at]:
-            continue
-        joint = np.zeros([plan.sizes[other] for other in clique])
-        _add_up([joint, *(bucket_tree.aligned(plan, clique, *item) for item in buckets[at])], joint)
-        joint -= np.maximum(messages[at], np.finfo(np.float64).min)
-        np.exp(joint, out=joint)
-        joint *= probability[at]
-        rows[at] = joint.reshape(len(joint), -1).sum(axis=1)
-        rows[at] /= rows[at].sum()
-        for child in children[at]:
-            there = set(plan.cliques[child][1:])
-            gone = tuple(axis for axis, other in enumerate(clique) if other not in there)
-            probability[child] = joint.sum(axis=gone)
-        buckets[at], messages[at], probability[at] = [], None, None
-    return rows
-
-
-def _check_memory(model: bucket_tree.Model, entries: int, memory: float) -> int:
+def _check_memory(model: bucket_tree.Model, entries: int, memory: int | None) -> int:
     """Bytes of so many entries, the factors (they may be copies) and the block worked on."""
-    needed = 8 * (entries + sum(table.size for _, table in model.factors) + 4 * _BLOCK)
-    if needed > memory * limits.MEBIBYTE:
-        raise TooWide(model.plan.width, needed, memory)
+    factors = sum(table.size for _, table in model.factors)
+    return _require(model.plan, 8 * (entries + factors + 4 * passes.BLOCK), memory)
+
+
+def _require(plan: bucket_tree.Plan, needed: int, memory: int | None) -> int:
+    allowed = MEMORY if memory is None else memory
+    if needed > allowed * limits.MEBIBYTE:
+        raise TooWide(plan.width, needed, allowed)
     return needed
 
 

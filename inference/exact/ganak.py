@@ -1,7 +1,7 @@
 """Exact counts by Ganak: plain, projected and weighted.
 
     >>> formula = cnf.from_clauses([[3, 4]], num_variables=7)
-    >>> count(formula, timeout=10).value.count
+    >>> count(formula, timeout=10)[0].count
     96
 
 Ganak hashes the components it caches, and its Python class cannot be told not to, so an answer is
@@ -12,7 +12,6 @@ Soos and Meel, Engineering an Efficient Probabilistic Exact Model Counter (CAV 2
 Soos and Meel, GANAK: A Scalable Probabilistic Exact Model Counter (IJCAI 2019).
 """
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from inference import answer, estimate
-from inference.problems import cnf, xor_clauses
+from inference import answer, estimate, randomness
+from inference.problems import cnf, trivial, xor_clauses
 from inference.workers import process
 
 # Assigned to each answer; Ganak's own reports are near 1e-9, one wrong count is on record.
@@ -36,42 +35,46 @@ _TOP_LOG2, _BOTTOM_LOG2 = 1000, -1000
 def count(
     formula: cnf.CNF,
     *,
+    seed: Any = 0,
     timeout: float | None = None,
     memory: int | None = None,
-    seed: int = 0,
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[], bool] = lambda: False,
-) -> answer.Answer:
+) -> tuple[estimate.Estimate, answer.Info]:
     """The (weighted, projected) model count.
+
+    PROBABLE with failure 1e-6 on each side, ``count`` set unless weighted. What ends it early
+    leaves ``trivial.count``: the time limit or a stop ("timeout"), the memory limit or a crash
+    ("failed", and the message says which).
 
     Args:
       formula: native XORs are turned into clauses.
+      seed: of Ganak itself, by ``randomness.small``.
       timeout: seconds; None for no limit.
       memory: mebibytes, as for ``process.call``; None for no limit.
-      seed: Ganak's own, below 2^31.
       stop: as for ``process.call``, and so is ``pause``.
 
-    Returns:
-      OPTIMAL with an ``Estimate`` as ``value``: PROBABLE, failure 1e-6 on each side, ``count`` set
-      unless weighted. UNKNOWN at the time limit or a stop, FAILED at the memory limit or a crash.
-
     Raises:
-      ValueError: two literals of a variable have weights further apart than doubles reach.
+      ValueError: two literals of a variable have weights further apart than doubles reach, or the
+        memory is too small to start with.
     """
-    limits: dict[str, Any] = {"timeout": timeout, "memory": memory, "stop": stop}
-    limits["pause"] = pause
-    if formula.log_weights is None:
-        solved = process.call(_count_models, formula, seed, **limits)
-    else:
-        weights = _scaled_weights(formula.log_weights)
-        solved = process.call(_count_weighted, formula, *weights, seed, **limits)
+    weights = () if formula.log_weights is None else _scaled_weights(formula.log_weights)
+    solved = process.call(
+        _count_weighted if weights else _count_models,
+        *(formula, *weights, randomness.small(seed)),
+        timeout=timeout,
+        memory=memory,
+        stop=stop,
+        pause=pause,
+    )
     if solved.status is not answer.Status.OPTIMAL:
-        return solved
+        status = "timeout" if solved.status is answer.Status.UNKNOWN else "failed"
+        return trivial.count(formula), answer.Info(status, solved.seconds, solved.message)
     if formula.log_weights is None:
         value = estimate.exact_count(solved.value, failure=FAILURE)
     else:
         value = _weighted_estimate(solved.value, formula.log_weights)
-    return dataclasses.replace(solved, value=value)
+    return value, answer.Info("done", solved.seconds)
 
 
 def _count_models(formula: cnf.CNF, seed: int) -> int:

@@ -14,7 +14,8 @@ rules of thumb (Kjaerulff, "Triangulation of graphs - algorithms giving small to
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+
+from inference import limits
 
 Order = Callable[[Sequence[set[int]], Sequence[int]], list[int]]
 
@@ -65,8 +66,11 @@ def min_frontier(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> l
     return order
 
 
-def cheapest(*order_fns: Order) -> Order:
-    """The order function that returns, of several orders, one with the fewest table entries."""
+def cheapest(*order_fns: Order, deadline: limits.Deadline = limits.NEVER) -> Order:
+    """The order function that returns, of several orders, one with the fewest table entries.
+
+    It raises OutOfTime where the deadline has passed after one of them.
+    """
 
     def best_of(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
         cheapest_order: list[int] = []
@@ -76,13 +80,16 @@ def cheapest(*order_fns: Order) -> Order:
             entries = _num_entries(neighbours, num_states, order, least)
             if entries < least:
                 cheapest_order, least = order, entries
+            deadline.check()
         return cheapest_order
 
     return best_of
 
 
-#: The cheapest of the four rules, which wins on different families of models.
-best = cheapest(min_fill, min_degree, min_size, min_frontier)
+#: Each wins on other families of models.
+RULES: tuple[Order, ...] = (min_fill, min_degree, min_size, min_frontier)
+#: The cheapest of the four.
+best = cheapest(*RULES)
 
 
 def cliques(neighbours: Sequence[set[int]], order: Sequence[int]) -> Iterator[list[int]]:
@@ -116,7 +123,7 @@ def _num_entries(
 def greedy(
     neighbours: Sequence[set[int]],
     num_states: Sequence[int],
-    score: Callable[[int, int, float], Any],
+    score: Callable[[int, int, float], tuple[float, float]],
 ) -> list[int]:
     """Eliminates, again and again, a variable of least score.
 
@@ -131,7 +138,7 @@ def greedy(
     log_size = [logs[v] + sum(logs[u] for u in adjacent[v]) for v in range(len(logs))]
     fill = [_missing_edges(v, adjacent) for v in range(len(adjacent))]
 
-    def entry(v: int) -> tuple[Any, int]:
+    def entry(v: int) -> tuple[tuple[float, float], int]:
         return score(fill[v], len(adjacent[v]), round(log_size[v], 9)), v
 
     current = [entry(v) for v in range(len(adjacent))]

@@ -7,7 +7,8 @@
                        ``bp_rounds`` moves them, ``confirm`` checks what rounding may have spoilt
 ``gbp``                generalised belief propagation, on the regions of ``region_graph``
 ``survey``             survey propagation and decimation for satisfiability
-``learned``            ``bpnn_layers``, BPNN-D and BPNN-B as published; ``bpnn_phases`` for binary
-                       graphs; ``bpnn_sat`` counts, on the tables that ``clause_clusters`` makes
+``learned``            ``bpnn`` answers: binary graphs by ``bpnn_phases``, counts by ``bpnn_sat`` on
+                       the tables that ``clause_clusters`` makes; ``bpnn_layers`` is BPNN-D as
+                       published, with its ``bpnn_operators``
 =====================  =========================================================================
 """

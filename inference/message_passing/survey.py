@@ -319,7 +319,7 @@ def _complete(
     assumed = literals[fixed >= 0].tolist()
     # Half of what is left, so that there is time for another attempt.
     until = deadline.part(0.5) if assumed else deadline
-    found = session.solve(assumed, deadline=until.at)
+    found = session.solve(assumed, deadline=until)
     is_refuted = found.status is answer.Status.INFEASIBLE and bool(assumed)
     return answer.Answer(answer.Status.UNKNOWN) if is_refuted else found
 

@@ -1,7 +1,7 @@
 """A SAT session whose solver runs in a process of its own, which can be ended.
 
-    >>> with apart.Session(formula) as session:
-    ...     session.enumerate(10**6, deadline=time.monotonic() + 3.0).value  # in little over 3 s
+    >>> with apart.Session(formula) as session:  # in little over 3 s
+    ...     session.enumerate(10**6, deadline=limits.Deadline.after(3.0)).value
 
 While it prepares many parities, CryptoMiniSat looks at no clock, for minutes if need be. Whatever
 still runs a moment after the deadline is killed, and the session has ended. Starting a process
@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.oracles import sat
+from inference import limits
+from inference.oracles import protocol, sat
 from inference.problems import cnf
 from inference.workers import process
 
@@ -31,12 +32,14 @@ LITERALS, IN_PARITIES = 50_000, 10_000
 GRACE_SECONDS, POLL_SECONDS = 0.2, 0.02
 _MESSAGES = 1000  # sent at once
 
-_spare: list["_Child"] = []
+_spare: list["_SolverProcess"] = []
 
 
 def open_session(
-    opener: Callable[[cnf.CNF], Any], formula: cnf.CNF, in_parities: int = IN_PARITIES
-) -> Any:
+    opener: Callable[[cnf.CNF], protocol.SatSession],
+    formula: cnf.CNF,
+    in_parities: int = IN_PARITIES,
+) -> protocol.SatSession:
     """What ``opener`` opens; a plain ``SatSession`` of a large formula in a process of its own.
 
     ``in_parities`` is how many literals the parities will have that come later, by default many.
@@ -53,18 +56,14 @@ def release() -> None:
 
 
 class Session(sat.SatSession):
-    """As ``SatSession``.
-
-    Attributes:
-      ended: whether the process was killed; nothing is found any more.
-    """
+    """As ``SatSession``; ``ended`` once the process was killed."""
 
     def __init__(self, formula: cnf.CNF, solver: str = "cryptominisat5"):
-        self._child = _spare.pop() if _spare else _Child()
+        self._child = _spare.pop() if _spare else _SolverProcess()
         super().__init__(formula, solver)
 
     @property
-    def ended(self) -> bool:
+    def ended(self) -> bool:  # type: ignore[override]
         return self._child.ended
 
     def close(self) -> None:
@@ -73,7 +72,7 @@ class Session(sat.SatSession):
         if not self._child.ended:
             self._child.flush()
             _spare.append(self._child)
-            self._child = _Child.none()
+            self._child = _SolverProcess.none()
 
     def _open_solver(self, name: str) -> Any:
         self._child.tell("open", name, self._formula.num_variables)
@@ -82,10 +81,10 @@ class Session(sat.SatSession):
     def _add_clauses(self, clauses: list[list[int]]) -> None:
         self._child.tell("_add_clauses", clauses)
 
-    def _run(self, assumptions: list[int], deadline: float) -> bool | None:
-        if self.stop() or time.monotonic() >= deadline:
+    def _run(self, assumptions: list[int], deadline: limits.Deadline) -> bool | None:
+        if deadline.has_passed():
             return None
-        found, self._model = self._child.ask(assumptions, deadline, self.stop)
+        found, self._model = self._child.ask(assumptions, deadline)
         return found
 
     def _read_model(self) -> np.ndarray:
@@ -96,7 +95,7 @@ class Session(sat.SatSession):
 class _Solver:
     """Takes what a PySAT solver takes, for the one in the child."""
 
-    def __init__(self, child: "_Child") -> None:
+    def __init__(self, child: "_SolverProcess") -> None:
         self._child = child
 
     def add_clause(self, clause: list[int]) -> None:
@@ -109,7 +108,7 @@ class _Solver:
         self._child.tell("_add_xor", variables, rhs)
 
 
-class _Child:
+class _SolverProcess:
     """The process and what was not sent to it yet."""
 
     def __init__(self) -> None:
@@ -130,7 +129,7 @@ class _Child:
             )
 
     @classmethod
-    def none(cls) -> "_Child":
+    def none(cls) -> "_SolverProcess":
         """One that has ended."""
         child = cls.__new__(cls)
         child.ended = True
@@ -151,17 +150,15 @@ class _Child:
         except OSError as error:
             self._die(error)
 
-    def ask(
-        self, assumptions: list[int], deadline: float, stop: Callable[[], bool]
-    ) -> tuple[bool | None, bytes]:
+    def ask(self, assumptions: list[int], deadline: limits.Deadline) -> tuple[bool | None, bytes]:
         """Whether there is a model, and its packed bits; None where it was too late."""
         if self.ended:
             return None, b""
-        self.tell("run", assumptions, deadline)
+        self.tell("run", assumptions, deadline.at)
         try:
             self.flush()
             while not self._connection.poll(POLL_SECONDS):
-                if stop() or time.monotonic() > deadline + GRACE_SECONDS:
+                if deadline.stop() or time.monotonic() > deadline.at + GRACE_SECONDS:
                     self.kill()
                     return None, b""
             reply = self._connection.recv()
@@ -216,9 +213,9 @@ def _open(solver: str, num_variables: int) -> sat.SatSession:
     return session
 
 
-def _reply(session: sat.SatSession, assumptions: list[int], deadline: float) -> Any:
+def _reply(session: sat.SatSession, assumptions: list[int], end: float) -> Any:
     try:
-        found = session._run(assumptions, deadline)
+        found = session._run(assumptions, limits.Deadline(end))
         return found, np.packbits(session._read_model()).tobytes() if found else b""
     except KeyboardInterrupt:  # a solver that returned early
         return None, b""

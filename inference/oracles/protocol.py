@@ -8,12 +8,12 @@ to a ``MapOracle``. What they promise is in the docstrings: an early end weakens
 makes it wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from inference import answer
+from inference import answer, limits
 from inference.problems import factor_graph
 
 
@@ -22,11 +22,15 @@ class SatSession(Protocol):
     """A formula inside an incremental solver: ``sat.SatSession`` is the standard one.
 
     Rows are bool [m, k] over the sampling set, in its order, right sides bool [m], models bool
-    [N, k]; deadlines are readings of ``time.monotonic()``.
+    [N, k]. ``calls`` is the number of solver calls so far; a session that has ``ended`` finds
+    nothing any more.
     """
 
-    calls: int
-    stop: Callable[[], bool]
+    @property
+    def calls(self) -> int: ...
+
+    @property
+    def ended(self) -> bool: ...
 
     def require(self, rows: np.ndarray, rhs: np.ndarray) -> None:
         """Adds parities for good."""
@@ -40,7 +44,9 @@ class SatSession(Protocol):
     def block(self, model: np.ndarray, group: int) -> None:
         """Excludes an assignment of the sampling set where ``group`` is assumed."""
 
-    def solve(self, assumptions: Sequence[int] = (), *, deadline: float = np.inf) -> answer.Answer:
+    def solve(
+        self, assumptions: Sequence[int] = (), *, deadline: limits.Deadline = limits.NEVER
+    ) -> answer.Answer:
         """One model: OPTIMAL, INFEASIBLE or UNKNOWN."""
 
     def enumerate(
@@ -49,7 +55,7 @@ class SatSession(Protocol):
         *,
         assumptions: Sequence[int] = (),
         group: int | None = None,
-        deadline: float = np.inf,
+        deadline: limits.Deadline = limits.NEVER,
     ) -> answer.Answer:
         """Up to ``limit`` models: OPTIMAL where there are no others, FEASIBLE, UNKNOWN."""
 

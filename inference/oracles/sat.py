@@ -11,19 +11,18 @@ taken back. Every model is checked against the formula before it counts.
 """
 
 import ctypes
-import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pysolvers
 from pysat import solvers
 
-from inference import answer
+from inference import answer, limits
 from inference.problems import cnf, xor_clauses
 
 # A solver call runs in slices so that Ctrl-C and deadlines are seen between them. CryptoMiniSat
@@ -48,11 +47,12 @@ class SatSession:
 
     Attributes:
       calls: number of solver calls so far, slices counted once.
-      stop: asked between slices; once it is true, calls end as at a deadline.
+      ended: whether nothing is found any more, whatever is asked.
     """
 
+    ended = False
+
     def __init__(self, formula: cnf.CNF, solver: str = "cryptominisat5"):
-        self.stop: Callable[[], bool] = lambda: False
         self._formula = formula
         self._native = solver in solvers.SolverNames.cryptosat
         self._solver = self._open_solver(solver)
@@ -108,13 +108,13 @@ class SatSession:
         self._solver.add_clause([*literals, -group])
 
     def solve(
-        self, assumptions: Sequence[int] = (), *, deadline: float = math.inf
+        self, assumptions: Sequence[int] = (), *, deadline: limits.Deadline = limits.NEVER
     ) -> answer.Answer:
         """One model over the sampling set: OPTIMAL with bool [1, k], INFEASIBLE or UNKNOWN.
 
         Args:
           assumptions: literals, switches among them.
-          deadline: a reading of ``time.monotonic()``; solvers that take no limit overrun it.
+          deadline: looked at between slices; solvers that take no limit overrun it.
 
         Raises:
           RuntimeError: the solver returned an assignment that violates the formula.
@@ -136,7 +136,7 @@ class SatSession:
         *,
         assumptions: Sequence[int] = (),
         group: int | None = None,
-        deadline: float = math.inf,
+        deadline: limits.Deadline = limits.NEVER,
     ) -> answer.Answer:
         """Up to ``limit`` distinct models over the sampling set.
 
@@ -221,9 +221,9 @@ class SatSession:
         self._last_variable = next_fresh - 1
         self._solver.append_formula(clauses)
 
-    def _run(self, assumptions: list[int], deadline: float) -> bool | None:
-        """True, False, or None where the deadline or a stop came first."""
-        while (left := deadline - time.monotonic()) > 0 and not self.stop():
+    def _run(self, assumptions: list[int], deadline: limits.Deadline) -> bool | None:
+        """True, False, or None where the deadline came first."""
+        while (left := deadline.left) > 0 and not deadline.stop():
             found = self._solve_slice(assumptions, min(SLICE_SECONDS, left))
             if found is not None:
                 return found

@@ -13,7 +13,7 @@ stay certain. Maxima and marginals ask for these variables: ``prune`` serves Z a
 """
 
 import math
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -28,48 +28,75 @@ def prune(graph: factor_graph.FactorGraph) -> factor_graph.FactorGraph:
     The numbering is kept; a variable that has left has state 0 alone, with a log-potential of 0.
     Host only.
     """
-    factors = [
-        item
-        for group in graph.groups
-        if isinstance(group, factor_graph.FactorGroup)
-        for item in zip(group.variables.tolist(), group.log_potentials, strict=True)
-    ]
-    degrees, names = _uses(graph, [scope for scope, _ in factors])
-    pending = sorted({int(names[v]) for v in np.flatnonzero(degrees == 1)})
-    removed, constants = np.zeros(len(factors), dtype=bool), [float(graph.log_constant)]
-    log_error, log_unary = float(graph.log_error), np.array(graph.log_unary, dtype=np.float64)
-    none = np.zeros(log_unary.shape[1])
-    point = np.where(np.arange(len(none)) == 0, 0.0, -np.inf)
-    while pending:
-        at = pending.pop()
-        if at >= len(factors) or removed[at]:
-            continue
-        scope, table = factors[at]
-        own = [axis for axis, v in enumerate(scope) if degrees[v] == 1]
-        low, high, rounding = _sums(table, [(a, log_unary[scope[a]]) for a in own])
+    pruning = _Pruning(graph)
+    pruning.remove_tables()
+    pruning.remove_roots()
+    return pruning.result()
+
+
+class _Pruning:
+    """A graph while factors leave it."""
+
+    def __init__(self, graph: factor_graph.FactorGraph):
+        self.graph, self.factors = graph, list(_tables(graph))
+        self.degrees, self.names = _uses(graph, [scope for scope, _ in self.factors])
+        self.removed = np.zeros(len(self.factors), dtype=bool)
+        self.constants, self.log_error = [float(graph.log_constant)], float(graph.log_error)
+        self.log_unary = np.array(graph.log_unary, dtype=np.float64)
+        self.point = np.where(np.arange(self.log_unary.shape[1]) == 0, 0.0, -np.inf)
+
+    def remove_tables(self) -> None:
+        """One by one, as long as some variables of a table are in no other factor."""
+        pending = sorted({int(self.names[v]) for v in np.flatnonzero(self.degrees == 1)})
+        while pending:
+            at = pending.pop()
+            if at < len(self.factors) and not self.removed[at] and self._remove(at):
+                scope = self.factors[at][0]
+                pending += [int(self.names[v]) for v in scope if self.degrees[v] == 1]
+
+    def _remove(self, at: int) -> bool:
+        """Takes out a table if its sums over what it has alone are one number."""
+        scope, table = self.factors[at]
+        own = [axis for axis, v in enumerate(scope) if self.degrees[v] == 1]
+        low, high, rounding = _sums(table, [(a, self.log_unary[scope[a]]) for a in own])
         if not high - low <= _SPREAD:  # also where both are -inf
-            continue
-        removed[at] = True
-        constants.append((low + high) / 2)
-        log_error += (high - low) / 2 + rounding
-        log_unary[[scope[axis] for axis in own]] = point
-        degrees[scope] -= 1
-        names[scope] -= at
-        pending += [int(names[v]) for v in scope if degrees[v] == 1]
-    possible = (log_unary > -np.inf).sum(axis=1)
-    for v in np.flatnonzero((degrees == 0) & (possible > 1)):  # roots, once their children left
-        value, _, rounding = _sums(log_unary[v, : graph.num_states[v]], [(0, none)])
-        constants.append(value)
-        log_error += rounding
-        log_unary[v] = point
-    if len(constants) == 1:
-        return graph
-    total = math.fsum(constants)
-    log_error += 2.0**-53 * abs(total)
-    groups = _left(graph.groups, removed)
-    return graph._replace(
-        log_unary=log_unary, groups=groups, log_constant=np.float64(total), log_error=log_error
-    )
+            return False
+        self.removed[at] = True
+        self.constants.append((low + high) / 2)
+        self.log_error += (high - low) / 2 + rounding
+        self.log_unary[[scope[axis] for axis in own]] = self.point
+        self.degrees[scope] -= 1
+        self.names[scope] -= at
+        return True
+
+    def remove_roots(self) -> None:
+        """The variables that are in no factor, or no longer."""
+        none = np.zeros(len(self.point))
+        possible = (self.log_unary > -np.inf).sum(axis=1)
+        for v in np.flatnonzero((self.degrees == 0) & (possible > 1)):
+            states = self.log_unary[v, : self.graph.num_states[v]]
+            value, _, rounding = _sums(states, [(0, none)])
+            self.constants.append(value)
+            self.log_error += rounding
+            self.log_unary[v] = self.point
+
+    def result(self) -> factor_graph.FactorGraph:
+        """What is left; the graph itself where nothing has gone."""
+        if len(self.constants) == 1:
+            return self.graph
+        total = math.fsum(self.constants)
+        return self.graph._replace(
+            log_unary=self.log_unary,
+            groups=_left(self.graph.groups, self.removed),
+            log_constant=np.float64(total),
+            log_error=np.float64(self.log_error + 2.0**-53 * abs(total)),
+        )
+
+
+def _tables(graph: factor_graph.FactorGraph) -> Iterator[tuple[list[int], np.ndarray]]:
+    for group in graph.groups:
+        if isinstance(group, factor_graph.FactorGroup):
+            yield from zip(group.variables.tolist(), group.log_potentials, strict=True)
 
 
 def _uses(
@@ -115,15 +142,18 @@ def _sums(table: np.ndarray, own: list[tuple[int, np.ndarray]]) -> tuple[float, 
     return float(sums.min()), float(sums.max()), 2.0**-52 * units
 
 
-def _left(groups: tuple[Any, ...], removed: np.ndarray) -> tuple[Any, ...]:
+def _left(
+    groups: tuple[factor_graph.Group, ...], removed: np.ndarray
+) -> tuple[factor_graph.Group, ...]:
     """The groups without the tables that were removed."""
-    left, at = [], 0
+    left: list[factor_graph.Group] = []
+    at = 0
     for group in groups:
         if isinstance(group, factor_graph.FactorGroup):
             kept = ~removed[at : at + len(group.variables)]
             at += len(group.variables)
             if not kept.any():
                 continue
-            group = type(group)(group.variables[kept], group.log_potentials[kept])
+            group = factor_graph.FactorGroup(group.variables[kept], group.log_potentials[kept])
         left.append(group)
     return tuple(left)

@@ -8,19 +8,25 @@ Variables are numbered from 1 and literals signed, as in DIMACS. Everything is s
 numpy arrays, so a formula of a million clauses costs no Python object per clause.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:  # it takes longer to load than all problems together
+    from jaxtyping import Bool, Float64, Int32, Int64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ragged:
     """Lists of different lengths, end to end: list i is ``values[offsets[i]:offsets[i + 1]]``."""
 
-    values: np.ndarray  # int32 [L]
-    offsets: np.ndarray  # int64 [C + 1], from 0 to L
+    values: Int32[np.ndarray, " L"]
+    offsets: Int64[np.ndarray, " C+1"]  # from 0 to L
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -76,9 +82,9 @@ class CNF:
       num_variables: n; variables 1..n exist whether or not a clause mentions them.
       clauses: signed literals.
       xors: variables (positive) of each parity constraint; their XOR equals ``xor_rhs``.
-      xor_rhs: bool [X].
-      projection: the sampling set, increasing int32 [k]; None for all variables, empty for none.
-      log_weights: float64 [n, 2] in nats, column 0 for the negative literal; None to count.
+      xor_rhs: of each of them.
+      projection: the sampling set, increasing; None for all variables, empty for none.
+      log_weights: in nats, column 0 for the negative literal; None to count.
 
     Raises:
       ValueError: a variable is out of range, a weight is NaN or +inf, or a variable outside the
@@ -88,9 +94,9 @@ class CNF:
     num_variables: int
     clauses: Ragged
     xors: Ragged
-    xor_rhs: np.ndarray
-    projection: np.ndarray | None = None
-    log_weights: np.ndarray | None = None
+    xor_rhs: Bool[np.ndarray, " X"]
+    projection: Int32[np.ndarray, " k"] | None = None
+    log_weights: Float64[np.ndarray, "n 2"] | None = None
 
     def __post_init__(self):
         n = self.num_variables
@@ -142,7 +148,7 @@ class CNF:
         sizes += "" if self.projection is None else f", {len(self.projection)} sampled"
         return f"<CNF: {sizes}{'' if self.log_weights is None else ', weighted'}>"
 
-    def unweighted(self) -> "CNF":
+    def unweighted(self) -> CNF:
         """The same formula without its weights."""
         return dataclasses.replace(self, log_weights=None)
 

@@ -9,13 +9,15 @@ A formula's variable v is the graph's variable v - 1, and state 1 is true.
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypeVar
 
 import networkx as nx
 import numpy as np
 from pysat import formula as pysat_formula
 
 from inference.problems import cnf, factor_graph, generators, logical_groups
+
+Row = TypeVar("Row")
 
 
 def from_pysat(formula: pysat_formula.CNF) -> cnf.CNF:
@@ -119,9 +121,9 @@ def clause_graph(formula: cnf.CNF) -> factor_graph.FactorGraph:
     )
 
 
-def _by_length(rows: list, length: Callable[[Any], int]) -> list[list]:
+def _by_length(rows: list[Row], length: Callable[[Row], int]) -> list[list[Row]]:
     """Rows of similar length together, without those of length 0."""
-    kept: dict[int, list] = {}
+    kept: dict[int, list[Row]] = {}
     for row in rows:
         size = length(row)
         if size:
@@ -149,28 +151,48 @@ def factor_graph_to_cnf(graph: factor_graph.FactorGraph) -> cnf.CNF:
     for group in graph.groups:
         if isinstance(group, logical_groups.ClauseGroup):
             clauses += _clauses(group, states)
-            continue
-        if isinstance(group, logical_groups.ParityGroup):
+        elif isinstance(group, logical_groups.ParityGroup):
             xors += _xors(group, states)
-            continue
-        for scope, table in zip(group.variables.tolist(), np.asarray(group.log_potentials)):
-            for entry in np.argwhere(table != 0.0).tolist():
-                literals = [states[v][s] for v, s in zip(scope, entry, strict=True)]
-                log_weight = float(table[tuple(entry)])
-                clauses.append([-literal for literal in literals])
-                if log_weight > -np.inf:
-                    parameter = next(numbers)
-                    clauses[-1].append(parameter)
-                    clauses += [[literal, -parameter] for literal in literals]
-                    log_weights[parameter] = log_weight
+        else:
+            for scope, table in zip(group.variables.tolist(), np.asarray(group.log_potentials)):
+                clauses += _table_clauses([states[v] for v in scope], table, numbers, log_weights)
     if graph.log_constant != 0.0:
         constant = next(numbers)
         clauses.append([constant])
         log_weights[constant] = float(graph.log_constant)
-    table = np.zeros((next(numbers) - 1, 2))
+    return _weighted(clauses, xors, next(numbers) - 1, log_weights)
+
+
+def _weighted(
+    clauses: list[list[int]],
+    xors: list[tuple[list[int], bool]],
+    num_variables: int,
+    log_weights: dict[int, float],
+) -> cnf.CNF:
+    table = np.zeros((num_variables, 2))
     for literal, log_weight in log_weights.items():
         table[abs(literal) - 1, int(literal > 0)] = log_weight
-    return cnf.from_clauses(clauses, xors=xors, num_variables=len(table), log_weights=table)
+    return cnf.from_clauses(clauses, xors=xors, num_variables=num_variables, log_weights=table)
+
+
+def _table_clauses(
+    states: list[list[int]],
+    table: np.ndarray,
+    numbers: Iterator[int],
+    log_weights: dict[int, float],
+) -> Iterator[list[int]]:
+    """Of each entry but 0; a finite one becomes the weight of a parameter of its own."""
+    for entry in np.argwhere(table != 0.0).tolist():
+        literals = [literals[s] for literals, s in zip(states, entry, strict=True)]
+        log_weight = float(table[tuple(entry)])
+        excluded = [-literal for literal in literals]
+        if log_weight == -np.inf:
+            yield excluded
+            continue
+        parameter = next(numbers)
+        log_weights[parameter] = log_weight
+        yield [*excluded, parameter]
+        yield from ([literal, -parameter] for literal in literals)
 
 
 def _clauses(group: logical_groups.ClauseGroup, states: list[list[int]]) -> Iterator[list[int]]:

@@ -8,49 +8,58 @@ Variables and states are numbered from 0. All ``log_*`` are in nats, a hard zero
 hold numpy float64; they are pytrees, so they pass through ``jit`` and ``vmap``.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from inference.problems import logical_groups
-from inference.problems.logical_groups import ClauseGroup, ParityGroup  # the kinds of a group
+from inference.problems.logical_groups import Array, ClauseGroup, ParityGroup
+
+if TYPE_CHECKING:  # it takes longer to load than all problems together
+    from jaxtyping import Float, Int32
 
 
 class FactorGroup(NamedTuple):
     """All table factors of one exact table shape.
 
     Attributes:
-      variables: int32 [F, k].
-      log_potentials: float [F, s1, ..., sk]; axis j + 1 belongs to ``variables[:, j]``.
+      variables: of each factor.
+      log_potentials: [F, s1, ..., sk]; axis j + 1 belongs to ``variables[:, j]``.
     """
 
-    variables: Any
-    log_potentials: Any
+    variables: Int32[Array, "F k"]
+    log_potentials: Float[Array, "F ..."]
+
+
+Group = FactorGroup | ClauseGroup | ParityGroup
 
 
 class FactorGraph(NamedTuple):
     """A graphical model; make one with ``build`` or read it with ``problems.uai``.
 
     Attributes:
-      num_states: int32 [V].
-      log_unary: float [V, S], padded with -inf past ``num_states``.
-      groups: table factors of two or more variables, one ``FactorGroup`` per table shape, and
-        logical factors, ``ClauseGroup`` or ``ParityGroup``; ``tabulate`` turns all into tables.
-      log_constant: float scalar, the factors of no variable.
-      log_error: float scalar, how far log Z may be off because values were rounded when the graph
-        was made; CERTAIN intervals are wider by it.
+      num_states: of each variable.
+      log_unary: padded with -inf past ``num_states``.
+      groups: each a ``Group``: table factors of two or more variables, one ``FactorGroup`` per
+        table shape, and logical factors; ``tabulate`` turns all into tables.
+      log_constant: the factors of no variable.
+      log_error: how far log Z may be off because values were rounded when the graph was made;
+        CERTAIN intervals are wider by it.
     """
 
-    num_states: Any
-    log_unary: Any
-    groups: tuple[Any, ...]
-    log_constant: Any
-    log_error: Any = 0.0
+    num_states: Int32[Array, " V"]
+    log_unary: Float[Array, "V S"]
+    groups: tuple[Any, ...]  # as most code asks for tables alone, and has tabulated before
+    log_constant: Float[Array, ""]
+    log_error: Float[Array, ""] | float = 0.0
 
     @property
     def num_variables(self) -> int:
@@ -67,12 +76,12 @@ class FactorGraph(NamedTuple):
         return f"<FactorGraph: {sizes}, {factors} factors of two or more variables>"
 
 
-Pieces = dict[tuple[int, ...], list[tuple[Any, Any]]]  # table shape: [(variables, tables), ...]
+Pieces = dict[tuple[int, ...], list[tuple[np.ndarray, np.ndarray]]]  # by shape: variables, tables
 
 
 def build(
     num_states: Sequence[int] | np.ndarray,
-    factors: Iterable[tuple[Sequence[int], Any]],
+    factors: Iterable[tuple[Sequence[int], np.ndarray | Sequence | float]],
     *,
     logical: Iterable[ClauseGroup | ParityGroup] = (),
     log_constant: float = 0.0,
@@ -96,33 +105,26 @@ def build(
         raise ValueError(f"expected at least one state per variable, given {domains.min()}")
     log_unary = np.full((domains.size, int(domains.max(initial=1))), -np.inf)
     log_unary[np.arange(log_unary.shape[1]) < domains[:, None]] = 0.0
-    sizes, pieces, constants = domains.tolist(), defaultdict(list), [float(log_constant)]
-    added = _Sums(len(sizes))
+    sizes, constants, added = domains.tolist(), [float(log_constant)], _Sums(domains.size)
+    pieces: Pieces = defaultdict(list)
     for variables, values in factors:
         scope = tuple(int(v) for v in variables)
         table = np.asarray(values, dtype=np.float64)
         _check_factor(scope, table, sizes)
-        if len(scope) > 1:
-            pieces[table.shape].append((np.array([scope], dtype=np.int32), table[None]))
-        elif scope:
-            with np.errstate(invalid="ignore"):  # +inf with -inf is NaN, refused below
-                log_unary[scope[0], : table.size] += table
-            added.add(np.array(scope), table[None])
-        else:
-            constants.append(float(table))
+        pieces[table.shape].append((np.array([scope], dtype=np.int32), table[None]))
+    groups = _place(pieces, log_unary, constants, added)
     total, rounding = _sum(constants)
-    log_error += rounding + added.rounding()
-    graph = FactorGraph(domains, log_unary, _group(pieces), total, np.float64(log_error))
-    for values in (log_unary, graph.log_constant, *(g.log_potentials for g in graph.groups)):
+    for values in (log_unary, total, *(group.log_potentials for group in groups)):
         if np.isnan(values).any() or np.max(values, initial=-np.inf) == np.inf:
             raise ValueError("expected log-potentials below +inf, given NaN or +inf")
     logical = tuple(logical)
     for group in logical:
         _check_logical(group, domains)
-    return graph._replace(groups=graph.groups + logical)
+    log_error += rounding + added.rounding()
+    return FactorGraph(domains, log_unary, (*groups, *logical), total, np.float64(log_error))
 
 
-def log_score(graph: FactorGraph, assignments: Any) -> Any:
+def log_score(graph: FactorGraph, assignments: Array) -> Array:
     """Unnormalised log-probability in nats of assignments [..., V], in shape [...].
 
     Numpy in, numpy out; also runs inside ``jit``, ``vmap`` and ``grad``. A state past a variable's
@@ -141,7 +143,7 @@ def score(graph: FactorGraph, assignment: np.ndarray) -> float:
     return math.fsum(itertools.chain([float(graph.log_constant)], *map(np.ravel, entries)))
 
 
-def _entries(xp: Any, graph: FactorGraph, states: Any) -> Iterator[Any]:
+def _entries(xp: ModuleType, graph: FactorGraph, states: Array) -> Iterator[Array]:
     """What the unaries [..., V] and each group [..., F] score for the states [..., V]."""
     yield xp.asarray(graph.log_unary)[np.arange(graph.num_variables), states]
     for group in graph.groups:
@@ -163,14 +165,7 @@ def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
     Raises:
       ValueError: a variable or a state is out of range.
     """
-    fixed = np.full(graph.num_variables, -1)
-    for variable, state in evidence.items():
-        if not 0 <= variable < graph.num_variables:
-            raise ValueError(f"expected variable in 0..{graph.num_variables - 1}, given {variable}")
-        if not 0 <= state < graph.num_states[variable]:
-            last = graph.num_states[variable] - 1
-            raise ValueError(f"expected variable {variable} in state 0..{last}, given {state}")
-        fixed[variable] = state
+    fixed = _fixed(graph, evidence)
     log_unary, constants = np.array(graph.log_unary, dtype=np.float64), [float(graph.log_constant)]
     pieces: Pieces = defaultdict(list)
     added = _Sums(graph.num_variables)
@@ -183,19 +178,13 @@ def condition(graph: FactorGraph, evidence: Mapping[int, int]) -> FactorGraph:
             constants += [] if possible else [-np.inf]
             continue
         for variables, tables in _slice(group, fixed):
-            if variables.shape[1] > 1:
-                pieces[tables.shape[1:]].append((variables, tables))
-            elif variables.shape[1] == 1:
-                np.add.at(log_unary, (variables, np.arange(tables.shape[1])), tables)
-                added.add(variables[:, 0], tables)
-            else:
-                constants += tables.tolist()
+            pieces[tables.shape[1:]].append((variables, tables))
+    groups = (*_place(pieces, log_unary, constants, added), *logical)
     known = np.flatnonzero(fixed >= 0)
     total, rounding = _sum([*constants, *log_unary[known, fixed[known]]])
     log_unary[known] = -np.inf
     log_unary[known, fixed[known]] = 0.0
     error = graph.log_error + rounding + added.rounding()
-    groups = (*_group(pieces), *logical)
     return FactorGraph(graph.num_states, log_unary, groups, total, np.float64(error))
 
 
@@ -212,14 +201,13 @@ def tabulate(graph: FactorGraph) -> FactorGraph:
     for group in graph.groups:
         is_table = isinstance(group, FactorGroup)
         for variables, tables in [group] if is_table else logical_groups.tables(group):
-            if variables.shape[1] > 1:
-                pieces[tables.shape[1:]].append((variables, tables))
-            else:  # of 0 and -inf: nothing is rounded
-                np.add.at(log_unary[:, :2], variables[:, 0], tables)
-    return graph._replace(log_unary=log_unary, groups=_group(pieces))
+            pieces[tables.shape[1:]].append((variables, tables))
+    # Of 0 and -inf are those of one variable, and there is no number: nothing is rounded.
+    groups = _place(pieces, log_unary, [], _Sums(graph.num_variables))
+    return graph._replace(log_unary=log_unary, groups=groups)
 
 
-def magnitude(table: np.ndarray, axis: int | None = None) -> Any:
+def magnitude(table: np.ndarray, axis: int | None = None) -> Array:
     """The largest absolute value among the finite entries, 0 where there is none."""
     return np.abs(np.where(np.isfinite(table), table, 0.0)).max(axis=axis, initial=0.0)
 
@@ -271,12 +259,38 @@ def _check_logical(group: ClauseGroup | ParityGroup, domains: np.ndarray) -> Non
         raise ValueError(f"expected two states in clauses and parities, {given}")
 
 
-def _group(pieces: Pieces) -> tuple[FactorGroup, ...]:
-    """One group per table shape, in the order of the shapes."""
-    return tuple(
-        FactorGroup(*(np.concatenate(column) for column in zip(*pieces[shape], strict=True)))
-        for shape in sorted(pieces, key=lambda shape: (len(shape), shape))
-    )
+def _fixed(graph: FactorGraph, evidence: Mapping[int, int]) -> np.ndarray:
+    """The state of each variable, -1 where it is free: int [V]."""
+    fixed = np.full(graph.num_variables, -1)
+    for variable, state in evidence.items():
+        if not 0 <= variable < graph.num_variables:
+            raise ValueError(f"expected variable in 0..{graph.num_variables - 1}, given {variable}")
+        if not 0 <= state < graph.num_states[variable]:
+            last = graph.num_states[variable] - 1
+            raise ValueError(f"expected variable {variable} in state 0..{last}, given {state}")
+        fixed[variable] = state
+    return fixed
+
+
+def _place(
+    pieces: Pieces, log_unary: np.ndarray, constants: list[float], added: _Sums
+) -> tuple[FactorGroup, ...]:
+    """One group per shape of two or more axes, in their order; smaller tables are added in place.
+
+    Tables of one variable go to ``log_unary`` and are noted in ``added``, numbers to ``constants``.
+    """
+    groups = []
+    for shape in sorted(pieces, key=lambda shape: (len(shape), shape)):
+        variables, tables = map(np.concatenate, zip(*pieces[shape], strict=True))
+        if len(shape) > 1:
+            groups.append(FactorGroup(variables, tables))
+        elif shape:
+            with np.errstate(invalid="ignore"):  # +inf with -inf is NaN, refused by ``build``
+                np.add.at(log_unary, (variables, np.arange(*shape)), tables)
+            added.add(variables[:, 0], tables)
+        else:
+            constants += tables.tolist()
+    return tuple(groups)
 
 
 def _slice(group: FactorGroup, fixed: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
@@ -289,7 +303,7 @@ def _slice(group: FactorGroup, fixed: np.ndarray) -> Iterable[tuple[np.ndarray, 
         yield np.asarray(group.variables)[rows][:, ~pattern], tables
 
 
-def _namespace(arrays: tuple[Any, ...]) -> Any:
+def _namespace(arrays: tuple[Array, ...]) -> ModuleType:
     """``jax.numpy`` where any array is a jax array or traced, otherwise numpy; imports nothing."""
     jax = sys.modules.get("jax")
     if jax is not None and any(isinstance(array, jax.Array) for array in arrays):

@@ -17,12 +17,14 @@ import numpy as np
 from inference import randomness
 from inference.problems import cnf, factor_graph
 
+Factors = list[tuple[Sequence[int], np.ndarray]]  # as ``factor_graph.build`` takes them
+
 # Numbers of solutions by size, from size 0: OEIS A000170 and A002860.
 QUEENS = (1, 1, 0, 0, 2, 10, 4, 40, 92, 352, 724, 2680, 14200, 73712)
 LATIN_SQUARES = (1, 1, 2, 12, 576, 161280, 812851200, 61479419904000)
 
 
-def random_ksat(key: Any, num_variables: int, num_clauses: int, k: int = 3) -> cnf.CNF:
+def random_ksat(seed: Any, num_variables: int, num_clauses: int, k: int = 3) -> cnf.CNF:
     """Uniform random clauses over k distinct variables each; clauses may repeat.
 
     Raises:
@@ -31,7 +33,7 @@ def random_ksat(key: Any, num_variables: int, num_clauses: int, k: int = 3) -> c
     if not 0 <= k <= num_variables or num_clauses < 0:
         sizes = f"{k}, {num_variables} and {num_clauses}"
         raise ValueError(f"expected 0 <= k <= variables and clauses >= 0, given {sizes}")
-    rng = randomness.generator(key, "random_ksat")
+    rng = randomness.generator(seed, "random_ksat")
     variables = 1 + _distinct(rng, num_clauses, num_variables, k)
     signs = rng.choice(np.array([-1, 1]), size=variables.shape)
     return cnf.from_clauses(signs * variables, num_variables=num_variables)
@@ -109,7 +111,7 @@ def chain_count(length: int) -> int:
     return count
 
 
-def parity_chain(key: Any, length: int, num_xors: int) -> cnf.CNF:
+def parity_chain(seed: Any, length: int, num_xors: int) -> cnf.CNF:
     """A chain and ``num_xors`` further variables, each the parity of a random half of the chain.
 
     The XORs are native. They only define variables, so ``chain_count(length)`` models remain;
@@ -117,7 +119,7 @@ def parity_chain(key: Any, length: int, num_xors: int) -> cnf.CNF:
     """
     _at_least(length, 0)
     _at_least(num_xors, 0)
-    rng = randomness.generator(key, "parity_chain")
+    rng = randomness.generator(seed, "parity_chain")
     names = 1 + rng.permutation(length + num_xors)
     clauses = [[-names[i], -names[i + 1]] for i in range(length - 1)]
     members = rng.integers(2, size=(num_xors, length)).astype(bool)
@@ -170,13 +172,13 @@ def potts_grid(
     """
     edges = _grid_edges(rows, columns)
     _at_least(states, 1)
-    factors: list[tuple[Sequence[int], Any]] = [(edge, coupling * np.eye(states)) for edge in edges]
+    factors: Factors = [(edge, coupling * np.eye(states)) for edge in edges]
     factors += [((i,), field * np.eye(states)[0]) for i in range(rows * columns)]
     return factor_graph.build(np.full(rows * columns, states), factors)
 
 
 def spin_glass_grid(
-    key: Any, rows: int, columns: int, scale: float, field: float = 1.0
+    seed: Any, rows: int, columns: int, scale: float, field: float = 1.0
 ) -> factor_graph.FactorGraph:
     """A grid with couplings uniform in [-scale, scale] and fields uniform in [-field, field].
 
@@ -184,7 +186,7 @@ def spin_glass_grid(
     discrete integration by hashing and optimization" (ICML 2013).
     """
     edges = np.array(_grid_edges(rows, columns), dtype=np.int32).reshape(-1, 2)
-    rng = randomness.generator(key, "spin_glass_grid")
+    rng = randomness.generator(seed, "spin_glass_grid")
     couplings = scale * rng.uniform(-1.0, 1.0, size=len(edges))
     return spin_model(edges, couplings, field * rng.uniform(-1.0, 1.0, size=rows * columns))
 
@@ -197,7 +199,7 @@ def spin_model(
     State 0 is spin -1, state 1 is spin +1.
     """
     spins = np.array([-1.0, 1.0])
-    factors: list[tuple[Sequence[int], Any]] = [((i,), h * spins) for i, h in enumerate(fields)]
+    factors: Factors = [((i,), h * spins) for i, h in enumerate(fields)]
     factors += [(e, j * np.outer(spins, spins)) for e, j in zip(edges, couplings, strict=True)]
     return factor_graph.build(np.full(len(fields), 2), factors)
 

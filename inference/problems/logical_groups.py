@@ -11,11 +11,18 @@ elsewhere. A row without any unmasked slot is padding and always holds. ``factor
 classes on and handles them wherever it handles tables.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:  # it takes longer to load than all problems together
+    from jaxtyping import Bool, Int32
+
+Array = Any  # of numpy or JAX, traced ones and axes of ``vmap`` included
 MAX_TABLE_VARIABLES = 20  # a table over them has 2^20 entries, 8 MiB
 
 
@@ -23,28 +30,28 @@ class ClauseGroup(NamedTuple):
     """Disjunctions of literals.
 
     Attributes:
-      variables: int32 [F, k], distinct where unmasked; a masked slot names any variable.
-      signs: bool [F, k], True for the variable itself, False for its negation.
-      mask: bool [F, k], False for slots that do not count.
+      variables: distinct where unmasked; a masked slot names any variable.
+      signs: True for the variable itself, False for its negation.
+      mask: False for slots that do not count.
     """
 
-    variables: Any
-    signs: Any
-    mask: Any
+    variables: Int32[Array, "F k"]
+    signs: Bool[Array, "F k"]
+    mask: Bool[Array, "F k"]
 
 
 class ParityGroup(NamedTuple):
     """Exclusive-ors of variables.
 
     Attributes:
-      variables: int32 [F, k], distinct where unmasked; a masked slot names any variable.
-      rhs: bool [F], what the exclusive-or of the unmasked variables must be.
-      mask: bool [F, k], False for slots that do not count.
+      variables: distinct where unmasked; a masked slot names any variable.
+      rhs: what the exclusive-or of the unmasked variables must be.
+      mask: False for slots that do not count.
     """
 
-    variables: Any
-    rhs: Any
-    mask: Any
+    variables: Int32[Array, "F k"]
+    rhs: Bool[Array, " F"]
+    mask: Bool[Array, "F k"]
 
 
 def clause_group(clauses: Sequence[Sequence[int]]) -> ClauseGroup:
@@ -68,7 +75,7 @@ def parity_group(xors: Sequence[Sequence[int]], rhs: Sequence[bool]) -> ParityGr
     return ParityGroup(variables, np.asarray(rhs, dtype=bool), mask)
 
 
-def log_scores(xp: Any, group: ClauseGroup | ParityGroup, states: Any) -> Any:
+def log_scores(xp: ModuleType, group: ClauseGroup | ParityGroup, states: Array) -> Array:
     """0 or -inf per factor, [..., F], for the states [..., F, k] of its variables."""
     mask = xp.asarray(group.mask)
     if isinstance(group, ClauseGroup):
@@ -133,7 +140,7 @@ def _clause_tables(signs: np.ndarray) -> np.ndarray:
     return tables
 
 
-def _pad(rows: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+def _pad(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of unequal length side by side, int32 [F, k] filled with 0, and what was not filled."""
     lengths = np.array([len(row) for row in rows], dtype=int)
     mask = np.arange(lengths.max(initial=1)) < lengths[:, None]

@@ -43,12 +43,11 @@ def log_lower(graph: factor_graph.FactorGraph, assignment: np.ndarray) -> float:
 def marginals(graph: factor_graph.FactorGraph) -> np.ndarray:
     """The distribution of each variable without its neighbours, [V, S]; no claim.
 
-    Raises:
-      ValueError: a variable has no state of positive weight.
+    All zero where a variable has no state of positive weight: then Z = 0.
     """
     top = graph.log_unary.max(axis=1, keepdims=True, initial=-math.inf)
     if (top == -math.inf).any():
-        raise ValueError("expected a model with marginals, given a variable without states")
+        return np.zeros(graph.log_unary.shape)
     weights = np.exp(graph.log_unary - top)
     return weights / weights.sum(axis=1, keepdims=True)
 

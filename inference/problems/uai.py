@@ -19,26 +19,24 @@ import math
 import os
 import pathlib
 import re
-import sys
 import warnings
-import zlib
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import numpy as np
 
+from inference import files
 from inference.problems import factor_graph
 
 Path = str | os.PathLike[str]
 
 _PRINTED = 0.02  # by which probabilities printed with two digits may miss one
 _MOST_STATES = 10**6  # of one variable: the unaries of all are padded to the most
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-_UNPACK = {b"\x1f\x8b": gzip.decompress, b"\xfd7zXZ\0": lzma.decompress, b"BZh": bz2.decompress}
-
-
-class ParseError(ValueError):
-    """One line: ``FILE:LINE: expected ..., given ...``."""
+_PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+}
 
 
 def read(path: Path, evidence: Path | None = None) -> factor_graph.FactorGraph:
@@ -47,10 +45,10 @@ def read(path: Path, evidence: Path | None = None) -> factor_graph.FactorGraph:
     Data packed by gzip, xz or bzip2 is recognised by its first bytes, whatever the file's name.
 
     Raises:
-      ParseError: a file is not as it should be.
+      files.ParseError: a file is not as it should be.
       OSError: a file cannot be read.
     """
-    graph = parse(_read_text(path), _name(path))
+    graph = parse(_read_text(path), files.name(path))
     if evidence is None:
         return graph
     return factor_graph.condition(graph, read_evidence(evidence, graph.num_states))
@@ -63,11 +61,11 @@ def read_evidence(path: Path, num_states: Sequence[int] | np.ndarray | None = No
     warning. With ``num_states`` [V] variables and states are checked against their domains.
 
     Raises:
-      ParseError: numbers are missing or left over, a variable has two states, or one is outside
-        its domain.
+      files.ParseError: numbers are missing or left over, a variable has two states, or one is
+        outside its domain.
       OSError: the file cannot be read.
     """
-    numbers = _Numbers(_read_text(path), _name(path))
+    numbers = _Numbers(_read_text(path), files.name(path))
     start = _evidence_start(numbers)
     evidence: dict[int, int] = {}
     last = None if num_states is None else len(num_states) - 1
@@ -85,40 +83,18 @@ def parse(text: str, name: str = "<text>") -> factor_graph.FactorGraph:
     """The model in ``text``; errors call it ``name``.
 
     Raises:
-      ParseError: the text is not a UAI model.
+      files.ParseError: the text is not a UAI model.
     """
-    header = (text.split(maxsplit=1) or ["an empty file"])[0]
-    if header not in ("MARKOV", "BAYES"):
-        line = text[: max(text.find(header), 0)].count("\n") + 1
-        if re.search(r"^p\s+cnf\b", text, re.MULTILINE):
-            header = "a CNF formula, which `tally count` takes"
-        raise ParseError(f"{name}:{line}: expected MARKOV or BAYES, given {header}")
+    header = _header(text, name)
     numbers = _Numbers(text, name, skipped=1)
-    num_variables = numbers.integer(0, "the number of variables")
-    at = 1 + num_variables
-    num_states = [numbers.integer(i, "a number of states", 1, _MOST_STATES) for i in range(1, at)]
-    num_factors, at = numbers.integer(at, "the number of functions"), at + 1
-    scopes = []
-    for _ in range(num_factors):
-        arity = numbers.integer(at, "a number of variables", 0, num_variables)
-        scopes.append(_scope(numbers, range(at + 1, at + 1 + arity), num_variables))
-        at += 1 + arity
-    with np.errstate(divide="ignore"):
-        logs = np.log(numbers.values)
-    factors = []
-    for scope in scopes:
-        shape = [num_states[variable] for variable in scope]
-        size = math.prod(shape)
-        numbers.integer(at, f"the number {size} of entries over {scope}", size, size)
-        numbers.need(at + size, f"{size} entries over {scope}")
-        factors.append((scope, logs[at + 1 : at + 1 + size].reshape(shape)))
-        at += 1 + size
+    num_states, scopes, at = _structure(numbers)
+    factors, at = _tables(numbers, at, num_states, scopes)
     if at < len(numbers.tokens):
         if not _ends_in_lists(text, len(numbers.tokens) - at):
             numbers.fail(at, "the end of the file")
         warnings.warn(f"{name}: lists after the last function are left out", stacklevel=2)
     if header == "BAYES":
-        _warn_unless_normalised(name, num_variables, factors)
+        _warn_unless_normalised(name, len(num_states), factors)
     # A logarithm is rounded to within one unit in its last place, its argument to half of one.
     largest = math.fsum(factor_graph.magnitude(table) for _, table in factors)
     log_error = 2.0**-52 * (largest + len(factors))
@@ -145,9 +121,8 @@ def write(graph: factor_graph.FactorGraph, path: Path) -> None:
     lines.append(str(len(factors)))
     lines.extend(" ".join(map(str, [len(scope), *scope])) for scope, _ in factors)
     lines.extend(f"{table.size}\n {_potentials(table)}" for _, table in factors)
-    opener: Any = _OPENERS.get(os.path.splitext(path)[1], open)
-    with opener(path, "wt", encoding="ascii") as file:
-        file.write("\n".join(lines) + "\n")
+    data = "".join(f"{line}\n" for line in lines).encode("ascii")
+    pathlib.Path(path).write_bytes(_PACK.get(os.path.splitext(path)[1], bytes)(data))
 
 
 def partition_text(log_partition: float) -> str:
@@ -164,6 +139,47 @@ def marginals_text(num_states: Sequence[int] | np.ndarray, marginals: np.ndarray
 def assignment_text(assignment: np.ndarray) -> str:
     """The MPE result file for one assignment [V]."""
     return "MPE\n" + " ".join(map(str, [len(assignment), *map(int, assignment)])) + "\n"
+
+
+def _header(text: str, name: str) -> str:
+    header = (text.split(maxsplit=1) or ["an empty file"])[0]
+    if header not in ("MARKOV", "BAYES"):
+        line = text[: max(text.find(header), 0)].count("\n") + 1
+        if re.search(r"^p\s+cnf\b", text, re.MULTILINE):
+            header = "a CNF formula, which `tally count` takes"
+        raise files.ParseError(f"{name}:{line}: expected MARKOV or BAYES, given {header}")
+    return header
+
+
+def _structure(numbers: "_Numbers") -> tuple[list[int], list[list[int]], int]:
+    """The numbers of states, the variables of each function, and where the tables start."""
+    num_variables = numbers.integer(0, "the number of variables")
+    at = 1 + num_variables
+    num_states = [numbers.integer(i, "a number of states", 1, _MOST_STATES) for i in range(1, at)]
+    num_factors, at = numbers.integer(at, "the number of functions"), at + 1
+    scopes = []
+    for _ in range(num_factors):
+        arity = numbers.integer(at, "a number of variables", 0, num_variables)
+        scopes.append(_scope(numbers, range(at + 1, at + 1 + arity), num_variables))
+        at += 1 + arity
+    return num_states, scopes, at
+
+
+def _tables(
+    numbers: "_Numbers", at: int, num_states: list[int], scopes: list[list[int]]
+) -> tuple[list[tuple[list[int], np.ndarray]], int]:
+    """Each function with the logarithms of its entries, and where they end."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(numbers.values)
+    factors = []
+    for scope in scopes:
+        shape = [num_states[variable] for variable in scope]
+        size = math.prod(shape)
+        numbers.integer(at, f"the number {size} of entries over {scope}", size, size)
+        numbers.need(at + size, f"{size} entries over {scope}")
+        factors.append((scope, logs[at + 1 : at + 1 + size].reshape(shape)))
+        at += 1 + size
+    return factors, at
 
 
 def _warn_unless_normalised(
@@ -227,7 +243,7 @@ class _Numbers:
             if left < 0:
                 break
         given = self.tokens[at] if at < len(self.tokens) else "the end of the file"
-        raise ParseError(f"{self.name}:{max(line, 1)}: expected {expected}, given {given}")
+        raise files.ParseError(f"{self.name}:{max(line, 1)}: expected {expected}, given {given}")
 
 
 def _is_number(token: str) -> bool:
@@ -291,20 +307,9 @@ def _potentials(table: np.ndarray) -> str:
     return " ".join(map(repr, values.ravel().tolist()))
 
 
-def _name(path: Path) -> str:
-    return "<stdin>" if path == "-" else os.fspath(path)
-
-
 def _read_text(path: Path) -> str:
-    data = sys.stdin.buffer.read() if path == "-" else pathlib.Path(path).read_bytes()
     try:
-        for magic, unpack in _UNPACK.items():
-            if data.startswith(magic):
-                data = unpack(data)
-                break
-        return data.decode("ascii")
+        return files.read(path).decode("ascii")
     except UnicodeDecodeError as error:
-        raise ParseError(f"{_name(path)}:1: expected text, given other bytes") from error
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        expected = "expected a whole compressed file"
-        raise ParseError(f"{_name(path)}:1: {expected}, given {error}") from error
+        message = f"{files.name(path)}:1: expected text, given other bytes"
+        raise files.ParseError(message) from error

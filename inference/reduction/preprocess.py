@@ -13,15 +13,12 @@ frozen variables: Een and Sorensson, Temporal Induction by Incremental SAT Solvi
 
 import dataclasses
 import itertools
-import math
-import time
-from collections.abc import Callable
 
 import numpy as np
 import pysolvers
 from pysat import solvers
 
-from inference import answer
+from inference import answer, limits
 from inference.problems import cnf
 from inference.workers import process
 
@@ -36,8 +33,7 @@ def simplify(
     keep: np.ndarray,
     *,
     rounds: int = 1,
-    deadline: float = math.inf,
-    stop: Callable[[], bool] = lambda: False,
+    deadline: limits.Deadline = limits.NEVER,
 ) -> cnf.CNF:
     """The same formula over ``keep``: assignments of these variables extend to a model as before.
 
@@ -46,19 +42,17 @@ def simplify(
         the time is too short. A large one is simplified in a child process, which can be ended.
       keep: int [k], variables that are not eliminated.
       rounds: how often everything is tried.
-      deadline: a reading of ``time.monotonic()``.
-      stop: once it is true, the time is over as at the deadline.
+      deadline: when to leave it.
     """
-    size, left = formula.clauses.values.size, deadline - time.monotonic()
-    if not len(formula.clauses) or size > MAX_LITERALS or left <= 0 or stop():
+    size = formula.clauses.values.size
+    if not len(formula.clauses) or size > MAX_LITERALS or deadline.has_passed():
         return formula
     frozen = np.union1d(keep, formula.xors.values)
     if size < CHILD_LITERALS:
         clauses = _process(formula.clauses, frozen, rounds)
     else:
-        timeout = None if left == math.inf else left
-        arguments = formula.clauses, frozen, rounds
-        solved = process.call(_process, *arguments, timeout=timeout, stop=stop)
+        arguments, until = (formula.clauses, frozen, rounds), deadline.timeout
+        solved = process.call(_process, *arguments, timeout=until, stop=deadline.stop)
         if solved.status is not answer.Status.OPTIMAL:
             return formula
         clauses = solved.value

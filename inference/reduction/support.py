@@ -18,9 +18,7 @@ queries, so a formula has the same support on every machine.
 
 import dataclasses
 import itertools
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,8 +61,7 @@ def reduce(
     *,
     keep: Sequence[int] = (),
     support: np.ndarray | None = None,
-    deadline: float = math.inf,
-    stop: Callable[[], bool] = lambda: False,
+    deadline: limits.Deadline = limits.NEVER,
 ) -> Reduction:
     """Preprocesses, drops defined variables, eliminates what is not hashed, sets free ones apart.
 
@@ -72,15 +69,15 @@ def reduce(
       formula: without weights.
       keep: variables that stay in the residual formula, so that they can be assumed.
       support: an independent support, where one is known.
-      deadline: a reading of ``time.monotonic()``; from then on every variable counts as undefined.
-      stop: asked now and then; once it is true the time is over as at the deadline.
+      deadline: from then on every variable counts as undefined.
     """
     kept = np.array(sorted(set(keep)), dtype=np.int32)
-    limits: dict[str, Any] = {"deadline": deadline, "stop": stop}
-    simpler = preprocess.simplify(formula, np.union1d(formula.sampling_set, kept), **limits)
+    sampled = np.union1d(formula.sampling_set, kept)
+    simpler = preprocess.simplify(formula, sampled, deadline=deadline)
     if support is None:
-        support = independent_support(simpler, **limits)
-    simpler = preprocess.simplify(simpler, np.union1d(support, kept), rounds=2, **limits)
+        support = independent_support(simpler, deadline=deadline)
+    hashed = np.union1d(support, kept)
+    simpler = preprocess.simplify(simpler, hashed, rounds=2, deadline=deadline)
     return _renumber(simpler, support, kept)
 
 
@@ -89,7 +86,7 @@ def assume(
     assumptions: Sequence[int],
     *,
     support: np.ndarray | None = None,
-    **limits: Any,
+    deadline: limits.Deadline = limits.NEVER,
 ) -> Reduction:
     """The reduction under literals of the original formula: reduced again, as they fix others.
 
@@ -97,7 +94,7 @@ def assume(
       reduction: that keeps their variables.
       assumptions: literals; what comes back has no model without them.
       support: original variables that define the others under the assumptions, where known.
-      limits: ``deadline`` and ``stop`` as for ``reduce``.
+      deadline: as for ``reduce``.
 
     Raises:
       ValueError: a variable was not kept.
@@ -109,14 +106,35 @@ def assume(
                 "expected assumptions among the variables that the reduction keeps, "
                 f"given {literal}"
             )
-    units = cnf.ragged([[number[abs(x)] * (1 if x > 0 else -1)] for x in assumptions])
-    clauses = cnf.join(reduction.formula.clauses, units)
+    literals = [number[abs(x)] * (1 if x > 0 else -1) for x in assumptions]
     if support is not None:
         support = np.array([number[v] for v in support.tolist() if v in number], dtype=np.int32)
-    conditioned = dataclasses.replace(reduction.formula, clauses=clauses)
-    again = reduce(conditioned, support=support, **limits)
+    residual = conditioned(reduction.formula, literals)
+    again = reduce(residual, support=support, deadline=deadline)
     free = np.union1d(reduction.free, reduction.variables[again.free - 1])
     return Reduction(again.formula, reduction.variables[again.variables - 1], free)
+
+
+def conditioned(formula: cnf.CNF, assumptions: Sequence[int]) -> cnf.CNF:
+    """The formula with literals that hold, each a clause of its own.
+
+    Raises:
+      ValueError: a literal is none of the formula.
+    """
+    units = cnf.ragged([[x] for x in checked(assumptions, formula.num_variables)])
+    if not len(units):
+        return formula
+    return dataclasses.replace(formula, clauses=cnf.join(formula.clauses, units))
+
+
+def checked(assumptions: Sequence[int], num_variables: int) -> tuple[int, ...]:
+    """The literals; raises ValueError where one is none of the variables."""
+    for literal in assumptions:
+        if not 1 <= abs(literal) <= num_variables:
+            raise ValueError(
+                f"expected assumptions among the variables 1..{num_variables}, given {literal}"
+            )
+    return tuple(int(x) for x in assumptions)
 
 
 def unreduced(formula: cnf.CNF, **_: Any) -> Reduction:
@@ -126,28 +144,24 @@ def unreduced(formula: cnf.CNF, **_: Any) -> Reduction:
 
 
 def independent_support(
-    formula: cnf.CNF, *, deadline: float = math.inf, stop: Callable[[], bool] = lambda: False
+    formula: cnf.CNF, *, deadline: limits.Deadline = limits.NEVER
 ) -> np.ndarray:
     """Sampling variables that define the others: increasing int32 [k].
 
     Two orders compete, and the smaller support wins: late variables first, as encodings tend to
     number inputs before what is computed from them; frequent variables first.
     """
-
-    def is_over() -> bool:
-        return time.monotonic() >= deadline or stop()
-
     compact = _renumber(formula, formula.sampling_set, np.zeros(0, dtype=np.int32))
     # Where XORs define, the solver would need as many conflicts as they have assignments.
-    defined = _defined_by_xors(compact.formula, is_over)
+    defined = _defined_by_xors(compact.formula, deadline)
     tested = np.setdiff1d(compact.formula.sampling_set, defined)
     clauses = _as_clauses(compact.formula)
     occurrences = _count_occurrences(compact.formula)
     late, best = tested[::-1], tested
     frequent = tested[np.argsort(-occurrences[tested], kind="stable")]
-    smaller = _minimize(clauses, late, FIRST_CONFLICTS, len(late), is_over)
+    smaller = _minimize(clauses, late, FIRST_CONFLICTS, len(late), deadline)
     if smaller is not None:
-        smallest = _minimize(clauses, frequent, SECOND_CONFLICTS, len(smaller), is_over)
+        smallest = _minimize(clauses, frequent, SECOND_CONFLICTS, len(smaller), deadline)
         best = np.array(smaller if smallest is None else smallest, dtype=np.int32)
     return np.union1d(compact.free, compact.variables[best - 1])
 
@@ -157,7 +171,7 @@ def _minimize(
     order: np.ndarray,
     conflicts: int,
     below: int,
-    is_over: Callable[[], bool],
+    deadline: limits.Deadline,
 ) -> list[int] | None:
     """What is left when each variable in turn is dropped if the others define it.
 
@@ -167,14 +181,14 @@ def _minimize(
     with solvers.Solver(name="minisat22") as solver:
         kept: list[int] = []
         try:
-            shift, selectors = _pair(solver, clauses, order, is_over)
+            shift, selectors = _pair(solver, clauses, order, deadline)
         except limits.OutOfTime:
             return None
         assumptions = 0
         for position, variable in enumerate(order.tolist()):
             assumptions += len(order) - position
             over = solver.accum_stats()["conflicts"] > conflicts or assumptions > ALL_ASSUMPTIONS
-            if over or is_over():
+            if over or deadline.has_passed():
                 kept += order[position:].tolist()
                 break
             equal = selectors[position + 1 :]
@@ -187,7 +201,7 @@ def _minimize(
 
 
 def _pair(
-    solver: solvers.Solver, clauses: cnf.Ragged, variables: np.ndarray, is_over: Callable[[], bool]
+    solver: solvers.Solver, clauses: cnf.Ragged, variables: np.ndarray, deadline: limits.Deadline
 ) -> tuple[int, range]:
     """Adds the formula and a copy; by how much it numbers higher, and literals that make each of
     the variables equal.
@@ -204,8 +218,7 @@ def _pair(
     equal = np.stack([forward, backward], axis=1).reshape(-1).astype(np.int32)
     switches = cnf.Ragged(equal, np.arange(0, len(equal) + 1, 3, dtype=np.int64))
     for part in itertools.chain(clauses.parts(), copy.parts(), switches.parts()):
-        if is_over():
-            raise limits.OutOfTime
+        deadline.check()
         solver.append_formula(part)
     return shift, range(2 * shift + 1, 2 * shift + 1 + len(variables))
 
@@ -218,13 +231,8 @@ def _has_no_model(solver: solvers.Solver, assumptions: list[int]) -> bool:
         raise KeyboardInterrupt from error
 
 
-def _defined_by_xors(formula: cnf.CNF, is_over: Callable[[], bool]) -> np.ndarray:
+def _defined_by_xors(formula: cnf.CNF, deadline: limits.Deadline) -> np.ndarray:
     """Sampling variables that the XORs among sampling variables define by the others."""
-
-    def look() -> None:
-        if is_over():
-            raise limits.OutOfTime
-
     inside = [v for v in formula.xors if _is_in(formula.sampling_set, v).all()]
     columns = np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *inside]))
     if len(inside) * len(columns) // 8 > parity_rows.MOST_BYTES:
@@ -234,7 +242,9 @@ def _defined_by_xors(formula: cnf.CNF, is_over: Callable[[], bool]) -> np.ndarra
         column = np.searchsorted(columns, variables)
         np.bitwise_or.at(row, column // 32, np.uint32(1) << (column % 32).astype(np.uint32))
     try:
-        _, _, pivots = parity_rows.row_reduce(rows, np.zeros(len(inside), dtype=bool), look)
+        _, _, pivots = parity_rows.row_reduce(
+            rows, np.zeros(len(inside), dtype=bool), deadline.check
+        )
     except limits.OutOfTime:
         return columns[:0]
     return columns[pivots]

@@ -3,51 +3,47 @@
     >>> call(math.factorial, 20, timeout=10).value
     2432902008176640000
 
-For solvers that take no limit of their own. ``call`` waits for the result; a ``Child`` works beside
-its parent, and what a generator has yielded there outlives it. A child is a fresh interpreter that
-imports only the module of the function, so it starts in a tenth of a second and needs no guard in
-the caller's script. It is in a session of its own, so Ctrl-C reaches only the parent, and it dies
-with it.
+For solvers that take no limit of their own. A child is a fresh interpreter that imports only the
+module of the function, so it starts in a tenth of a second and needs no guard in the caller's
+script. It is in a session of its own, so Ctrl-C reaches only the parent, and it dies with it.
 """
 
 import contextlib
-import inspect
-import math
 import os
 import pathlib
 import pickle
 import re
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from inference import answer, limits
 
 POLL_SECONDS = 0.05  # between two looks at ``stop``
 LEAST_MEMORY = 32  # mebibytes; with less a process cannot even load its solvers
 _PARENT_DIED_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
-_LENGTH = struct.Struct("<Q")  # of a value in the file that a child tells them in
 
 
 def call(
     function: Callable,
     *arguments: Any,
+    keywords: dict[str, Any] | None = None,
     timeout: float | None = None,
     memory: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[], bool] = lambda: False,
     grace: float = 0.0,
 ) -> answer.Answer:
-    """Runs ``function(*arguments)`` in a child process and waits for it.
+    """Runs ``function(*arguments, **keywords)`` in a child process and waits for it.
 
     Args:
-      function: importable by name.
+      function: importable by name; what its module imports takes none of the memory.
       arguments: picklable, as is the result.
+      keywords: picklable.
       timeout: seconds before the child is killed; None for no limit.
       memory: mebibytes the child may take, as for ``limit_memory``; None for no limit.
       stop: asked every few hundredths of a second; once it is true the child is killed.
@@ -63,13 +59,12 @@ def call(
         ``LEAST_MEMORY``.
       KeyboardInterrupt: and the child did not return a result in its grace.
     """
-    check_memory(memory)
-    _check_name(function)
-    start = time.monotonic()
-    child = _start_child(memory, function, arguments, subprocess.PIPE, subprocess.PIPE)
+    begun, deadline = time.monotonic(), limits.Deadline.after(timeout, stop)
+    request = function, arguments, keywords or {}
+    child = start(memory, *request, subprocess.PIPE, subprocess.PIPE)
     with child:
         try:
-            told = _communicate(child, start, timeout, stop, pause)
+            told = _communicate(child, deadline, pause)
         except KeyboardInterrupt:
             told = _last_words(child, grace)
             if told is None:
@@ -77,85 +72,10 @@ def call(
         finally:
             child.kill()
             child.wait()
-    seconds = time.monotonic() - start
+    seconds = time.monotonic() - begun
     if told is None:
         return answer.Answer(answer.Status.UNKNOWN, seconds=seconds)
-    return _read_reply(*told, child.returncode, seconds, memory)
-
-
-class Told(NamedTuple):
-    """What a child has said: its last value, and "running", "done" or "failed" with a message."""
-
-    value: Any
-    status: str
-    message: str = ""
-
-
-class Child:
-    """A function at work in a child process; each value that it yields can be read at once.
-
-        with Child(improve, problem) as child:
-            child.wait(10.0)
-        best = child.read().value
-
-    Leaving the block kills it. What it had yielded by then in full is not lost.
-
-    Args:
-      function: importable by name; a generator, or one that returns a single value.
-      arguments: picklable, as are the values.
-      memory: mebibytes the child may take, as for ``limit_memory``; None for no limit.
-
-    Raises:
-      ValueError: the function cannot be imported by name, or the memory is below
-        ``LEAST_MEMORY``.
-    """
-
-    def __init__(self, function: Callable, *arguments: Any, memory: int | None = None):
-        check_memory(memory)
-        _check_name(function)
-        self._memory = memory
-        # Files rather than pipes: nobody has to empty them while the child works.
-        self._values, self._reply, self._errors = (tempfile.TemporaryFile() for _ in range(3))
-        self._told: Told | None = None
-        descriptor = self._values.fileno()
-        request = (descriptor, function, arguments)
-        files = (self._reply, self._errors)
-        self._process = _start_child(memory, _tell, request, *files, kept=(descriptor,))
-
-    def __enter__(self) -> "Child":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        was_running = self._process.poll() is None
-        self._process.kill()
-        self._process.wait()
-        self._told = self._read(was_running)
-        for file in (self._values, self._reply, self._errors):
-            file.close()
-
-    def wait(self, seconds: float) -> bool:
-        """Waits until it ends, at most so long; whether it has ended."""
-        try:
-            self._process.wait(max(seconds, 0.0))
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def read(self) -> Told:
-        """The last value told in full, None without one; what was killed stays "running"."""
-        return self._told or self._read(self._process.poll() is None)
-
-    def _read(self, is_running: bool) -> Told:
-        value = _last_value(self._values.fileno())
-        if is_running:
-            return Told(value, "running")
-        self._reply.seek(0)
-        self._errors.seek(0)
-        written, code = (self._reply.read(), self._errors.read()), self._process.returncode
-        ended = _read_reply(*written, code, 0.0, self._memory)
-        if ended.status is answer.Status.FAILED:
-            return Told(value, "failed", ended.message.removeprefix("ValueError: "))
-        return Told(value, "done")
+    return read_reply(*told, child.returncode, seconds, memory)
 
 
 def environment() -> dict[str, str]:
@@ -217,31 +137,19 @@ def without_ctrl_c() -> Iterator[None]:
 
 
 def _communicate(
-    child: subprocess.Popen,
-    start: float,
-    timeout: float | None,
-    stop: Callable[[], bool],
-    pause: Callable[[], bool],
+    child: subprocess.Popen, deadline: limits.Deadline, pause: Callable[[], bool]
 ) -> tuple[bytes, bytes] | None:
-    """What the child wrote, None where the time limit or the stop came first."""
+    """What the child wrote, None where the deadline came first."""
     paused = False
-    while not stop():
+    while not deadline.has_passed():
         if pause() != paused:
             paused = not paused
             child.send_signal(signal.SIGSTOP if paused else signal.SIGCONT)
-        left = math.inf if timeout is None else start + timeout - time.monotonic()
-        if left <= 0:
-            break
         try:
-            return child.communicate(timeout=min(left, POLL_SECONDS))
+            return child.communicate(timeout=min(deadline.left, POLL_SECONDS))
         except subprocess.TimeoutExpired:
             continue
     return None
-
-
-def _check_name(function: Callable) -> None:
-    if function.__module__ == "__main__" or "<" in function.__qualname__:
-        raise ValueError(f"expected a function importable by name, given {function.__qualname__}")
 
 
 def _last_words(child: subprocess.Popen, grace: float) -> tuple[bytes, bytes] | None:
@@ -256,18 +164,27 @@ def _last_words(child: subprocess.Popen, grace: float) -> tuple[bytes, bytes] | 
     return told if told[0] else None
 
 
-def _start_child(
+def start(
     memory: int | None,
     function: Callable,
     arguments: tuple,
+    keywords: dict[str, Any],
     reply: BinaryIO | int,
     errors: BinaryIO | int,
     kept: tuple[int, ...] = (),
 ) -> subprocess.Popen:
+    """A child at work, whose reply ``read_reply`` reads; ``kept`` are files that it shares.
+
+    Raises:
+      ValueError: as for ``call``.
+    """
+    check_memory(memory)
+    if function.__module__ == "__main__" or "<" in function.__qualname__:
+        raise ValueError(f"expected a function importable by name, given {function.__qualname__}")
     # Ctrl-C is blocked while the child imports numpy, so that the threads this starts leave it to
     # the main one: a solver's handler would swallow it in another.
     with without_ctrl_c(), tempfile.TemporaryFile() as request:
-        for part in (os.getpid(), function, memory, arguments):
+        for part in (os.getpid(), function, memory, (arguments, keywords)):
             pickle.dump(part, request)
         request.seek(0)
         return subprocess.Popen(
@@ -281,31 +198,10 @@ def _start_child(
         )
 
 
-def _tell(descriptor: int, function: Callable, arguments: tuple) -> None:
-    """In the child: writes what the function returns, or yields, each with its length before it."""
-    result = function(*arguments)
-    for value in result if inspect.isgenerator(result) else [result]:
-        written = pickle.dumps(value)
-        with os.fdopen(os.dup(descriptor), "ab") as file:
-            file.write(_LENGTH.pack(len(written)) + written)
-
-
-def _last_value(descriptor: int) -> Any:
-    """The last of the values that are there in full; the child goes on writing meanwhile."""
-    at, last, size = 0, None, os.fstat(descriptor).st_size
-    while at + _LENGTH.size <= size:
-        [length] = _LENGTH.unpack(os.pread(descriptor, _LENGTH.size, at))
-        at += _LENGTH.size
-        if at + length > size:
-            break
-        last = at, length
-        at += length
-    return None if last is None else pickle.loads(os.pread(descriptor, last[1], last[0]))
-
-
-def _read_reply(
+def read_reply(
     reply: bytes, errors: bytes, code: int, seconds: float, memory: int | None
 ) -> answer.Answer:
+    """What a child that ended has written, as ``call`` returns it."""
     if reply:
         succeeded, value = pickle.loads(reply)
         if succeeded:
@@ -329,8 +225,9 @@ def _main() -> None:
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        limit_memory(memory)
-        reply = (True, function(*pickle.load(request)))
+        with limited(memory):  # the reply is written without a limit
+            arguments, keywords = pickle.load(request)
+            reply = (True, function(*arguments, **keywords))
     except MemoryError:
         reply = (False, f"out of memory at the limit of {memory} MiB")
     except Exception as error:  # whatever went wrong is the answer

@@ -22,7 +22,7 @@ def test_free_variables_count_in_single_rounds():
     """Of 40 variables 25 occur in no clause; before, every round was 'under' by 2^25."""
     clauses = generators.chain(15).clauses.tolist()
     formula = cnf.from_clauses(clauses, num_variables=40)
-    assert len(approxmc.count(0, formula)[1].reduction.free) == 25
+    assert len(approxmc.count(formula, seed=0)[1].reduction.free) == 25
     row = count(formula, generators.chain_count(15) << 25)
     assert row["inside"].all() and row["rounds"].tolist() == [3] * 5
     assert not row["under"].any() and not row["over"].any()

@@ -1,4 +1,4 @@
-"""The counting experiment: made formulas, formulas of a folder, a family left out, the figure."""
+"""The counting experiment: formulas of a folder, a family left out, the figure."""
 
 import dataclasses
 import math
@@ -8,6 +8,8 @@ import pytest
 
 from experiments import bpnn_counting
 from experiments.harness import peers, registry
+from experiments.training import bpnn_sat_training, counted_formulas
+from inference.message_passing.learned import bpnn_sat
 from inference.problems import dimacs, generators
 
 
@@ -21,16 +23,6 @@ def write_folder(folder):
         value = math.log(2) * peers.ganak(formula, seed=0)
         lines.append(f"{name},{family},{value},{'train' if index < 8 else 'test'}")
     (folder / "counts.csv").write_text("\n".join(lines) + "\n")
-
-
-def test_made_formulas_have_models_and_known_findings():
-    made = bpnn_counting.make(5, 3)
-    assert {problem.family for problem in made} == {"3sat", "diagnosis"}
-    assert all(problem.log_count >= 0 for problem in made)
-    again = bpnn_counting.make(5, 3)
-    assert [p.formula.digest() for p in made] == [p.formula.digest() for p in again]
-    other = bpnn_counting.make(6, 3)
-    assert {p.formula.digest() for p in made}.isdisjoint(p.formula.digest() for p in other)
 
 
 def test_smoke_is_near_ganak_and_draws():
@@ -51,10 +43,10 @@ def test_a_folder_with_a_family_left_out(tmp_path, monkeypatch):
 
     def note(formulas, values, **options):
         seen.append((len(formulas), options))
-        return bpnn_counting.bpnn_sat.Network(), None
+        return bpnn_sat.Network(), None
 
-    monkeypatch.setattr(bpnn_counting.bpnn_sat, "train", note)
-    monkeypatch.setattr(bpnn_counting, "make", lambda key, number: [])
+    monkeypatch.setattr(bpnn_sat_training, "fit", note)
+    monkeypatch.setattr(counted_formulas, "make", lambda key, number: [])
     config = bpnn_counting.Config(str(tmp_path), batch=4, leave_out="b", steps=5)
     result = bpnn_counting.run(config, 0)
     assert seen == [(4, {"steps": 5})]  # of eight training formulas those of the other family

@@ -12,8 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import experiments.solve
 from experiments import __main__ as main_module
-from experiments.harness import cli, graph_methods, output
+from experiments.cli import main
+from experiments.cli.verbs import count
+from experiments.harness import claims
+from experiments.solve import methods
+from experiments.training import trainers
 from inference import answer, estimate
 from inference.problems import cnf, dimacs, generators
 
@@ -30,7 +35,7 @@ def info(**fields):
 
 @pytest.fixture
 def solve(monkeypatch):
-    """Stands where ``experiments.solve`` stands, and keeps what it was called with."""
+    """Stands where the entries of ``experiments.solve`` stand, and keeps what they were given."""
     calls = []
 
     def stand_in(given, fields):
@@ -44,18 +49,10 @@ def solve(monkeypatch):
 
     def answer_with(fields=None, **given):
         for name, value in given.items():
-            setattr(fake, name, stand_in(value, fields or {}))
+            monkeypatch.setattr(experiments.solve, name, stand_in(value, fields or {}))
         return calls
 
-    fake = SimpleNamespace(
-        COUNT_METHODS={"auto": "any", "ganak": "exact", "approxmc": "hashing"},
-        PARTITION_METHODS={"auto": "any", "elimination": "exact"},
-        MARGINALS_METHODS={"auto": "any", "elimination": "exact"},
-        MAP_METHODS={"auto": "any", "elimination": "exact"},
-        info={},
-        answer_with=answer_with,
-    )
-    monkeypatch.setattr(cli, "solve", fake)
+    fake = SimpleNamespace(info={}, answer_with=answer_with)
     answer_with(
         count=estimate.exact_count(4, failure=1e-6),
         partition=estimate.certain(math.log(21.0), 1e-12),
@@ -75,7 +72,7 @@ def files(tmp_path, monkeypatch):
 
 def tally(capsys, *words):
     """Status, lines of standard output, lines of standard error."""
-    status = cli.main([str(word) for word in words])
+    status = main.main([str(word) for word in words])
     out, err = capsys.readouterr()
     return status, out.splitlines(), err.splitlines()
 
@@ -83,17 +80,29 @@ def tally(capsys, *words):
 def test_help_and_version(capsys):
     assert tally(capsys)[:2] == tally(capsys, "--help")[:2]
     status, out, err = tally(capsys)
-    assert (status, err) == (0, []) and all(any(verb in line for line in out) for verb in cli.VERBS)
+    told = [line.split()[0] for line in out if line.startswith("  ")]
+    assert (status, err, told) == (0, [], list(main.VERBS)) and "count" in told
     status, out, err = tally(capsys, "--version")
     assert (status, err) == (0, []) and out[0].startswith("tally ")
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+def test_a_command_imports_its_verb_alone():
+    program = """
+import sys
+from experiments.cli import main
+main.main(["count", "--help"])
+print(*(name for name in sys.modules if name.startswith("experiments.cli.verbs.")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "experiments.cli.verbs.count"
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
 def test_every_verb_has_help(verb, capsys, solve):
     status, out, err = tally(capsys, verb, "--help")
     assert (status, err) == (0, []) and out[0].startswith(f"usage: tally {verb}")
     if verb in ("count", "partition"):
-        assert any("exact" in line for line in out)
+        assert any(line.startswith("  auto ") for line in out)
 
 
 def test_count_prints_the_competition_lines(capsys, solve, files):
@@ -283,7 +292,7 @@ DOUBT = "not converged (ganak): these marginals may be far off"
 def test_help_lists_what_answers(capsys, verb):
     out = tally(capsys, verb, "--help")[1]
     names = {"partition": "log_partition", "marginals": "marginals", "map": "maximize"}
-    for method, text in graph_methods.METHODS[names[verb]].items():
+    for method, text in methods.lines(names[verb]).items():
         assert f"  {method:<12} {text}" in out
 
 
@@ -291,9 +300,9 @@ def test_reading_counts_for_the_time_limit(capsys, solve, files, monkeypatch):
     calls = solve.answer_with()
     for verb in ("partition", "marginals", "map"):
         words = [verb, "g.uai", "--timeout", "4"]
-        assert cli.main(words, started=time.monotonic() - 3.0) == 0
+        assert main.main(words, started=time.monotonic() - 3.0) == 0
         assert 0.5 < calls[-1][1]["timeout"] <= 1.0
-        assert cli.main(words, started=time.monotonic() - 9.0) == 0
+        assert main.main(words, started=time.monotonic() - 9.0) == 0
         assert calls[-1][1]["timeout"] == 0.0
 
 
@@ -308,6 +317,7 @@ def test_compilations_are_kept_where_a_folder_can_be_written(tmp_path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     main_module._keep_compilations()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "tally" / "jax")
+    assert not (tmp_path / "tally").exists()  # JAX makes it once there is something to keep
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
     main_module._keep_compilations()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
@@ -398,10 +408,10 @@ def test_refusals_of_the_solver_are_one_line_too(capsys, solve, files):
 
 
 def test_tracebacks_can_be_asked_for(capsys, solve, files, monkeypatch):
-    monkeypatch.setenv(cli.TRACEBACK, "1")
+    monkeypatch.setenv(main.TRACEBACK, "1")
     solve.answer_with(count=ZeroDivisionError("by zero"))
     with pytest.raises(ZeroDivisionError):
-        cli.main(["count", "f.cnf"])
+        main.main(["count", "f.cnf"])
 
 
 def test_an_interrupt_is_one_line(capsys, solve, files):
@@ -460,7 +470,7 @@ def test_a_broken_promise_is_told_and_its_result_kept(capsys, files, stand_in):
     ],
 )
 def test_verdicts(given, fields, expected):
-    words = output.satisfiable(given, info(**fields)), output.status(given, info(**fields))
+    words = claims.satisfiable(given, info(**fields)), claims.status(given, info(**fields))
     assert " ".join(words) == expected
 
 
@@ -483,12 +493,12 @@ def test_verdicts(given, fields, expected):
     ],
 )
 def test_guarantees_in_words(given, text):
-    assert output.guarantee(given, "", "count") == text
+    assert claims.guarantee(given, "", "count") == text
 
 
 def test_values_of_any_magnitude():
     def line(log_value, weighted):
-        return output._value_line(estimate.certain(log_value, 1.0), weighted)
+        return count._value_line(estimate.certain(log_value, 1.0), weighted)
 
     text = "approx double prec-sci"
     assert line(math.log(2.5) - 580 * math.log(10), True) == f"{text} 2.5000000000e-580"
@@ -496,7 +506,7 @@ def test_values_of_any_magnitude():
     assert line(-math.inf, True) == "exact double prec-sci 0"
     assert line(math.log(1000), False) == "approx arb int 1000"
     exact = estimate.certain(math.log(2.0), 2e-13)
-    assert output._value_line(exact, True) == "exact double prec-sci 2.000000000000e+0"
+    assert count._value_line(exact, True) == "exact double prec-sci 2.000000000000e+0"
     digits = line(300 * LN2, False).split()[-1]
     assert abs(int(digits) / 2**300 - 1) < 1e-12
 
@@ -563,8 +573,8 @@ def test_training_writes_weights(capsys, files, monkeypatch):
         loss = np.array([3.0, 2.0])
         return {"a": np.ones(2)}, SimpleNamespace(status="done", loss=loss, validation=loss)
 
-    monkeypatch.setattr(cli.trainers, "train", train)
-    assert cli.main(["train", "gnn", "--steps", "2", "--out", "w.npz"]) == 0
+    monkeypatch.setattr(trainers, "train", train)
+    assert main.main(["train", "gnn", "--steps", "2", "--out", "w.npz"]) == 0
     assert "done" in capsys.readouterr().out
     assert asked == [("gnn", 2, None)]
     with np.load("w.npz") as stored:
@@ -581,7 +591,7 @@ def test_training_writes_weights(capsys, files, monkeypatch):
     ],
 )
 def test_training_refuses_in_one_line(words, message, capsys, files):
-    assert cli.main(["train", *words]) == 2
+    assert main.main(["train", *words]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -590,9 +600,9 @@ def test_an_interrupted_command_leaves_without_winding_up():
     program = """
 import atexit, sys, types
 from experiments import __main__ as main_module
-from experiments.harness import cli
+from experiments.cli import main
 sys.modules["jax"] = types.ModuleType("jax")
-cli.main = lambda *_, **__: print("so far") or 130
+main.main = lambda *_, **__: print("so far") or 130
 atexit.register(print, "winding up")
 sys.exit(main_module.main())
 """

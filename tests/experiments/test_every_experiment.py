@@ -7,7 +7,8 @@ import figures
 import numpy as np
 import pytest
 
-from experiments.harness import arguments, promises, registry, store
+from experiments.cli.verbs import run
+from experiments.harness import promises, registry, store
 
 NAMES = sorted(registry.find())
 # What breaks a promise: the columns and scalars to change, and what is said then.
@@ -112,7 +113,7 @@ def test_its_summary_has_units(smoke):
 def test_its_help_explains_every_field(name, capsys):
     experiment = load(name)
     with pytest.raises(SystemExit):
-        arguments.parse_run(["--help"], experiment)
+        run.parse(["--help"], experiment)
     told = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     options = re.split(r" (?=--[a-z-]+ )", told[told.index(" options ") :])
     for field in dataclasses.fields(experiment.spec.presets["default"]):

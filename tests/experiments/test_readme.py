@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.harness import cli
+from experiments.cli import main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_there_is_a_tour():
 @pytest.mark.parametrize(("command", "expected"), COMMANDS)
 def test_the_tour_shows_what_is_printed(command, expected, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert cli.main(shlex.split(command)) == 0
+    assert main.main(shlex.split(command)) == 0
     assert comparable(capsys.readouterr().out) == comparable(expected)
 
 

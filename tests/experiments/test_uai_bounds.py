@@ -8,7 +8,7 @@ import pytest
 from experiments import uai_bounds
 from experiments.harness import promises, registry
 from inference.exact import elimination
-from inference.problems import generators, uai
+from inference.problems import generators, trivial, uai
 
 
 def test_smoke_holds_and_draws():
@@ -17,6 +17,8 @@ def test_smoke_holds_and_draws():
     assert result.scalars["violations"] == 0
     assert result.scalars["finite_fraction"] == 1.0
     assert result.scalars["median_ratio"] < 0.5
+    assert (result.columns["lower_trivial"] <= result.columns["lower"]).all()
+    assert (result.columns["upper"] <= result.columns["upper_trivial"]).all()
     assert len(experiment.plot(result).axes) == 2
 
 
@@ -47,6 +49,7 @@ def test_folders_and_wrong_answers(tmp_path):
 def test_the_trivial_interval_holds_log_z():
     for seed in range(5):
         graph = generators.spin_glass_grid(seed, 3, 3, 2.0, 0.3)
-        lower, upper = uai_bounds._trivial(graph, np.zeros(9, dtype=np.int64))
-        assert lower <= elimination.log_partition(graph)[0].log_value <= upper
-    assert uai_bounds._trivial(graph, None)[0] == -math.inf
+        for assignment in (np.zeros(9, dtype=np.int64), None):
+            found = trivial.log_partition(graph, assignment)
+            truth = elimination.log_partition(graph)[0].log_value
+            assert -math.inf < found.log_lower <= truth <= found.log_upper < math.inf

@@ -17,7 +17,7 @@ from inference.problems import factor_graph
 
 PARTITIONS = {
     "elimination": lambda graph: elimination.log_partition(graph)[0],
-    "exhaustive": exhaustive.log_partition,
+    "exhaustive": lambda graph: exhaustive.log_partition(graph)[0],
     "mini_bucket 0": lambda graph: mini_bucket.log_partition(graph, i_bound=0, iterations=2)[0],
     "mini_bucket": lambda graph: mini_bucket.log_partition(graph)[0],
     "mean_field 0": lambda graph: mean_field.log_partition(graph, i_bound=0, restarts=2)[0],
@@ -25,11 +25,11 @@ PARTITIONS = {
     "trw": lambda graph: trw.log_partition(graph, iterations=3)[0],
 }
 MAXIMA = {
-    "elimination": elimination.maximize,
-    "exhaustive": exhaustive.maximize,
-    "mini_bucket 0": lambda graph: mini_bucket.maximize(graph, i_bound=0, iterations=2),
-    "mini_bucket": mini_bucket.maximize,
-    "mean_field": lambda graph: mean_field.maximize(graph, rounds=2),
+    "elimination": lambda graph: elimination.maximize(graph)[0],
+    "exhaustive": lambda graph: exhaustive.maximize(graph)[0],
+    "mini_bucket 0": lambda graph: mini_bucket.maximize(graph, i_bound=0, iterations=2)[0],
+    "mini_bucket": lambda graph: mini_bucket.maximize(graph)[0],
+    "mean_field": lambda graph: mean_field.maximize(graph, rounds=2)[0],
 }
 
 

@@ -1,8 +1,9 @@
 """log Z from the two ordered fixed points of belief propagation, corrected around short cycles.
 
     >>> graph = generators.ising_grid(10, 10, 1.0)
-    >>> estimate, info = log_partition(graph)  # log Z = 180.9063; one phase alone: 180.2105
-    >>> round(estimate.log_value, 2), info.phases
+    >>> with jax.enable_x64(True):  # log Z = 180.9063; one phase alone: 180.2105
+    ...     found = solve(graph, iterations=1000, tolerance=1e-8)
+    >>> round(found.log_value, 2), found.info.phases
     (180.91, 2)
 
 Where states 0 and 1 compete, belief propagation (BP) has a fixed point for each order, reached from
@@ -10,7 +11,7 @@ messages that are all-down and all-up. Each phase contributes its Bethe value an
 every cycle of four pair factors; the phases are added up if they differ. With r_e the correlation
 coefficient of the pair belief, the first term of the loop series (Chertkov and Chernyak, "Loop
 series for discrete statistical models on graphs", 2006) corrects a cycle by log(1 + prod r_e). The
-``Readout`` multiplies it by exp(c), where a small network finds c from the beliefs around the
+``CycleNetwork`` multiplies it by exp(c), where a small network finds c from the beliefs around the
 cycle, by messages between cycles that share an edge. Zero weights give c = 0. All inputs are the
 same after states of a variable are exchanged and after variables and factors are numbered anew.
 Without a cycle there is no correction, so the value stays exact on trees. It is no bound: claim
@@ -22,6 +23,7 @@ trained on attractive Ising grids (``experiments.bpnn_ising``) and promise nothi
 
 import functools
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -29,18 +31,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from inference import estimate, training
+from inference import limits, training
 from inference.message_passing import rules
-from inference.message_passing.learned import bpnn_layers
+from inference.message_passing.learned import bpnn_layers, bpnn_operators
 from inference.problems import factor_graph
 
+WEIGHTS = Path(__file__).parent / "weights" / "bpnn_phases.npz"
 MAX_CYCLES = 1_000_000
 _SAME = 1e-3  # magnetisations closer than this belong to one phase
 _UNDAMPED = 150  # sweeps before damping, which only frustrated models need
 
 
 class Phase(NamedTuple):
-    """What the readout sees of a fixed point.
+    """What the network sees of a fixed point.
 
     Attributes:
       log_bethe: Bethe value of log Z.
@@ -48,9 +51,9 @@ class Phase(NamedTuple):
       magnetisations: [V], Pr(1) - Pr(0).
     """
 
-    log_bethe: Any
-    correlations: Any
-    magnetisations: Any
+    log_bethe: jax.Array
+    correlations: jax.Array
+    magnetisations: jax.Array
 
 
 class Info(NamedTuple):
@@ -58,26 +61,46 @@ class Info(NamedTuple):
 
     Attributes:
       status: "done", "timeout" or "interrupted".
+      seconds: wall time.
       iterations: sweeps of both phases together.
       converged: whether both met the tolerance.
+      residual: the larger last change of a log ratio.
       phases: 1 or 2, distinct fixed points among those used.
       cycles: number of cycles corrected for.
     """
 
     status: str
+    seconds: float
     iterations: int
     converged: bool
+    residual: float
     phases: int
     cycles: int
 
 
-class Readout(nnx.Module):
+class Solution(NamedTuple):
+    """What the two phases say together.
+
+    Attributes:
+      log_value: log Z.
+      values: [2], log Z of each phase.
+      phases: those used; one that did not converge is replaced by the other.
+      info: how it went.
+    """
+
+    log_value: float
+    values: np.ndarray
+    phases: tuple[Phase, Phase]
+    info: Info
+
+
+class CycleNetwork(nnx.Module):
     """The network behind the correction; ``hidden`` numbers for each cycle, ``rounds`` of messages.
 
     ``key`` draws the weights; the last layer is zero, so that c = 0 at the start.
     """
 
-    def __init__(self, hidden: int = 12, rounds: int = 2, key: Any = None):
+    def __init__(self, hidden: int = 12, rounds: int = 2, key: jax.Array | None = None):
         rngs = nnx.Rngs(jax.random.key(0) if key is None else key)
         layer = functools.partial(nnx.Linear, param_dtype=jnp.float32, rngs=rngs)
         self.edge = layer(4, hidden)
@@ -85,7 +108,7 @@ class Readout(nnx.Module):
         self.rounds = nnx.List([layer(3 * hidden + 1, hidden) for _ in range(rounds)])
         self.last = layer(hidden, 1, kernel_init=nnx.initializers.zeros)
 
-    def __call__(self, edges: jax.Array, products: jax.Array, cycles: Any) -> jax.Array:
+    def __call__(self, edges: jax.Array, products: jax.Array, cycles: np.ndarray) -> jax.Array:
         """c [C] from inputs of the edges [E, 4], products of correlations [C] and edges [C, 4]."""
         product = products[:, None]
         embedded = jax.nn.silu(self.edge(edges))[cycles].mean(axis=1)
@@ -144,7 +167,9 @@ def describe(graph: factor_graph.FactorGraph, messages: bpnn_layers.Messages) ->
     )
 
 
-def corrected(readout: Readout, pairs: Any, cycles: Any, phase: Phase, other: Phase) -> jax.Array:
+def corrected(
+    network: CycleNetwork, pairs: np.ndarray, cycles: np.ndarray, phase: Phase, other: Phase
+) -> jax.Array:
     """log Z of one phase.
 
     Args:
@@ -155,20 +180,20 @@ def corrected(readout: Readout, pairs: Any, cycles: Any, phase: Phase, other: Ph
     products = jnp.clip(jnp.prod(phase.correlations[cycles], axis=1), -0.99, 1.0)
     edges = _edge_inputs(pairs, phase, other)
     return phase.log_bethe + jnp.vdot(
-        jnp.log1p(products), jnp.exp(readout(edges, products, cycles))
+        jnp.log1p(products), jnp.exp(network(edges, products, cycles))
     )
 
 
 @jax.jit
 def combine(
-    readout: Readout, pairs: Any, cycles: Any, up: Phase, down: Phase
+    network: CycleNetwork, pairs: np.ndarray, cycles: np.ndarray, up: Phase, down: Phase
 ) -> tuple[jax.Array, jax.Array]:
-    """log Z of both phases together, and of each, [2]; ``Readout()`` is the loop series alone.
+    """log Z of both phases together, and of each, [2]; ``CycleNetwork()`` is the loop series alone.
 
     Without cycles it is the sum over the phases of their Bethe values.
     """
     values = jnp.stack(
-        [corrected(readout, pairs, cycles, *order) for order in ((up, down), (down, up))]
+        [corrected(network, pairs, cycles, *order) for order in ((up, down), (down, up))]
     )
     return jnp.where(_same(up, down), values.mean(), jax.nn.logsumexp(values)), values
 
@@ -180,107 +205,69 @@ def pairs(graph: factor_graph.FactorGraph) -> np.ndarray:
     return np.concatenate([empty, *wanted])
 
 
-def log_partition(
+def solve(
     graph: factor_graph.FactorGraph,
+    network: CycleNetwork | None = None,
     *,
-    readout: Readout | None = None,
-    sweeps: int = 1000,
-    tolerance: float = 1e-8,
-    timeout: float | None = None,
-) -> tuple[estimate.Estimate, Info]:
-    """Corrected log Z of the two phases, float64; of the one that converged if one did not.
+    iterations: int,
+    tolerance: float,
+    deadline: limits.Deadline = limits.NEVER,
+) -> Solution:
+    """Both phases and their corrected values, in the precision the caller has set.
 
     Args:
-      readout: the shipped one by default.
-      sweeps: at most, for each phase.
-      timeout: seconds; what comes back then stands on the messages reached.
+      network: the shipped one by default.
+      iterations: sweeps of each phase at most.
 
     Raises:
       ValueError: a variable has more than two states, or there are too many short cycles.
     """
-    with jax.enable_x64(True):
-        value, *_, info = _solve(graph, readout, sweeps, tolerance, timeout)
-        return estimate.Estimate(float(value)), info
-
-
-def marginals(
-    graph: factor_graph.FactorGraph,
-    *,
-    readout: Readout | None = None,
-    sweeps: int = 1000,
-    tolerance: float = 1e-8,
-    timeout: float | None = None,
-) -> tuple[np.ndarray, Info]:
-    """Beliefs of the phases, weighted by their corrected values, float64 [V, S].
-
-    Arguments as in ``log_partition``.
-    """
-    with jax.enable_x64(True):
-        value, values, phases, info = _solve(graph, readout, sweeps, tolerance, timeout)
-        if value == -np.inf:
-            return np.zeros(graph.log_unary.shape), info
-        weights = np.exp(values - np.logaddexp.reduce(values))
-        magnetisation = weights @ np.stack([phase.magnetisations for phase in phases])
-    rows = np.stack([1 - magnetisation, 1 + magnetisation], axis=1) / 2
-    return rows[:, : graph.log_unary.shape[1]], info
-
-
-@functools.cache
-def shipped() -> Readout:
-    """The trained readout that comes with the package."""
-    return training.load(bpnn_layers.WEIGHTS / "bpnn_phases.npz", Readout())
-
-
-def _solve(
-    graph: factor_graph.FactorGraph,
-    readout: Readout | None,
-    sweeps: int,
-    tolerance: float,
-    timeout: float | None,
-) -> tuple[float, np.ndarray, list[Phase], Info]:
-    """log Z, the values of two phases, the phases, and how it went."""
-    limit = None if timeout is None else time.perf_counter() + timeout
+    began = time.monotonic()
     prepared = bpnn_layers.prepare(graph)
     loops = cycles(prepared)
     phases, infos = [], []
     for log_ratio in (bpnn_layers.CERTAIN, -bpnn_layers.CERTAIN):
-        messages, info = _fixed_point(prepared, log_ratio, sweeps, tolerance, limit)
+        messages, info = _fixed_point(prepared, log_ratio, iterations, tolerance, deadline)
         phases.append(describe(prepared, messages))
         infos.append(info)
     used = [p for p, info in zip(phases, infos, strict=True) if info.converged] or phases
-    used = [used[0], used[-1]]
-    chosen = shipped() if readout is None else readout
-    value, values = combine(chosen, pairs(prepared), loops, *used)
-    return (
-        float(value),
-        np.asarray(values),
-        used,
-        Info(
-            next((info.status for info in infos if info.status != "done"), "done"),
-            sum(info.iterations for info in infos),
-            all(info.converged for info in infos),
-            1 if _same(*used) else 2,
-            len(loops),
-        ),
+    up, down = used[0], used[-1]
+    chosen = shipped() if network is None else network
+    value, values = combine(chosen, pairs(prepared), loops, up, down)
+    found = Info(
+        next((info.status for info in infos if info.status != "done"), "done"),
+        time.monotonic() - began,
+        sum(info.iterations for info in infos),
+        all(info.converged for info in infos),
+        max(info.residual for info in infos),
+        1 if _same(up, down) else 2,
+        len(loops),
     )
+    return Solution(float(value), np.asarray(values), (up, down), found)
+
+
+@functools.cache
+def shipped() -> CycleNetwork:
+    """The trained network that comes with the package."""
+    return training.load(WEIGHTS, CycleNetwork())
 
 
 def _fixed_point(
     graph: factor_graph.FactorGraph,
     log_ratio: float,
-    sweeps: int,
+    iterations: int,
     tolerance: float,
-    limit: float | None,
+    deadline: limits.Deadline,
 ) -> tuple[bpnn_layers.Messages, bpnn_layers.Info]:
     """Plain BP, which ordered starts of ferromagnets need; damped if it has not converged."""
     messages, done = bpnn_layers.start(graph, log_ratio), 0
-    for alpha, most in ((0.0, min(_UNDAMPED, sweeps)), (0.5, sweeps)):
-        left = None if limit is None else limit - time.perf_counter()
-        options: Any = {"sweeps": most - done, "tolerance": tolerance, "timeout": left}
-        messages, info = bpnn_layers.iterate(bpnn_layers.damping(alpha), graph, messages, **options)
+    for alpha, most in ((0.0, min(_UNDAMPED, iterations)), (0.5, iterations)):
+        operators = bpnn_operators.damping(alpha)
+        options: Any = {"iterations": most - done, "tolerance": tolerance, "deadline": deadline}
+        messages, info = bpnn_layers.iterate(operators, graph, messages, **options)
         done += info.iterations
         info = info._replace(iterations=done)
-        if info.converged or info.status != "done":
+        if info.converged or info.status != "done" or done >= iterations:
             break
     return messages, info
 
@@ -295,7 +282,7 @@ def _correlation(table: jax.Array) -> jax.Array:
     return jnp.where(possible, jnp.exp(equal - scale) - jnp.exp(unequal - scale), 0.0)
 
 
-def _edge_inputs(pairs: Any, phase: Phase, other: Phase) -> jax.Array:
+def _edge_inputs(pairs: np.ndarray, phase: Phase, other: Phase) -> jax.Array:
     """Four numbers of each pair [E, 4] that exchanging states of a variable does not change."""
     correlation, magnetisation = phase.correlations, phase.magnetisations
     ends = magnetisation[pairs]
@@ -311,12 +298,12 @@ def _edge_inputs(pairs: Any, phase: Phase, other: Phase) -> jax.Array:
     )
 
 
-def _neighbours(values: jax.Array, cycles: Any, num_edges: int) -> jax.Array:
+def _neighbours(values: jax.Array, cycles: np.ndarray, num_edges: int) -> jax.Array:
     """Mean over the four edges of the sums [C, H] over all cycles through them."""
     sums = jnp.zeros((num_edges, values.shape[1]), values.dtype)
     sums = sums.at[jnp.ravel(cycles)].add(jnp.repeat(values, 4, axis=0))
     return sums[cycles].mean(axis=1)
 
 
-def _same(one: Phase, other: Phase) -> Any:
+def _same(one: Phase, other: Phase) -> jax.Array:
     return jnp.max(jnp.abs(one.magnetisations - other.magnetisations), initial=0.0) < _SAME

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from inference import limits
 from inference.problems import cnf, xor_clauses
 
 WIDTH = 5  # variables of a table at most
@@ -54,7 +55,9 @@ class Clusters(NamedTuple):
     log_constant: np.ndarray
 
 
-def build(formulas: Sequence[cnf.CNF], *, rounds: int = 10) -> Clusters:
+def build(
+    formulas: Sequence[cnf.CNF], *, rounds: int = 10, deadline: limits.Deadline = limits.NEVER
+) -> Clusters:
     """Joins, fixes and sums out until nothing changes, or for ``rounds`` rounds.
 
     The sum over all assignments of the product of a formula's tables, times exp(log_constant), is
@@ -62,18 +65,22 @@ def build(formulas: Sequence[cnf.CNF], *, rounds: int = 10) -> Clusters:
 
     Raises:
       ValueError: a formula has weights, or a sampling set that leaves variables out.
+      OutOfTime: the deadline has passed.
     """
     for formula in formulas:
         _check(formula)
+    deadline.check()
     codes, lengths, owner, of_clause = _concatenate(formulas)
     tables, repeats = _clause_tables(codes, lengths)
     long = lengths.max(initial=0) > WIDTH
     if repeats or long or any(len(formula.xors) for formula in formulas):
-        return build([_rewritten(formula) for formula in formulas], rounds=rounds)
+        rewritten = [_rewritten(formula) for formula in formulas]
+        return build(rewritten, rounds=rounds, deadline=deadline)
     log_constant = np.zeros(len(formulas))
     log_constant[of_clause[lengths == 0]] = -np.inf
     gone, hashes = np.zeros(len(owner), dtype=bool), _hashes(len(owner))
     for _ in range(rounds):
+        deadline.check()
         before = _size(tables)
         tables = _join_subsets([_join_equal(table, hashes) for table in tables], len(owner))
         fixed, times = _fixed(tables, len(owner)), _times(tables, len(owner))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.training import bpnn_training, ising_grids
+from experiments.training import bpnn_b, bpnn_training, ising_grids
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("bpnn_d", "bpnn_b", "gnn")]
 
@@ -11,7 +11,7 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("bpnn_d", "bpnn_
 @pytest.mark.parametrize("name", ["bpnn_phases", *SLOW])
 def test_a_few_steps_lower_the_loss(name, monkeypatch):
     monkeypatch.setattr(bpnn_training, "SIDE", 3)
-    monkeypatch.setattr(bpnn_training, "LAYERS", 2)
+    monkeypatch.setattr(bpnn_b, "LAYERS", 2)
     _, history = bpnn_training.train(name, seed=1, number=100, steps=60)
     assert history.status == "done" and np.isfinite(history.loss).all()
     assert history.validation[-1] < history.validation[0]

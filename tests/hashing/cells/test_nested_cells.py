@@ -88,22 +88,22 @@ def test_the_clock_is_looked_at_while_parities_are_reduced():
     nested = nested_cells.NestedCells(formula, sat.SatSession, draw_key=1)
     start = time.monotonic()
     with pytest.raises(limits.OutOfTime):
-        nested.fill(8001, limit=1, deadline=start + 0.3)
+        nested.fill(8001, limit=1, deadline=limits.Deadline(start + 0.3))
     assert time.monotonic() - start < 1.5
 
 
 def test_a_stop_ends_a_search():
     formula = generators.chain(40)
-    nested = nested_cells.NestedCells(formula, sat.SatSession, draw_key=1, stop=lambda: True)
+    nested = nested_cells.NestedCells(formula, sat.SatSession, draw_key=1)
     with pytest.raises(limits.OutOfTime):
-        nested.fill(2, limit=10)
+        nested.fill(2, limit=10, deadline=limits.Deadline(stop=lambda: True))
 
 
 def test_what_was_found_before_the_deadline_is_kept():
     formula = generators.chain(40)
     nested = nested_cells.NestedCells(formula, sat.SatSession, draw_key=1)
     with pytest.raises(limits.OutOfTime):
-        nested.fill(2, limit=10**6, deadline=time.monotonic() + 0.5)
+        nested.fill(2, limit=10**6, deadline=limits.Deadline.after(0.5))
     found = len(nested.models(2))
     assert found > 0
     assert nested.reached.log_product == pytest.approx(np.log(found) + 2 * np.log(2))

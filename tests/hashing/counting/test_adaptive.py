@@ -10,17 +10,21 @@ import pytest
 from scipy import stats
 
 from hashing.counting import adaptive
-from inference import answer, estimate
+from hashing.parity import row_laws
+from inference import answer, estimate, limits, randomness
 from inference.estimate import Claim
 from inference.problems import cnf, generators
+from inference.reduction import support
 
-BASELINE = {"repetitions": 1, "draw_rows": adaptive.biregular_rows}
+# As it is: what is free would be counted without hashing.
+count = functools.partial(adaptive.count, reduce=support.unreduced)
+BASELINE = {"repetitions": 1, "draw_rows": row_laws.biregular}
 LAWS = {
     "baseline": BASELINE,
-    "averaged": {"draw_rows": adaptive.biregular_rows},
+    "averaged": {"draw_rows": row_laws.biregular},
     "adaptive": {},
-    "two ones": {"draw_rows": functools.partial(adaptive.adaptive_rows, degree=2.0)},
-    "dense": {"draw_rows": adaptive.dense_rows},
+    "two ones": {"draw_rows": functools.partial(row_laws.adaptive, degree=2.0)},
+    "dense": {"draw_rows": row_laws.dense},
 }
 RNG = np.random.default_rng(5)
 
@@ -47,23 +51,23 @@ def unconstrained(num_variables):
 def count_many(models, seeds, **options):
     formula = unconstrained(models.shape[1])
     options["open_session"] = lambda _: enumerated.EnumeratedSession(models)
-    return [adaptive.count(seed, formula, **options) for seed in seeds]
+    return [count(formula, seed=seed, **options) for seed in seeds]
 
 
-def open_search(models, seed=0, cutoff=4, repetitions=10, law=adaptive.adaptive_rows, delta=0.05):
+def open_search(models, seed=0, cutoff=4, repetitions=10, law=row_laws.adaptive, delta=0.05):
     """A search without a time limit, ready for trials."""
     formula = unconstrained(models.shape[1])
-    search = adaptive._Search(
-        seed,
+    search = adaptive._Levels(
+        randomness.seed_words(seed),
         formula,
-        cutoff,
-        repetitions,
-        law,
-        delta,
-        lambda _: enumerated.EnumeratedSession(models),
         lambda _: None,
+        delta=delta,
+        cutoff=cutoff,
+        repetitions=repetitions,
+        draw_rows=law,
+        open_session=lambda _: enumerated.EnumeratedSession(models),
     )
-    search._deadline = math.inf
+    search._deadline = limits.NEVER
     return search
 
 
@@ -91,7 +95,7 @@ def check_valid(results, size, delta):
 @pytest.mark.parametrize("degree", [0.7, 1.0, 1.5, 2.0, 3.0])
 @pytest.mark.parametrize("num_rows", [9, 10, 39, 40])
 def test_ones_are_spread_evenly(degree, num_rows):
-    rows = adaptive.biregular_rows(np.random.default_rng(1), num_rows, np.zeros(40), degree)
+    rows = row_laws.biregular(np.random.default_rng(1), num_rows, np.zeros(40), degree)
     assert rows.dtype == bool and rows.shape == (num_rows, 40)
     assert rows.sum() == round(40 * degree)
     assert np.ptp(rows.sum(axis=0)) <= (degree != round(degree))
@@ -101,20 +105,20 @@ def test_ones_are_spread_evenly(degree, num_rows):
 def test_each_row_gets_one_column_of_each_block():
     frequencies = np.abs(np.linspace(-0.5, 0.5, 41))[:40]  # all different distances from 1/2
     best_first = np.argsort(np.abs(frequencies - 0.5))
-    rows = adaptive.adaptive_rows(np.random.default_rng(2), 10, frequencies)
+    rows = row_laws.adaptive(np.random.default_rng(2), 10, frequencies)
     for block in best_first.reshape(4, 10):
         assert (rows[:, block].sum(axis=1) == 1).all()
 
 
 def test_few_rows_are_dense():
-    rows = adaptive.adaptive_rows(np.random.default_rng(3), 2, np.full(10000, 0.5))
+    rows = row_laws.adaptive(np.random.default_rng(3), 2, np.full(10000, 0.5))
     assert abs(rows.mean() - 0.5) < 0.02
-    rows = adaptive.adaptive_rows(np.random.default_rng(3), 3, np.full(10000, 0.5))
+    rows = row_laws.adaptive(np.random.default_rng(3), 3, np.full(10000, 0.5))
     assert rows.sum() == 10000
 
 
 def test_no_columns():
-    assert adaptive.adaptive_rows(np.random.default_rng(0), 3, np.zeros(0)).shape == (3, 0)
+    assert row_laws.adaptive(np.random.default_rng(0), 3, np.zeros(0)).shape == (3, 0)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -123,6 +127,8 @@ def test_no_columns():
 
 class HalfFrozen:
     """2^20 models: 20 variables free, 20 zero. A cell is an affine space, so it needs no list."""
+
+    ended = False
 
     def __init__(self, queries=10**9):
         self.calls, self.left = 0, queries  # then it takes Ctrl-C
@@ -138,7 +144,7 @@ class HalfFrozen:
         self._rows, self._rhs = rows[:, :20], rhs
         return []
 
-    def enumerate(self, limit, *, assumptions=(), deadline=math.inf):
+    def enumerate(self, limit, *, assumptions=(), deadline=limits.NEVER):
         """The size by elimination, and uniform assignments in place of the models."""
         self.calls += 1
         if self.calls > self.left:
@@ -166,7 +172,7 @@ def found(status, models):
 
 
 def test_rows_that_avoid_frozen_variables_have_no_variance():
-    plain = open_search(cube(1, 39), law=adaptive.biregular_rows)
+    plain = open_search(cube(1, 39), law=row_laws.biregular)
     adapted = open_search(cube(1, 39))
     for search in (plain, adapted):
         search._session = HalfFrozen()
@@ -189,8 +195,7 @@ def test_models_found_steer_later_rows():
 def test_the_mean_of_ten_cells_has_a_tenth_of_the_variance():
     models = cube(8, 0)[RNG.permutation(256)[:64]]
     single, averaged = (
-        open_search(models, cutoff=1000, repetitions=n, law=adaptive.biregular_rows)
-        for n in (1, 10)
+        open_search(models, cutoff=1000, repetitions=n, law=row_laws.biregular) for n in (1, 10)
     )
     variances = [np.var(averages(search, 4, 1000), ddof=1) for search in (single, averaged)]
     ratio = variances[0] / variances[1] / 10
@@ -199,7 +204,7 @@ def test_the_mean_of_ten_cells_has_a_tenth_of_the_variance():
 
 @pytest.mark.parametrize("at_first", [4, 13, 39])
 def test_the_average_does_not_depend_on_which_models_are_found_first(at_first):
-    first, second = (open_search(SETS["random"], law=adaptive.biregular_rows) for _ in range(2))
+    first, second = (open_search(SETS["random"], law=row_laws.biregular) for _ in range(2))
     for level in (5, 6, 7, 8, 9):
         average = first._trial(level, at_first)
         assert average == second._trial(level, 40)
@@ -222,8 +227,8 @@ def test_averaging_and_adapting_raise_the_bound():
     bits = {
         name: np.median(
             [
-                adaptive.count(
-                    seed, unconstrained(40), open_session=lambda _: HalfFrozen(), **LAWS[name]
+                count(
+                    unconstrained(40), seed=seed, open_session=lambda _: HalfFrozen(), **LAWS[name]
                 )[0].log_lower
                 / math.log(2)
                 for seed in range(9)
@@ -308,7 +313,7 @@ def test_validity_of_other_laws(law):
 
 
 def test_mutant_level_off_by_one_is_caught(monkeypatch):
-    honest = adaptive._Search._passes
+    honest = adaptive._Levels._passes
 
     def failing_level(self, level):
         passed = honest(self, level)
@@ -317,7 +322,7 @@ def test_mutant_level_off_by_one_is_caught(monkeypatch):
 
     models = cube(10, 0)[:480]  # just below a power of two
     check_valid(count_many(models, range(60)), len(models), 0.05)
-    monkeypatch.setattr(adaptive._Search, "_passes", failing_level)
+    monkeypatch.setattr(adaptive._Levels, "_passes", failing_level)
     with pytest.raises(AssertionError):
         check_valid(count_many(models, range(60)), len(models), 0.05)
 
@@ -338,8 +343,8 @@ def test_with_the_solver(law):
     formula = generators.random_ksat(1, 60, 80)
     projected = cnf.from_clauses(formula.clauses, projection=range(1, 31), num_variables=60)
     for one in (formula, projected):
-        first, info = adaptive.count(3, one, **LAWS[law])
-        again, _ = adaptive.count(3, one, **LAWS[law])
+        first, info = count(one, seed=3, **LAWS[law])
+        again, _ = count(one, seed=3, **LAWS[law])
         assert first.log_lower == again.log_lower > 8
         assert info.status == "done"
 
@@ -361,14 +366,14 @@ def test_degenerate_formulas(law):
         (cnf.from_clauses([[1, 2]], projection=[]), 1),
         (cnf.from_clauses([], num_variables=1), 2),
     ]:
-        result, _ = adaptive.count(0, formula, **LAWS[law])
+        result, _ = count(formula, seed=0, **LAWS[law])
         assert (result.count, result.claim) == (expected, Claim.CERTAIN)
 
 
 def test_all_assignments_are_models():
     # The level can be k - 1 at most: the bound is 2^(k - 1) with s = 4.
     for num_variables in (3, 6, 7, 70):
-        result, info = adaptive.count(0, unconstrained(num_variables), **BASELINE)
+        result, info = count(unconstrained(num_variables), seed=0, **BASELINE)
         assert info.level < num_variables
         assert result.log_lower <= num_variables * math.log(2)
         if result.count is None:
@@ -378,9 +383,7 @@ def test_all_assignments_are_models():
 def test_large_cutoffs_do_not_cross_the_upper_bound():
     for cutoff in (1, 3, 64, 200):
         for seed in range(5):
-            result, _ = adaptive.count(
-                seed, unconstrained(9), cutoff=cutoff, repetitions=1, delta=0.9
-            )
+            result, _ = count(unconstrained(9), seed=seed, cutoff=cutoff, repetitions=1, delta=0.9)
             assert result.log_lower <= result.log_value <= result.log_upper
 
 
@@ -395,19 +398,20 @@ def test_equal_keys_give_equal_bounds(getkey):
 def test_arguments_are_checked():
     weighted = cnf.from_clauses([[1]], log_weights=np.zeros((1, 2)))
     with pytest.raises(ValueError, match="expected no weights"):
-        adaptive.count(0, weighted)
+        count(weighted, seed=0)
     for options in ({"cutoff": 0}, {"repetitions": 0}):
         with pytest.raises(ValueError, match="of at least 1"):
-            adaptive.count(0, unconstrained(3), **options)
+            count(unconstrained(3), seed=0, **options)
     for delta in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="expected delta"):
-            adaptive.count(0, unconstrained(3), delta=delta)
+            count(unconstrained(3), seed=0, delta=delta)
 
 
 def test_progress_names_trial_and_level():
     seen = []
     count_many(SETS["random"], [0], progress=seen.append)
-    assert seen[:3] == ["all models, no parities", "trial 1, 1 parities", "trial 2, 2 parities"]
+    assert seen[:2] == ["preprocessing", "all models, no parities"]
+    assert seen[2:4] == ["trial 1, 1 parities", "trial 2, 2 parities"]
 
 
 # ------------------------------------------------------------------------------------------------
@@ -419,7 +423,7 @@ def test_claims_hold_at_random_stopping_times():
     for seed in range(150):
         session = HalfFrozen(int(rng.integers(0, 150)))
         results.append(
-            adaptive.count(seed, unconstrained(40), delta=0.3, open_session=lambda _: session)
+            count(unconstrained(40), seed=seed, delta=0.3, open_session=lambda _: session)
         )
         (result, info) = results[-1]
         assert info.status == ("done" if session.calls <= session.left else "interrupted")
@@ -444,14 +448,14 @@ def test_the_bound_of_an_early_end():
 def test_a_time_limit_with_the_solver():
     formula = generators.random_ksat(5, 300, 900)
     start = time.monotonic()
-    result, info = adaptive.count(1, formula, timeout=0.5, draw_rows=adaptive.dense_rows)
+    result, info = count(formula, seed=1, timeout=0.5, draw_rows=row_laws.dense)
     assert time.monotonic() - start < 5
     assert info.status in ("timeout", "done")
     assert 0 < result.log_lower < result.log_upper <= 300.001 * math.log(2)
 
 
 def test_no_time_at_all():
-    result, info = adaptive.count(1, unconstrained(50), timeout=0.0)
+    result, info = count(unconstrained(50), seed=1, timeout=0.0)
     assert info.status == "timeout"
     assert (result.log_lower, result.claim) == (-math.inf, Claim.CERTAIN)
 
@@ -460,7 +464,7 @@ def test_ctrl_c_ends_with_what_was_found():
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     formula = generators.random_ksat(5, 300, 900)
-    result, info = adaptive.count(1, formula, draw_rows=adaptive.dense_rows)
+    result, info = count(formula, seed=1, draw_rows=row_laws.dense)
     signal.signal(signal.SIGALRM, before)
     assert info.status == "interrupted"
     assert result.log_lower > -math.inf
@@ -469,8 +473,8 @@ def test_ctrl_c_ends_with_what_was_found():
 
 def test_levels_of_too_many_bits_are_left_alone(monkeypatch):
     formula = cnf.from_clauses([], num_variables=40)
-    whole, _ = adaptive.count(1, formula)
+    whole, _ = count(formula, seed=1)
     monkeypatch.setattr(adaptive, "MOST_BITS", 40 * 10)
-    bounded, info = adaptive.count(1, formula)
+    bounded, info = count(formula, seed=1)
     assert info.status == "done" and 0 < info.level < 10
     assert bounded.log_lower < whole.log_lower <= 40 * math.log(2)

@@ -15,7 +15,7 @@ import reference
 from hashing.cells import levels, nested_cells
 from hashing.counting import approxmc, guarantee, rounds, witness
 from hashing.parity import draws
-from inference import answer, randomness
+from inference import answer, limits, randomness
 from inference.estimate import Claim, majority_tail
 from inference.exact import exhaustive
 from inference.oracles import sat
@@ -67,7 +67,7 @@ def count_many(name, epsilon, seeds, *, delta=0.2, solver=False):
         reduction, models = reduced(name)
         options["reduce"] = lambda *_, **__: reduction
         options["open_session"] = functools.partial(enumerated.open_session, models)
-    return [approxmc.count(seed, FORMULAS[name], **options) for seed in seeds]
+    return [approxmc.count(FORMULAS[name], seed=seed, **options) for seed in seeds]
 
 
 def value(one, info):
@@ -278,8 +278,8 @@ def test_coverage_with_the_solver(name, epsilon, capsys):
 def test_other_solvers(solver):
     session = functools.partial(sat.SatSession, solver=solver)
     formula = FORMULAS["projected"]
-    other, _ = approxmc.count(5, formula, open_session=session)
-    usual, _ = approxmc.count(5, formula)
+    other, _ = approxmc.count(formula, seed=5, open_session=session)
+    usual, _ = approxmc.count(formula, seed=5)
     assert other.log_value == usual.log_value
 
 
@@ -287,7 +287,7 @@ def test_small_counts_are_exact_and_certain():
     clauses = [[1, 2, 3], [-1, 4], [2, -4, 5], [-3], [6, 5]]
     for projection in (None, [1, 2], []):
         formula = cnf.from_clauses(clauses, projection=projection)
-        result, info = approxmc.count(0, formula)
+        result, info = approxmc.count(formula, seed=0)
         expected = reference.count_models(6, clauses, projection=projection)
         assert (result.claim, result.count) == (Claim.CERTAIN, expected)
         assert [r.num_hashes for r in info.rounds] == [0]
@@ -295,35 +295,35 @@ def test_small_counts_are_exact_and_certain():
 
 @pytest.mark.parametrize("epsilon", [0.8, 5.0])
 def test_unsatisfiable(epsilon):
-    result, info = approxmc.count(0, cnf.from_clauses([[1], [-1]]), epsilon=epsilon)
+    result, info = approxmc.count(cnf.from_clauses([[1], [-1]]), seed=0, epsilon=epsilon)
     assert (result.count, result.claim, info.status) == (0, Claim.CERTAIN, "done")
     assert result.log_value == result.log_upper == -math.inf
 
 
 def test_free_variables_count():
-    result, _ = approxmc.count(1, cnf.from_clauses([[3, 4]], num_variables=60))
+    result, _ = approxmc.count(cnf.from_clauses([[3, 4]], num_variables=60), seed=1)
     assert result.log_lower <= math.log(3 * 2**58) <= result.log_upper
 
 
 def test_equal_keys_give_equal_counts(getkey):
     key, formula = getkey(), FORMULAS["sparse"]
-    first, again = (approxmc.count(key, formula)[0] for _ in range(2))
+    first, again = (approxmc.count(formula, seed=key)[0] for _ in range(2))
     assert first.log_value == again.log_value
     assert first.witness.seed == again.witness.seed == randomness.seed_words(key)
-    others = {approxmc.count(seed, formula)[0].log_value for seed in range(5)}
+    others = {approxmc.count(formula, seed=seed)[0].log_value for seed in range(5)}
     assert len(others) > 1
 
 
 def test_weights_are_refused():
     formula = cnf.from_clauses([[1]], log_weights=np.zeros((1, 2)))
     with pytest.raises(ValueError, match="expected no weights"):
-        approxmc.count(0, formula)
-    assert approxmc.count(0, formula.unweighted())[0].count == 1
+        approxmc.count(formula, seed=0)
+    assert approxmc.count(formula.unweighted(), seed=0)[0].count == 1
 
 
 def test_progress_names_round_and_level():
     seen = []
-    approxmc.count(0, FORMULAS["sparse"], progress=seen.append)
+    approxmc.count(FORMULAS["sparse"], seed=0, progress=seen.append)
     assert seen[:2] == ["preprocessing", "looking for the level"]
     assert seen[-1].startswith("round 3 of 3, ")
 
@@ -352,8 +352,8 @@ def stopped_count(name, seed, queries, **options):
     reduction, models = reduced(name)
     left = [queries]
     return approxmc.count(
-        seed,
         FORMULAS[name],
+        seed=seed,
         reduce=lambda *_, **__: reduction,
         open_session=lambda _: StopsAfter(models, left),
         **options,
@@ -412,7 +412,7 @@ def test_most_rounds_done_give_an_interval_that_holds_the_complete_one():
 def test_a_time_limit_with_the_solver():
     formula = generators.random_ksat(5, 120, 120)
     start = time.monotonic()
-    result, info = approxmc.count(1, formula, epsilon=0.05, timeout=1.0)
+    result, info = approxmc.count(formula, seed=1, epsilon=0.05, timeout=1.0)
     assert time.monotonic() - start < 6
     assert info.status == "timeout"
     assert -math.inf < result.log_lower < result.log_upper <= 120.001 * math.log(2)
@@ -423,7 +423,7 @@ def test_ctrl_c_ends_with_what_was_found():
     # An alarm that acts as Ctrl-C; a thread that sends the signal can make CPython miss it.
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 1.0)
-    result, info = approxmc.count(1, formula, epsilon=0.05, timeout=60)
+    result, info = approxmc.count(formula, seed=1, epsilon=0.05, timeout=60)
     signal.signal(signal.SIGALRM, before)
     assert info.status == "interrupted"
     assert result.log_lower > -math.inf
@@ -431,12 +431,12 @@ def test_ctrl_c_ends_with_what_was_found():
 
 def test_bounds_of_an_early_end_hold_beyond_the_last_digit():
     for n in range(1, 70):
-        result, _ = approxmc.count(1, cnf.from_clauses([], num_variables=n), timeout=0.0)
+        result, _ = approxmc.count(cnf.from_clauses([], num_variables=n), seed=1, timeout=0.0)
         assert decimal.Decimal(result.log_upper) >= n * decimal.Decimal(2).ln()
 
 
 def test_no_time_at_all():
-    result, info = approxmc.count(1, FORMULAS["sparse"], timeout=0.0)
+    result, info = approxmc.count(FORMULAS["sparse"], seed=1, timeout=0.0)
     assert info.status == "timeout"
     assert (result.log_lower, result.claim) == (-math.inf, Claim.CERTAIN)
     assert result.log_upper == pytest.approx(16 * math.log(2))
@@ -501,7 +501,7 @@ def test_mutant_parities_redrawn_at_each_level_is_caught(monkeypatch):
             super().__init__(formula, open_session, draw_key, **options)
             self._fresh = lambda level: honest(formula, open_session, draw_key + level, **options)
 
-        def fill(self, level, limit, deadline=math.inf):
+        def fill(self, level, limit, deadline=limits.NEVER):
             return self._fresh(level).fill(level, limit, deadline)
 
         def models(self, level):
@@ -523,8 +523,8 @@ def test_mutant_a_sampled_variable_taken_for_defined_is_caught(monkeypatch):
     )
     results = [
         approxmc.count(
-            seed,
             FORMULAS["gates"],
+            seed=seed,
             epsilon=0.3,
             reduce=lambda *_, **__: wrong,
             open_session=functools.partial(enumerated.open_session, smaller),
@@ -540,8 +540,8 @@ def test_mutant_free_variables_miscounted_is_caught(monkeypatch, change):
     free = np.arange(len(reduction.free) + change)
     results = [
         approxmc.count(
-            seed,
             FORMULAS["gates"],
+            seed=seed,
             epsilon=0.3,
             reduce=lambda *_, **__: reduction._replace(free=free),
             open_session=functools.partial(enumerated.open_session, models),
@@ -554,9 +554,9 @@ def test_mutant_free_variables_miscounted_is_caught(monkeypatch, change):
 
 def test_parities_that_take_too_much_memory_end_the_count(monkeypatch):
     formula = generators.chain(60)
-    whole, _ = approxmc.count(1, formula)
+    whole, _ = approxmc.count(formula, seed=1)
     monkeypatch.setattr(parity_rows, "MOST_BYTES", 200)
-    early, info = approxmc.count(1, formula)
+    early, info = approxmc.count(formula, seed=1)
     assert info.status == "failed"
     assert "out of memory" in info.message and "parities over" in info.message
     truth = math.log(generators.chain_count(60))

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 
@@ -36,7 +34,7 @@ def test_free_variables_are_proven_where_models_are_a_product():
         formula = cnf.from_clauses(clauses, num_variables=8)
         variables = proofs.FreeVariables(formula, stored(formula, support, free))
         try:
-            variables.prove("cadical153", math.inf)
+            variables.prove("cadical153", limits.NEVER)
             answers.append(True)
         except ValueError:
             answers.append(False)
@@ -51,7 +49,7 @@ def test_the_limit_says_how_far_it_went(monkeypatch):
     monkeypatch.setattr(repairs, "MAX_REPAIRS", 0)
     words = "0 in no clause, 0 more proven, 1 more tested on 64 random extensions, not proven"
     with pytest.raises(limits.OutOfTime, match=words):
-        variables.prove("cadical153", math.inf)
+        variables.prove("cadical153", limits.NEVER)
     assert variables.test() == "0 in no clause, 1 more tested on 64 random extensions, not proven"
 
 
@@ -62,6 +60,6 @@ def test_assumptions_take_part():
         variables = proofs.FreeVariables(formula, stored(formula, [], [2, 3], (literal,)))
         if expected is None:
             with pytest.raises(ValueError, match="variable 3 is not free"):
-                variables.prove("cadical153", math.inf)
+                variables.prove("cadical153", limits.NEVER)
         else:
-            assert variables.prove("cadical153", math.inf) == expected
+            assert variables.prove("cadical153", limits.NEVER) == expected

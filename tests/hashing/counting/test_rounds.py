@@ -120,15 +120,17 @@ def told(result):
 @functools.cache
 def alone(question, seed=7):
     formula, options = QUESTIONS[question]
-    return told(approxmc.count(seed, formula, **options)[0])
+    return told(approxmc.count(formula, seed=seed, **options)[0])
 
 
 def task_of(question, number=0, **changes):
     """A round of a question as ``count`` would hand it out."""
     formula, options = QUESTIONS[question]
-    steps, reduction = guarantee.plan(options.get("epsilon", 0.8), 0.2), support.reduce(formula)
+    scheme, reduction = guarantee.plan(options.get("epsilon", 0.8), 0.2), support.reduce(formula)
     key = witness.draw_key(b"i\7", formula.digest(), number)
-    task = rounds.Task(number, reduction.formula, key, steps.threshold, 0, math.inf, sat.SatSession)
+    task = rounds.RoundTask(
+        number, reduction.formula, key, scheme.threshold, 0, math.inf, sat.SatSession
+    )
     return task._replace(**changes)
 
 
@@ -142,7 +144,7 @@ EXECUTORS = ["one_process", "two_processes", "own_pool", "two_threads", "backwar
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_the_answer_is_the_same_over_any_executor(name, question, request):
     executor, (formula, options) = request.getfixturevalue(name), QUESTIONS[question]
-    result, info = approxmc.count(7, formula, executor=executor, **options)
+    result, info = approxmc.count(formula, seed=7, executor=executor, **options)
     assert told(result) == alone(question)
     assert info.status == "done"
     assert info.oracle_calls > 0 or question == "all free"
@@ -153,7 +155,9 @@ def test_the_answer_is_the_same_over_any_executor(name, question, request):
 @pytest.mark.parametrize("patience", [1e-9, 1e9])
 def test_patience_changes_no_answer(patience, two_threads):
     formula, options = QUESTIONS["large"]
-    result, info = approxmc.count(7, formula, executor=two_threads, patience=patience, **options)
+    result, info = approxmc.count(
+        formula, seed=7, executor=two_threads, patience=patience, **options
+    )
     assert told(result) == alone("large")
     assert info.status == "done"
 
@@ -163,8 +167,8 @@ def test_patience_changes_no_answer(patience, two_threads):
 def test_whether_models_are_listed_depends_on_no_executor(length, two_threads):
     formula = generators.chain(length)
     for seed in range(3):
-        here, _ = approxmc.count(seed, formula, delta=0.05)
-        over, _ = approxmc.count(seed, formula, delta=0.05, executor=two_threads)
+        here, _ = approxmc.count(formula, seed=seed, delta=0.05)
+        over, _ = approxmc.count(formula, seed=seed, delta=0.05, executor=two_threads)
         assert told(here) == told(over)
 
 
@@ -191,7 +195,7 @@ def test_a_task_travels():
 def check_early(result, info, status):
     """A claim that holds, and says no more than it may."""
     assert info.status == status
-    assert len(info.rounds) < info.plan.rounds
+    assert len(info.rounds) < info.scheme.rounds
     assert result.log_lower <= SLOW_TRUTH <= result.log_upper
     assert result.claim in (Claim.CERTAIN, Claim.PROBABLE)
 
@@ -201,7 +205,9 @@ def test_a_deadline_over_an_executor(name, request):
     executor = request.getfixturevalue(name)
     executor.submit(abs, 1).result()  # it has started
     start = time.monotonic()
-    result, info = approxmc.count(1, SLOW, epsilon=SLOW_EPSILON, timeout=0.8, executor=executor)
+    result, info = approxmc.count(
+        SLOW, seed=1, epsilon=SLOW_EPSILON, timeout=0.8, executor=executor
+    )
     assert time.monotonic() - start < 6
     check_early(result, info, "timeout")
     assert 0 < result.log_lower < result.log_upper < math.inf
@@ -213,7 +219,7 @@ def test_workers_that_never_start(timeout, monkeypatch):
     monkeypatch.setattr(rounds, "GRACE_SECONDS", 0.3)
     start = time.monotonic()
     result, info = approxmc.count(
-        1, SLOW, epsilon=SLOW_EPSILON, timeout=timeout, executor=Stalled()
+        SLOW, seed=1, epsilon=SLOW_EPSILON, timeout=timeout, executor=Stalled()
     )
     assert time.monotonic() - start < timeout + rounds.GRACE_SECONDS + 1.5
     check_early(result, info, "timeout")
@@ -222,8 +228,8 @@ def test_workers_that_never_start(timeout, monkeypatch):
 def test_a_stop_over_an_executor():
     asked = []
     result, info = approxmc.count(
-        1,
         SLOW,
+        seed=1,
         epsilon=SLOW_EPSILON,
         executor=Stalled(),
         progress=asked.append,
@@ -246,7 +252,7 @@ def test_a_worker_that_is_killed(rounds_before):
                 kill(pool)
 
         result, info = approxmc.count(
-            3, SLOW, epsilon=0.3, delta=0.1, executor=pool, progress=progress
+            SLOW, seed=3, epsilon=0.3, delta=0.1, executor=pool, progress=progress
         )
         check_early(result, info, "failed")
         assert "a worker died" in info.message and "\n" not in info.message
@@ -257,7 +263,7 @@ def test_a_worker_that_is_killed(rounds_before):
 def test_a_pool_that_is_broken_already():
     with spawned(1) as pool:
         assert isinstance(pool.submit(os._exit, 3).exception(), futures.BrokenExecutor)
-        result, info = approxmc.count(3, SLOW, executor=pool)
+        result, info = approxmc.count(SLOW, seed=3, executor=pool)
     check_early(result, info, "failed")
 
 
@@ -276,14 +282,16 @@ class Deadly:
 
 def test_a_worker_that_exits():
     with spawned(1) as pool:
-        result, info = approxmc.count(3, SLOW, executor=pool, open_session=Deadly(os._exit, (3,)))
+        result, info = approxmc.count(
+            SLOW, seed=3, executor=pool, open_session=Deadly(os._exit, (3,))
+        )
     check_early(result, info, "failed")
 
 
 def test_an_error_in_a_round_is_an_error(two_processes):
     wrong = Deadly(functools.partial, (int, "not a session"))
     with pytest.raises(TypeError):
-        approxmc.count(3, LARGE, executor=two_processes, open_session=wrong)
+        approxmc.count(LARGE, seed=3, executor=two_processes, open_session=wrong)
     assert two_processes.submit(abs, -3).result(timeout=5) == 3
 
 
@@ -295,7 +303,7 @@ def test_ctrl_c_over_a_pool():
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.setitimer(signal.ITIMER_REAL, 0.8)
         try:
-            result, info = approxmc.count(1, SLOW, epsilon=SLOW_EPSILON, executor=pool)
+            result, info = approxmc.count(SLOW, seed=1, epsilon=SLOW_EPSILON, executor=pool)
         finally:
             signal.signal(signal.SIGALRM, before)
         workers = list(pool._processes.values())
@@ -314,8 +322,7 @@ from inference.problems import generators
 
 if __name__ == "__main__":
     with dispatch.open_pool(2) as pool:
-        _, info = approxmc.count(
-            1, generators.chain(60), epsilon=0.05, executor=pool,
+        _, info = approxmc.count(generators.chain(60), seed=1, epsilon=0.05, executor=pool,
             progress=lambda text: print(text, flush=True),
         )
     print(info.status)
@@ -356,5 +363,5 @@ def test_a_dask_worker_that_dies():
                 os.kill(pids.pop(), signal.SIGKILL)
 
         options = {"epsilon": 0.3, "delta": 0.1, "progress": progress, "timeout": 30}
-        result, info = approxmc.count(3, SLOW, executor=client.get_executor(), **options)
+        result, info = approxmc.count(SLOW, seed=3, executor=client.get_executor(), **options)
     check_early(result, info, "failed")

@@ -218,44 +218,44 @@ def numbers(result):
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_any_part_of_the_rounds_resumes_to_the_unbroken_answer(question, tmp_path):
     (formula, options), path = QUESTIONS[question], tmp_path / "w"
-    unbroken, info = approxmc.count(3, formula, checkpoint=path, **options)
+    unbroken, info = approxmc.count(formula, seed=3, checkpoint=path, **options)
     whole = witness.load(path)
     assert_equal(whole, unbroken.witness)
-    assert len(info.rounds) == info.plan.rounds >= 3
-    every = range(info.plan.rounds)
+    assert len(info.rounds) == info.scheme.rounds >= 3
+    every = range(info.scheme.rounds)
     for some in itertools.chain(*(itertools.combinations(every, n) for n in (0, 1, 2, 3, 4, 5))):
         witness.save(path, whole._replace(rounds={i: whole.rounds[i] for i in some}))
-        again, how = approxmc.count(3, formula, checkpoint=path, **options)
+        again, how = approxmc.count(formula, seed=3, checkpoint=path, **options)
         assert numbers(again) == numbers(unbroken)
         assert how.status == "done"
-        assert (how.oracle_calls == 0) == (len(some) == info.plan.rounds)
+        assert (how.oracle_calls == 0) == (len(some) == info.scheme.rounds)
         assert sorted(witness.load(path).rounds) == list(every)
 
 
 def test_an_exact_count_resumes(tmp_path):
     formula, path = generators.chain(6), tmp_path / "w"
     for calls in (True, False):
-        result, info = approxmc.count(1, formula, checkpoint=path)
+        result, info = approxmc.count(formula, seed=1, checkpoint=path)
         assert result.count == generators.chain_count(6)
         assert (info.oracle_calls > 0) == calls
 
 
 def test_a_timeout_keeps_the_rounds_of_the_checkpoint(tmp_path):
     path = tmp_path / "w"
-    unbroken, _ = approxmc.count(3, GATES, checkpoint=path)
+    unbroken, _ = approxmc.count(GATES, seed=3, checkpoint=path)
     whole = witness.load(path)
     witness.save(path, whole._replace(rounds={1: whole.rounds[1]}))
-    early, info = approxmc.count(3, GATES, checkpoint=path, timeout=0.0)
+    early, info = approxmc.count(GATES, seed=3, checkpoint=path, timeout=0.0)
     assert info.status == "timeout" and list(early.witness.rounds) == [1]
     assert 0 < early.log_lower <= unbroken.log_value <= early.log_upper
     assert list(witness.load(path).rounds) == [1]
-    assert numbers(approxmc.count(3, GATES, checkpoint=path)[0]) == numbers(unbroken)
+    assert numbers(approxmc.count(GATES, seed=3, checkpoint=path)[0]) == numbers(unbroken)
 
 
 @pytest.mark.parametrize("other", ["seed", "epsilon", "delta", "assumptions", "digest", "sampling"])
 def test_a_checkpoint_of_another_count_is_refused(other, tmp_path):
     path = tmp_path / "w"
-    approxmc.count(3, GATES, checkpoint=path)
+    approxmc.count(GATES, seed=3, checkpoint=path)
     before = path.read_text()
     seed, formula, options = 3, GATES, {}
     if other == "seed":
@@ -268,38 +268,38 @@ def test_a_checkpoint_of_another_count_is_refused(other, tmp_path):
         options = {other: {"epsilon": 0.7, "delta": 0.1, "assumptions": (1,)}[other]}
     name = "digest" if other == "sampling" else other
     with pytest.raises(ValueError, match=f"expected a checkpoint of this count.*{name}"):
-        approxmc.count(seed, formula, checkpoint=path, **options)
+        approxmc.count(formula, seed=seed, checkpoint=path, **options)
     assert path.read_text() == before
 
 
 @pytest.mark.parametrize("field, value", [("index", 50), ("num_hashes", 10**400)])
 def test_a_checkpoint_with_rounds_that_nobody_planned_is_refused(field, value, tmp_path):
     path = tmp_path / "w"
-    approxmc.count(3, GATES, checkpoint=path)
+    approxmc.count(GATES, seed=3, checkpoint=path)
     fields = json.loads(path.read_text())
     fields["rounds"][-1][field] = value
     path.write_text(json.dumps(fields))
     with pytest.raises(ValueError, match=f"^{path}: expected"):
-        approxmc.count(3, GATES, checkpoint=path)
+        approxmc.count(GATES, seed=3, checkpoint=path)
 
 
 def test_tolerances_may_be_numbers_of_numpy(tmp_path):
     path = tmp_path / "w"
     options = {"epsilon": np.float32(0.8), "delta": np.float32(0.2), "checkpoint": path}
-    first, _ = approxmc.count(3, GATES, **options)
-    again, info = approxmc.count(3, GATES, **options)
+    first, _ = approxmc.count(GATES, seed=3, **options)
+    again, info = approxmc.count(GATES, seed=3, **options)
     assert numbers(again) == numbers(first) and info.oracle_calls == 0
 
 
 @pytest.mark.parametrize("first", [support.reduce, support.unreduced])
 def test_a_checkpoint_over_another_support_is_refused_or_used_as_it_is(first, tmp_path):
     path = tmp_path / "w"
-    approxmc.count(3, GATES, checkpoint=path, reduce=first)
+    approxmc.count(GATES, seed=3, checkpoint=path, reduce=first)
     whole = witness.load(path)
     witness.save(path, whole._replace(rounds={0: whole.rounds[0]}))
     second = support.unreduced if first is support.reduce else support.reduce
     try:
-        result, info = approxmc.count(3, GATES, checkpoint=path, reduce=second)
+        result, info = approxmc.count(GATES, seed=3, checkpoint=path, reduce=second)
     except ValueError as error:
         assert "support" in str(error)
         return
@@ -311,11 +311,11 @@ def test_whether_models_are_listed_is_the_decision_of_the_first_run(tmp_path):
     formula = generators.chain(12)
     for seed in range(12):
         path = tmp_path / f"{seed}"
-        unbroken, _ = approxmc.count(seed, formula, delta=0.05, checkpoint=path)
+        unbroken, _ = approxmc.count(formula, seed=seed, delta=0.05, checkpoint=path)
         whole = witness.load(path)
         if unbroken.count is None:
             witness.save(path, whole._replace(rounds={0: whole.rounds[0]}))
-        again, _ = approxmc.count(seed, formula, delta=0.05, checkpoint=path)
+        again, _ = approxmc.count(formula, seed=seed, delta=0.05, checkpoint=path)
         assert numbers(again) == numbers(unbroken)
 
 
@@ -323,14 +323,14 @@ SCRIPT = """
 import sys
 from hashing.counting import approxmc
 from inference.problems import generators
-approxmc.count(11, generators.chain(40), epsilon=0.3, delta=0.01, checkpoint=sys.argv[1],
+approxmc.count(generators.chain(40), seed=11, epsilon=0.3, delta=0.01, checkpoint=sys.argv[1],
                progress=lambda text: print(text, flush=True))
 """
 
 
 @pytest.mark.slow
 def test_kill_at_any_moment(tmp_path):
-    unbroken, info = approxmc.count(11, generators.chain(40), epsilon=0.3, delta=0.01)
+    unbroken, info = approxmc.count(generators.chain(40), seed=11, epsilon=0.3, delta=0.01)
     rng, partial = random.Random(1), 0
     for attempt in range(10):
         path = tmp_path / f"{attempt}"
@@ -340,9 +340,9 @@ def test_kill_at_any_moment(tmp_path):
             time.sleep(rng.uniform(0.0, 1.2) * info.seconds)
             child.send_signal(signal.SIGKILL)
         found = witness.load(path).rounds if path.exists() else {}
-        partial += 0 < len(found) < info.plan.rounds
+        partial += 0 < len(found) < info.scheme.rounds
         again, _ = approxmc.count(
-            11, generators.chain(40), epsilon=0.3, delta=0.01, checkpoint=path
+            generators.chain(40), seed=11, epsilon=0.3, delta=0.01, checkpoint=path
         )
         assert numbers(again) == numbers(unbroken)
     assert partial >= 3
@@ -360,7 +360,7 @@ def test_assumptions_count_as_unit_clauses():
         sampled = rng.choice([None, [1, 2, 7], [], [3, 4, 5, 8]])
         assumed = [rng.choice([-1, 1]) * rng.randint(1, 8) for _ in range(rng.randint(0, 3))]
         formula = cnf.from_clauses(clauses, num_variables=8, projection=sampled)
-        result, _ = approxmc.count(1, formula, assumptions=assumed, epsilon=0.5)
+        result, _ = approxmc.count(formula, seed=1, assumptions=assumed, epsilon=0.5)
         units = [[x] for x in assumed]
         expected = reference.count_models(8, [*clauses, *units], projection=sampled)
         assert result.count == expected
@@ -369,13 +369,13 @@ def test_assumptions_count_as_unit_clauses():
 def test_one_reduction_serves_many_assumptions():
     reduced = support.reduce(GATES, keep=[1, 2, 15, 16, 17])
     for assumed in ([], [1], [-1, -2], [-15], [15, -1], [16], [-17, 16, 2], [1, -1], [-15, 2]):
-        alone, _ = approxmc.count(2, GATES, assumptions=assumed)
+        alone, _ = approxmc.count(GATES, seed=2, assumptions=assumed)
         shared, info = approxmc.count(
-            2, GATES, assumptions=assumed, reduce=lambda *_, **__: reduced
+            GATES, seed=2, assumptions=assumed, reduce=lambda *_, **__: reduced
         )
         assert set(info.reduction.variables) <= set(reduced.variables)
         units = [*GATES.clauses.tolist(), *([x] for x in assumed)]
-        truth, _ = approxmc.count(5, cnf.from_clauses(units, num_variables=17), epsilon=0.05)
+        truth, _ = approxmc.count(cnf.from_clauses(units, num_variables=17), seed=5, epsilon=0.05)
         for result in (alone, shared):
             # Seeds are fixed and intervals wide: a miss here is a wrong count.
             assert result.log_lower <= truth.log_upper and truth.log_lower <= result.log_upper
@@ -385,7 +385,7 @@ def test_one_reduction_serves_many_assumptions():
 @pytest.mark.parametrize("literal", [0, 18, -18])
 def test_an_assumption_that_is_no_literal_is_refused(literal):
     with pytest.raises(ValueError, match="expected assumptions among the variables 1..17"):
-        approxmc.count(1, GATES, assumptions=[literal])
+        approxmc.count(GATES, seed=1, assumptions=[literal])
 
 
 def test_an_assumption_that_was_not_kept_is_refused():
@@ -393,19 +393,19 @@ def test_an_assumption_that_was_not_kept_is_refused():
     gone = next(v for v in range(1, 18) if v not in reduced.variables)
     for literal in (gone, -gone):
         with pytest.raises(ValueError, match=f"that the reduction keeps, given {literal}"):
-            approxmc.count(2, GATES, assumptions=[1, literal], reduce=lambda *_, **__: reduced)
+            approxmc.count(GATES, seed=2, assumptions=[1, literal], reduce=lambda *_, **__: reduced)
 
 
 def test_under_assumptions_what_is_left_is_reduced_again():
     reduced = support.reduce(GATES, keep=[1])
-    _, info = approxmc.count(2, GATES, assumptions=[1], reduce=lambda *_, **__: reduced)
+    _, info = approxmc.count(GATES, seed=2, assumptions=[1], reduce=lambda *_, **__: reduced)
     assert len(info.reduction.support) < len(reduced.support)
 
 
 @pytest.mark.parametrize("assumed", [[], [-15]])
 def test_a_count_stopped_in_its_first_round_goes_on_from_there(assumed, tmp_path):
     path, lines, known = tmp_path / "count.ckpt", [], []
-    unbroken, _ = approxmc.count(3, GATES, assumptions=assumed)
+    unbroken, _ = approxmc.count(GATES, seed=3, assumptions=assumed)
 
     def watched(formula, *, support, **options):
         known.append(support)
@@ -418,14 +418,16 @@ def test_a_count_stopped_in_its_first_round_goes_on_from_there(assumed, tmp_path
         def is_stopped(stops_at=stops_at):
             return bool(lines) and lines[-1].startswith(stops_at)
 
-        early, info = approxmc.count(3, GATES, stop=is_stopped, progress=lines.append, **options)
+        early, info = approxmc.count(
+            GATES, seed=3, stop=is_stopped, progress=lines.append, **options
+        )
         assert (info.status, len(info.rounds)) == ("timeout", 0)
         assert early.log_lower <= unbroken.log_upper and unbroken.log_lower <= early.log_upper
         stored = witness.load(path)
         assert len(stored.support) + len(stored.free) > 0 and not stored.rounds
         assert (stored.level is None) == (stops_at == "looking for the level")
     lines.clear()
-    again, _ = approxmc.count(3, GATES, progress=lines.append, **options)
+    again, _ = approxmc.count(GATES, seed=3, progress=lines.append, **options)
     assert "looking for the level" not in lines
     assert numbers(again) == numbers(unbroken)
     assert assumed or known[0] is None and known[1] is not None

@@ -64,10 +64,10 @@ def test_ascents_never_fall(i_bound):
         state = coordinate_ascent.evaluate(
             split, coordinate_ascent.soft(split, np.random.default_rng(seed))
         )
-        plan = coordinate_ascent.make_plan(split)
+        reads = coordinate_ascent.make_reads(split)
         for _ in range(20):
             following = coordinate_ascent.evaluate(
-                split, coordinate_ascent.sweep(split, plan, state)
+                split, coordinate_ascent.sweep(split, reads, state)
             )
             assert following.log_lower >= state.log_lower - 1e-9
             state = following
@@ -85,10 +85,10 @@ def test_neighbours_updated_together_fall():
     wrong = right = start
     for _ in range(5):
         wrong = coordinate_ascent.evaluate(
-            split, coordinate_ascent.sweep(together, coordinate_ascent.make_plan(together), wrong)
+            split, coordinate_ascent.sweep(together, coordinate_ascent.make_reads(together), wrong)
         )
         right = coordinate_ascent.evaluate(
-            split, coordinate_ascent.sweep(split, coordinate_ascent.make_plan(split), right)
+            split, coordinate_ascent.sweep(split, coordinate_ascent.make_reads(split), right)
         )
     assert wrong.log_lower < start.log_lower - 1.0 < right.log_lower
 
@@ -123,9 +123,9 @@ def test_conditioning_is_where_it_starts():
     assert model.total(state.log_lower) == pytest.approx(expected, abs=1e-10)
 
 
-def test_equal_keys_equal_bounds_and_time_limits():
+def test_equal_seeds_equal_bounds_and_time_limits():
     graph = generators.spin_glass_grid(0, 6, 6, 2.0, 0.3)
-    first, again = (mean_field.log_partition(graph, key=3, i_bound=2)[0] for _ in range(2))
+    first, again = (mean_field.log_partition(graph, seed=3, i_bound=2)[0] for _ in range(2))
     assert first == again
     estimate, info = mean_field.log_partition(graph, i_bound=2, timeout=0.0)
     assert info.status == "timeout" and -math.inf < estimate.log_lower <= first.log_lower
@@ -152,11 +152,12 @@ def test_marginals_and_maximize():
     assert info.num_cut and info.converged
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     np.testing.assert_allclose(found, exact, atol=0.05)
-    answer = mean_field.maximize(graph, i_bound=2)
+    answer, info = mean_field.maximize(graph, i_bound=2)
+    assert info.status == "done"
     assert answer.status is Status.FEASIBLE and answer.bound == math.inf
-    assert answer.value == pytest.approx(elimination.maximize(graph).value)
+    assert answer.value == pytest.approx(elimination.maximize(graph)[0].value)
     nothing = build([2, 2], [((0, 1), [[0, 1], [0, 0]]), ((0,), [0, 1])])
-    assert mean_field.maximize(nothing).status is Status.INFEASIBLE
+    assert mean_field.maximize(nothing)[0].status is Status.INFEASIBLE
     assert not mean_field.marginals(nothing)[0].any()
 
 

@@ -7,6 +7,7 @@ import pytest
 from small_models import build, random_model
 
 import reference
+from inference import limits
 from inference.bounds import descent, forests, trw
 from inference.estimate import Claim
 from inference.exact import bucket_tree, elimination
@@ -29,7 +30,7 @@ def test_bounds_hold_on_random_models(iterations):
 def test_the_maximum_is_below_its_bound(iterations):
     for seed in range(100 if iterations == 0 else 20):
         model = random_model(seed)
-        best = trw.maximize(build(*model), key=seed, num_trees=2, iterations=iterations)
+        best, _ = trw.maximize(build(*model), seed=seed, num_trees=2, iterations=iterations)
         _, truth = reference.map(*model)
         slack = 0.0 if truth == -math.inf else 1e-12 * (1 + abs(truth))
         assert best.value <= truth + slack and best.bound >= truth - slack
@@ -40,10 +41,11 @@ def test_the_maximum_is_below_its_bound(iterations):
 
 def test_the_bound_of_the_maximum_is_tight_where_nothing_is_frustrated():
     graph = generators.ising_grid(5, 5, 0.7, 0.1)
-    best = trw.maximize(graph)
+    best, info = trw.maximize(graph)
+    assert info.status == "done" and info.converged
     assert best.value == pytest.approx(40 * 0.7 + 25 * 0.1)
     assert best.bound == pytest.approx(best.value, abs=1e-6)
-    assert trw.maximize(graph, timeout=0.0).message == "timeout"
+    assert trw.maximize(graph, timeout=0.0)[1].status == "timeout"
 
 
 def test_exact_on_acyclic_models():
@@ -110,7 +112,7 @@ def test_parts_that_do_not_average_to_the_model_are_no_bound():
     assert trw.evaluate(halved, np.zeros(size))[0] < truth
 
 
-def test_without_division_by_the_chances_there_is_no_bound():
+def test_without_division_by_the_shares_there_is_no_bound():
     graph = generators.ising_grid(4, 4, 1.0, field=0.5)
     truth = elimination.log_partition(graph)[0].log_value
     cover = cover_of(graph, 8)
@@ -152,14 +154,14 @@ def test_contradictions_and_empty_models():
     assert trw.log_partition(build([3, 1], []))[0].log_value == pytest.approx(math.log(3))
 
 
-def test_clauses_and_equal_keys():
+def test_clauses_and_equal_seeds():
     group = factor_graph.ClauseGroup(
         np.array([[0, 1, 2]], dtype=np.int32), np.ones((1, 3), bool), np.ones((1, 3), bool)
     )
     graph = build([2, 2, 2], [])._replace(groups=(group,))
     assert trw.log_partition(graph)[0].log_value == pytest.approx(math.log(7))
     graph = generators.spin_glass_grid(0, 4, 4, 2.0, 0.3)
-    first, again = (trw.log_partition(graph, key=3)[0] for _ in range(2))
+    first, again = (trw.log_partition(graph, seed=3)[0] for _ in range(2))
     assert first == again
 
 
@@ -167,7 +169,7 @@ def test_descents_stop_where_they_should():
     def bowl(x):
         return float(x @ x), 2 * x, "detail"
 
-    found = descent.minimize(bowl, np.ones(2), seconds=-1.0)
+    found = descent.minimize(bowl, np.ones(2), deadline=limits.Deadline.after(0.0))
     assert (found.status, found.evaluations, found.detail) == ("timeout", 1, "detail")
     calls = []
 
@@ -181,7 +183,5 @@ def test_descents_stop_where_they_should():
     assert found.status == "interrupted" and found.value < 10.0
     with pytest.raises(KeyboardInterrupt):
         descent.minimize(stopped, np.ones(2))
-    limited = descent.minimize(
-        lambda x: (-x.sum(), -np.ones(2), None), np.zeros(2), limits=np.ones(2)
-    )
+    limited = descent.minimize(lambda x: (-x.sum(), -np.ones(2), None), np.zeros(2), box=np.ones(2))
     np.testing.assert_allclose(limited.vector, 1.0)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import reference
-from inference import answer, estimate
-from inference.exact import elimination, exhaustive, orders
-from inference.problems import factor_graph
+from inference import answer, estimate, limits
+from inference.exact import elimination, exhaustive, orders, passes
+from inference.problems import factor_graph, trivial
 
 ORDERS = [orders.min_fill, orders.min_degree, orders.min_size, orders.min_frontier, orders.best]
 
@@ -197,7 +197,7 @@ def test_marginals_of_a_grid_against_conditioning():
 def test_maximize_against_enumeration():
     for model in random_models():
         graph = build(*model)
-        best = elimination.maximize(graph)
+        best, _ = elimination.maximize(graph)
         _, expected = reference.map(*model)
         if expected == -math.inf:
             assert best.status is answer.Status.INFEASIBLE
@@ -219,7 +219,7 @@ def test_graphs_without_factors(num_states):
     assert info.width == 0
     rows, _ = elimination.marginals(graph)
     np.testing.assert_allclose(rows.sum(axis=1), np.ones(len(num_states)))
-    assert elimination.maximize(graph).value == 2.0
+    assert elimination.maximize(graph)[0].value == 2.0
     assert float(elimination.compile_log_partition(graph)(graph)) == pytest.approx(expected, 1e-6)
 
 
@@ -240,7 +240,7 @@ def test_zero_is_an_answer(factors):
     result, _ = elimination.log_partition(graph)
     assert result == estimate.certain(-math.inf, 0.0)
     assert not elimination.marginals(graph)[0].any()
-    assert elimination.maximize(graph).status is answer.Status.INFEASIBLE
+    assert elimination.maximize(graph)[0].status is answer.Status.INFEASIBLE
 
 
 def test_log_potentials_far_outside_the_range_of_exp():
@@ -268,7 +268,7 @@ def test_evidence_costs_no_width():
         result, info = elimination.log_partition(given)
         assert info.width == 2
         assert result.log_value == pytest.approx(expected, abs=1e-10)
-        best = elimination.maximize(given)
+        best, _ = elimination.maximize(given)
         assert best.assignments[0, :37].tolist() == list(evidence.values())
 
 
@@ -334,14 +334,14 @@ def test_tables_larger_than_a_block_against_the_transfer_matrix():
     """Binary variables of width 17 (the transfer matrix takes the short side), and few variables
     with many states."""
     rng = np.random.default_rng(0)
-    assert 2**18 > elimination._BLOCK
+    assert 2**18 > passes.BLOCK
     wide = dict(order_fn=lambda neighbours, num_states: list(range(len(neighbours))))
     result, info = elimination.log_partition(ising(*spin_glass(2, 9, 17)), **wide)
     assert info.width == 17
     rows, columns, couplings, fields = spin_glass(2, 9, 17)
     turned = columns, rows, couplings[::-1].transpose(0, 2, 1), fields.T
     assert result.log_value == pytest.approx(transfer_matrix(*turned), rel=1e-12)
-    assert 70**3 > elimination._BLOCK
+    assert 70**3 > passes.BLOCK
     tables = rng.normal(size=(3, 70, 70))
     graph = factor_graph.build([70] * 3, zip([(0, 1), (1, 2), (2, 0)], tables, strict=True))
     a, b, c = np.exp(tables)
@@ -403,3 +403,56 @@ def test_compiled_refuses_another_structure():
     compiled = elimination.compile_log_partition(ising(*spin_glass(1, 3, 4)))
     with pytest.raises(ValueError, match="expected a graph of shapes"):
         compiled(ising(*spin_glass(1, 4, 4)))
+
+
+ENTRIES = ["log_partition", "marginals", "maximize"]
+
+
+def equal(one, other):
+    """Values of an entry, of whatever kind."""
+    if isinstance(one, answer.Answer):
+        return (one.value, one.bound) == (other.value, other.bound) and np.array_equal(
+            one.assignments, other.assignments
+        )
+    return np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_without_time_the_claims_at_sight_remain(name):
+    entry, graph = getattr(elimination, name), ising(*spin_glass(1, 4, 5))
+    found, info = entry(graph, timeout=0)
+    assert info.status == "timeout" and equal(found, getattr(trivial, name)(graph))
+    assert info.error == math.inf and math.isnan(info.log_value)
+    assert entry(graph, timeout=60)[1].status == "done"
+    assert not equal(found, entry(graph)[0])
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_clock_is_looked_at_between_orders_and_buckets(name, monkeypatch):
+    graph, looks, ends = ising(*spin_glass(1, 4, 5)), [], [math.inf]
+
+    def after(timeout):
+        looks.clear()
+        return limits.Deadline(stop=lambda: looks.append(timeout) or len(looks) > ends[0])
+
+    monkeypatch.setattr(limits.Deadline, "after", after)
+    _, done = getattr(elimination, name)(graph, timeout=9.0)
+    passes = 2 if name == "marginals" else 1
+    # Once at the start, after each of the four orders, and at each bucket of each pass.
+    assert (done.status, looks) == ("done", [9.0] * (1 + 4 + 20 * passes))
+    for ends[0] in (3, len(looks) - 1):
+        assert getattr(elimination, name)(graph, timeout=9.0)[1].status == "timeout"
+
+
+@pytest.mark.parametrize("seed", [2**70, b"seed", np.zeros(2, "u4")])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_seeds_of_any_kind_draw_nothing(name, seed):
+    entry, graph = getattr(elimination, name), ising(*spin_glass(1, 4, 5))
+    assert equal(entry(graph, seed=seed)[0], entry(graph)[0])
+
+
+def test_without_time_and_without_a_state_nothing_is_left():
+    graph = factor_graph.build([2, 2], [((0,), [-np.inf, -np.inf])])
+    found, info = elimination.marginals(graph, timeout=0)
+    assert info.status == "timeout" and not found.any()
+    assert elimination.maximize(graph, timeout=0)[0].status is answer.Status.INFEASIBLE

@@ -1,7 +1,9 @@
 import fractions
+import inspect
 import itertools
 import math
 import time
+import tracemalloc
 
 import chex
 import jax
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 
 import reference
-from inference import answer, estimate
-from inference.exact import exhaustive
-from inference.problems import cnf, factor_graph
+from inference import answer, estimate, limits
+from inference.exact import exhaustive, truth_table
+from inference.oracles import protocol
+from inference.problems import cnf, factor_graph, trivial
 
 
 def random_problem(seed):
@@ -43,7 +46,7 @@ def test_counts_and_models_agree_with_plain_enumeration(seed):
     problem = random_problem(seed)
     n, clauses, xors, projection = problem
     formula = build(*problem)
-    found = exhaustive.count(formula)
+    found = exhaustive.count(formula)[0]
     assert found.claim is estimate.Claim.CERTAIN
     assert found.count == reference.count_models(n, clauses, xors, projection)
     assert {tuple(x) for x in exhaustive.models(formula).astype(int).tolist()} == set(
@@ -63,7 +66,7 @@ def test_parity_rows_restrict_the_sampling_set(seed):
         ([v for v, used in zip(sampling, row) if used], int(side)) for row, side in zip(rows, rhs)
     ]
     expected = reference.count_models(n, clauses, xors, projection, parities=parities)
-    assert exhaustive.count(formula, rows=rows, rhs=rhs).count == expected
+    assert exhaustive.count(formula, rows=rows, rhs=rhs)[0].count == expected
     cell = exhaustive.models(formula, rows=rows, rhs=rhs)
     assert {tuple(x) for x in cell.astype(int).tolist()} == set(
         reference.models(n, clauses, [*xors, *parities])
@@ -84,7 +87,7 @@ def test_weighted_counts_agree_with_exact_fractions(seed):
     for literal, weight in weights.items():
         value = math.log(weight) if weight else -math.inf
         log_weights[abs(literal) - 1, int(literal > 0)] = value
-    found = exhaustive.count(build(n, clauses, xors, projection, log_weights))
+    found = exhaustive.count(build(n, clauses, xors, projection, log_weights))[0]
     expected = reference.count_models(n, clauses, xors, projection, weights)
     assert found.count is None
     assert found.claim is estimate.Claim.CERTAIN
@@ -98,9 +101,9 @@ def test_weighted_counts_agree_with_exact_fractions(seed):
 def test_weights_far_outside_the_range_of_floats():
     log_weights = np.full((20, 2), -1e4)
     log_weights[:, 1] = 2e4
-    everything = exhaustive.count(build(20, [], [], None, log_weights))
+    everything = exhaustive.count(build(20, [], [], None, log_weights))[0]
     assert everything.log_value == pytest.approx(20 * 2e4, rel=1e-12)
-    lowest = exhaustive.count(build(20, [[-v] for v in range(1, 21)], [], None, log_weights))
+    lowest = exhaustive.count(build(20, [[-v] for v in range(1, 21)], [], None, log_weights))[0]
     assert lowest.log_value == pytest.approx(-20 * 1e4, rel=1e-12)
     assert lowest.log_lower <= -20 * 1e4 <= lowest.log_upper
 
@@ -109,32 +112,32 @@ def test_weights_far_outside_the_range_of_floats():
 @pytest.mark.parametrize("clauses, expected", [([], 1), ([[]], 0)])
 def test_no_variables(clauses, expected, log_weights):
     formula = build(0, clauses, [], None, None if log_weights is None else np.zeros((0, 2)))
-    assert math.exp(exhaustive.count(formula).log_value) == expected
+    assert math.exp(exhaustive.count(formula)[0].log_value) == expected
     assert exhaustive.models(formula).shape == (expected, 0)
 
 
 def test_degenerate_formulas():
-    assert exhaustive.count(build(3, [], [], None)).count == 8
-    assert exhaustive.count(build(3, [[]], [], None)).count == 0
-    assert exhaustive.count(build(3, [[1, -1]], [], None)).count == 8
-    assert exhaustive.count(build(3, [], [([], 1)], None)).count == 0
-    assert exhaustive.count(build(3, [], [([], 0)], None)).count == 8
-    assert exhaustive.count(build(3, [[1]], [], ())).count == 1
-    assert exhaustive.count(build(3, [[1], [-1]], [], ())).count == 0
+    assert exhaustive.count(build(3, [], [], None))[0].count == 8
+    assert exhaustive.count(build(3, [[]], [], None))[0].count == 0
+    assert exhaustive.count(build(3, [[1, -1]], [], None))[0].count == 8
+    assert exhaustive.count(build(3, [], [([], 1)], None))[0].count == 0
+    assert exhaustive.count(build(3, [], [([], 0)], None))[0].count == 8
+    assert exhaustive.count(build(3, [[1]], [], ()))[0].count == 1
+    assert exhaustive.count(build(3, [[1], [-1]], [], ()))[0].count == 0
 
 
 @pytest.mark.parametrize("n", [4, 5, 6, 18, 19, 20])
 def test_sizes_around_a_word_and_a_chunk(n):
     chain = [[-v, v + 1] for v in range(1, n)]  # v implies v + 1: n + 1 models
     formula = build(n, chain, [], None)
-    assert exhaustive.count(formula).count == n + 1
-    assert exhaustive.count(build(n, chain, [], [1, n])).count == 3
+    assert exhaustive.count(formula)[0].count == n + 1
+    assert exhaustive.count(build(n, chain, [], [1, n]))[0].count == 3
     found = exhaustive.models(formula)
     assert formula.is_satisfied(found).all()
     assert np.array_equal(np.sort(found.sum(axis=1)), np.arange(n + 1))
     ones = np.ones((1, n), dtype=bool)
-    assert exhaustive.count(build(n, [], [], None), rows=ones, rhs=[True]).count == 1 << (n - 1)
-    assert exhaustive.count(formula, rows=ones, rhs=[True]).count == (n + 1) // 2
+    assert exhaustive.count(build(n, [], [], None), rows=ones, rhs=[True])[0].count == 1 << (n - 1)
+    assert exhaustive.count(formula, rows=ones, rhs=[True])[0].count == (n + 1) // 2
 
 
 def test_limit_of_models():
@@ -161,14 +164,14 @@ def test_refusals_name_expected_and_given():
 
 def test_one_trace_serves_formulas_of_about_one_size(monkeypatch):
     monkeypatch.setattr(
-        exhaustive,
+        truth_table,
         "_evaluate",
-        jax.jit(chex.assert_max_traces(exhaustive._evaluate.__wrapped__, n=1)),
+        jax.jit(chex.assert_max_traces(truth_table._evaluate.__wrapped__, n=1)),
     )
     for seed in range(5):
         problem = random_problem(seed)
-        assert exhaustive.count(build(*problem)).count == reference.count_models(*problem)
-    assert exhaustive.count(build(21, [[-v, v + 1] for v in range(1, 21)], [], None)).count == 22
+        assert exhaustive.count(build(*problem))[0].count == reference.count_models(*problem)
+    assert exhaustive.count(build(21, [[-v, v + 1] for v in range(1, 21)], [], None))[0].count == 22
     chex.clear_trace_counter()
 
 
@@ -177,7 +180,7 @@ def test_26_variables_take_seconds():
     clauses = rng.permuted(np.tile(np.arange(1, 27), (200, 1)), axis=1)[:, :4]
     formula = build(26, clauses * rng.choice([-1, 1], clauses.shape), [], None)
     started = time.perf_counter()
-    found = exhaustive.count(formula)
+    found = exhaustive.count(formula)[0]
     assert time.perf_counter() - started < 20
     some = exhaustive.models(formula, 1000)
     assert formula.is_satisfied(some).all()
@@ -202,11 +205,12 @@ def random_graph(seed):
 @pytest.mark.parametrize("seed", range(40))
 def test_graphs_agree_with_plain_enumeration(seed):
     num_states, factors, graph = random_graph(seed)
-    found, expected = exhaustive.log_partition(graph), reference.log_partition(num_states, factors)
+    found, _ = exhaustive.log_partition(graph)
+    expected = reference.log_partition(num_states, factors)
     assert found.claim is estimate.Claim.CERTAIN
     assert found.log_lower <= expected <= found.log_upper
     assert found.log_width < 1e-12 or expected == -math.inf
-    best = exhaustive.maximize(graph)
+    best, _ = exhaustive.maximize(graph)
     _, score = reference.map(num_states, factors)
     assert best.value == pytest.approx(score, abs=1e-12)
     assert best.bound == pytest.approx(score, abs=1e-12) and best.bound >= best.value
@@ -233,7 +237,7 @@ def test_maximize_under_parity_rows(seed):
         for x in itertools.product(*(range(s) for s in num_states))
         if all(sum(x[v] for v in range(5) if row[v]) % 2 == side for row, side in zip(rows, rhs))
     ]
-    best = exhaustive.maximize(graph, rows, rhs)
+    best, _ = exhaustive.maximize(graph, rows=rows, rhs=rhs)
     if allowed:
         scores = factor_graph.log_score(graph, np.array(allowed))
         assert best.value == pytest.approx(scores.max(), abs=1e-12)
@@ -246,18 +250,125 @@ def test_maximize_under_parity_rows(seed):
 def test_graphs_on_the_device():
     _, _, graph = random_graph(4)
     on_device = jax.tree.map(jax.numpy.asarray, graph)
-    expected = exhaustive.log_partition(graph).log_value
-    assert exhaustive.log_partition(on_device).log_value == pytest.approx(expected, rel=1e-6)
-    value = exhaustive.maximize(graph).value
-    assert exhaustive.maximize(on_device).value == pytest.approx(value, rel=1e-6)
+    expected = exhaustive.log_partition(graph)[0].log_value
+    assert exhaustive.log_partition(on_device)[0].log_value == pytest.approx(expected, rel=1e-6)
+    value = exhaustive.maximize(graph)[0].value
+    assert exhaustive.maximize(on_device)[0].value == pytest.approx(value, rel=1e-6)
 
 
 def test_degenerate_graphs():
     empty = factor_graph.build([], [], log_constant=1.5)
-    assert exhaustive.log_partition(empty).log_value == 1.5
-    assert exhaustive.maximize(empty).assignments.shape == (1, 0)
+    assert exhaustive.log_partition(empty)[0].log_value == 1.5
+    assert exhaustive.maximize(empty)[0].assignments.shape == (1, 0)
     many = factor_graph.build([1] * 100 + [2], [([7, 100], [[0.0, 1.0]])])
-    assert exhaustive.log_partition(many).log_value == pytest.approx(math.log(1 + math.e))
+    assert exhaustive.log_partition(many)[0].log_value == pytest.approx(math.log(1 + math.e))
     nothing = factor_graph.build([2], [([0], [-math.inf, -math.inf])])
-    assert exhaustive.log_partition(nothing).log_upper == -math.inf
-    assert exhaustive.maximize(nothing).status is answer.Status.INFEASIBLE
+    assert exhaustive.log_partition(nothing)[0].log_upper == -math.inf
+    assert exhaustive.maximize(nothing)[0].status is answer.Status.INFEASIBLE
+
+
+GRAPH = factor_graph.build([2, 2, 2], [((0, 1), [[0.0, 1.0], [2.0, 0.5]]), ((2,), [0.0, 1.0])])
+ENTRIES = {
+    "count": build(5, [[1, 2], [-2, 3]], [], None),
+    "log_partition": GRAPH,
+    "marginals": GRAPH,
+    "maximize": GRAPH,
+}
+
+
+def equal(one, other):
+    """Values of an entry, of whatever kind."""
+    parts = [
+        (x.value, x.bound, x.assignments.tolist()) if isinstance(x, answer.Answer) else x
+        for x in (one, other)
+    ]
+    return np.array_equal(*parts) if isinstance(one, np.ndarray) else parts[0] == parts[1]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_without_time_the_claims_at_sight_remain(name):
+    entry, problem = getattr(exhaustive, name), ENTRIES[name]
+    found, info = entry(problem, timeout=0)
+    assert info.status == "timeout" and equal(found, getattr(trivial, name)(problem))
+    assert getattr(info, "error", math.inf) == math.inf
+    assert entry(problem, timeout=60)[1].status == "done"
+    assert not equal(found, entry(problem)[0])
+
+
+def test_the_clock_is_looked_at_between_chunks(monkeypatch):
+    looks = []
+
+    def after(timeout):
+        return limits.Deadline(stop=lambda: looks.append(timeout) or len(looks) > 5)
+
+    monkeypatch.setattr(limits.Deadline, "after", after)
+    formula = build(22, [[1, 2]], [], None)
+    assert exhaustive.count(formula, timeout=9.0)[1].status == "timeout"
+    assert looks == [9.0] * 6
+    rng = np.random.default_rng(0)
+    large = factor_graph.build([2] * 20, [((v, v + 1), rng.normal(size=(2, 2))) for v in range(19)])
+    for name in ("log_partition", "marginals", "maximize"):
+        looks.clear()
+        assert getattr(exhaustive, name)(large, timeout=9.0)[1].status == "timeout"
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_memory_is_what_the_arrays_take(name):
+    entry = getattr(exhaustive, name)
+    if name == "count":
+        largest = build(22, [[1, 2]], [], range(1, 22), np.zeros((22, 2)))
+    else:
+        rng = np.random.default_rng(0)
+        tables = [((v, v + 1), rng.normal(size=(2, 2))) for v in range(17)]
+        largest = factor_graph.build([2] * 18, tables)
+    expected = r"expected .* of at most 0.001 MiB, given one of [\d.]+ MiB"
+    with pytest.raises(ValueError, match=expected) as refused:
+        entry(largest, memory=0.001)
+    needed = float(str(refused.value).split()[-2])
+    with pytest.raises(ValueError, match=expected.replace("0.001", "[\\d.]+")):
+        entry(largest, memory=0.99 * needed)
+    tracemalloc.start()
+    assert entry(largest, memory=1.01 * needed)[1].status == "done"
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    assert peak < needed + 1
+
+
+@pytest.mark.parametrize("seed", [2**70, jax.random.key(3), b"seed"])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_seeds_of_any_kind_draw_nothing(name, seed):
+    entry = getattr(exhaustive, name)
+    assert equal(entry(ENTRIES[name], seed=seed)[0], entry(ENTRIES[name])[0])
+
+
+def test_maximize_is_a_map_oracle():
+    given = inspect.signature(exhaustive.maximize).parameters
+    for name, promised in inspect.signature(protocol.MapOracle.__call__).parameters.items():
+        if name != "self":
+            assert (given[name].kind, given[name].default) == (promised.kind, promised.default)
+
+    def ask(oracle: protocol.MapOracle):
+        rows, rhs = np.array([[True, True, False]]), np.array([True])
+        limited = {"timeout": 60.0, "memory": 10}
+        return oracle(GRAPH, rows=rows, rhs=rhs, seed=b"drawn", **limited)
+
+    best, info = ask(exhaustive.maximize)
+    assert (best.status, best.value, best.assignments.tolist()) == (
+        answer.Status.OPTIMAL,
+        3.0,
+        [[1, 0, 1]],
+    )
+    assert info.status == "done" and info.seconds >= 0
+
+
+@pytest.mark.parametrize("side", [False, True])
+def test_without_time_no_row_is_violated(side):
+    # What is best for the unaries has an odd number of ones.
+    rows, rhs = np.array([[True, True, True]]), np.array([side])
+    found, info = exhaustive.maximize(GRAPH, rows=rows, rhs=rhs, timeout=0)
+    best, _ = exhaustive.maximize(GRAPH, rows=rows, rhs=rhs)
+    assert info.status == "timeout" and found.bound >= best.value
+    if side:
+        assert found.assignments.tolist() == [[0, 0, 1]]
+    else:
+        assert (found.status, found.assignments) == (answer.Status.UNKNOWN, None)

@@ -5,16 +5,15 @@ import numpy as np
 import pytest
 
 import reference
-from inference import answer
 from inference.estimate import Claim
 from inference.exact import ganak
-from inference.problems import cnf, generators
+from inference.problems import cnf, generators, trivial
 
 
 def solved(formula, **options):
-    result = ganak.count(formula, timeout=60, **options)
-    assert result.status is answer.Status.OPTIMAL
-    return result.value
+    result, info = ganak.count(formula, timeout=60, **options)
+    assert info.status == "done"
+    return result
 
 
 def random_formula(rng, n=8, **options):
@@ -128,12 +127,33 @@ def test_weights_too_far_apart_are_refused():
 
 def test_the_time_limit():
     formula = generators.latin_square(9)
-    assert ganak.count(formula, timeout=0.5).status is answer.Status.UNKNOWN
+    for timeout in (0, 0.5):
+        found, info = ganak.count(formula, timeout=timeout)
+        assert (found, info.status) == (trivial.count(formula), "timeout")
+        assert timeout <= info.seconds < timeout + 5
+
+
+def test_a_stop_is_an_end_in_time():
+    assert ganak.count(generators.latin_square(9), stop=lambda: True)[1].status == "timeout"
+
+
+def test_out_of_memory_leaves_the_trivial_bound():
+    formula = generators.latin_square(9)
+    found, info = ganak.count(formula, memory=40, timeout=60)
+    assert (found, info.status) == (trivial.count(formula), "failed")
+    assert "40 MiB" in info.message
+    with pytest.raises(ValueError, match="expected at least 32 MiB of memory, given 31"):
+        ganak.count(formula, memory=31)
+
+
+@pytest.mark.parametrize("seed", [2**40 + 1, np.int64(3), b"seed", np.zeros(2, "u4")])
+def test_seeds_of_any_kind(seed):
+    assert solved(cnf.from_clauses([[1, 2]], num_variables=3), seed=seed).count == 6
 
 
 def test_counts_of_any_size():
-    solved = ganak.count(cnf.from_clauses([[1, 2]], num_variables=15_000))
-    assert solved.value.count == 3 * 2**14_998  # over 4300 digits, where Python refuses by default
+    found, _ = ganak.count(cnf.from_clauses([[1, 2]], num_variables=15_000))
+    assert found.count == 3 * 2**14_998  # over 4300 digits, where Python refuses by default
 
 
 def log_of_chain(log_weights):

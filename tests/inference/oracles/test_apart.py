@@ -7,7 +7,7 @@ import pytest
 
 import reference
 from hashing.counting import adaptive, approxmc, short_xor
-from inference import answer
+from inference import answer, limits
 from inference.oracles import apart, sat
 from inference.problems import cnf, generators
 
@@ -55,7 +55,7 @@ def test_what_looks_at_no_clock_is_killed_at_the_deadline():
         first.solve()  # the process, which serves the next session, has started for sure
     with apart.Session(HARD, "cadical153") as session:
         start = time.monotonic()
-        assert session.solve(deadline=start + 0.5).status is answer.Status.UNKNOWN
+        assert session.solve(deadline=limits.Deadline(start + 0.5)).status is answer.Status.UNKNOWN
         assert time.monotonic() - start < 2
         assert session.ended
         assert session.solve().status is answer.Status.UNKNOWN
@@ -64,8 +64,8 @@ def test_what_looks_at_no_clock_is_killed_at_the_deadline():
 def test_a_stop_kills():
     with apart.Session(HARD, "cadical153") as session:
         start = time.monotonic()
-        session.stop = lambda: time.monotonic() > start + 0.3
-        assert session.enumerate(10).status is answer.Status.UNKNOWN
+        stopped = limits.Deadline(stop=lambda: time.monotonic() > start + 0.3)
+        assert session.enumerate(10, deadline=stopped).status is answer.Status.UNKNOWN
         assert time.monotonic() - start < 2
 
 
@@ -75,9 +75,9 @@ def test_ctrl_c_kills():
 
     with apart.Session(HARD, "cadical153") as session:
         pending = iter([lambda: False])
-        session.stop = lambda: next(pending, interrupt)()
+        deadline = limits.Deadline(stop=lambda: next(pending, interrupt)())
         with pytest.raises(KeyboardInterrupt):
-            session.solve()
+            session.solve(deadline=deadline)
         assert session.ended
 
 
@@ -128,10 +128,10 @@ def test_short_parities_over_a_large_formula_stay_here():
 @pytest.mark.parametrize("method", [approxmc, adaptive, short_xor])
 def test_counts_are_the_same(method, monkeypatch):
     formula = generators.random_ksat(1, 30, 60)
-    here, _ = method.count(3, formula)
+    here, _ = method.count(formula, seed=3)
     monkeypatch.setattr(apart, "LITERALS", 0)
     monkeypatch.setattr(apart, "IN_PARITIES", 0)
-    there, info = method.count(3, formula)
+    there, info = method.count(formula, seed=3)
     assert there.log_lower == here.log_lower
     assert (there.log_value, there.log_upper) == (here.log_value, here.log_upper)
     assert info.status == "done" and not apart._spare

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import reference
-from inference import answer
-from inference.oracles import sat
+from inference import answer, limits
+from inference.oracles import apart, protocol, sat
 from inference.problems import cnf, generators
 
 SOLVERS = ("cryptominisat5", "cadical153", "cadical195", "glucose4", "minisat22", "lingeling")
@@ -97,14 +97,14 @@ def test_the_deadline_ends_a_hard_query(solver):
     formula = generators.random_ksat(1, 400, 1700)
     with sat.SatSession(formula, solver) as session:
         start = time.monotonic()
-        found = session.enumerate(10**6, deadline=start + 0.5)
+        found = session.enumerate(10**6, deadline=limits.Deadline(start + 0.5))
         assert found.status is answer.Status.UNKNOWN
         assert time.monotonic() - start < 5
 
 
 def test_a_past_deadline_asks_nothing():
     with sat.SatSession(cnf.from_clauses([[1]])) as session:
-        assert session.solve(deadline=time.monotonic() - 1).status is answer.Status.UNKNOWN
+        assert session.solve(deadline=limits.Deadline.after(-1.0)).status is answer.Status.UNKNOWN
 
 
 @pytest.mark.parametrize("solver", ["cryptominisat5", "glucose4"])
@@ -148,12 +148,13 @@ def test_ctrl_c_inside_the_solver(solver, seconds):
 def test_ctrl_c_after_solvers_in_threads_is_that_of_python():
     script = (
         "import os, signal, threading, time\n"
+        "from inference import limits\n"
         "from inference.oracles import sat; from inference.problems import generators\n"
         "formula = generators.random_ksat(8, 420, 1890)\n"
         "def solve(wait):\n"
         "    time.sleep(wait)\n"
         "    with sat.SatSession(formula) as session:\n"
-        "        session.solve(deadline=time.monotonic() + 0.8)\n"
+        "        session.solve(deadline=limits.Deadline.after(0.8))\n"
         "threads = [threading.Thread(target=solve, args=[wait]) for wait in (0.0, 0.2)]\n"
         "[thread.start() for thread in threads]\n"
         "[thread.join() for thread in threads]\n"
@@ -167,7 +168,7 @@ def test_ctrl_c_after_solvers_in_threads_is_that_of_python():
 def test_a_solver_at_its_limit_is_not_taken_for_ctrl_c():
     with sat.SatSession(generators.random_ksat(8, 420, 1890)) as session:
         for seconds in (0.05, 0.2, 0.7):
-            found = session.solve(deadline=time.monotonic() + seconds)
+            found = session.solve(deadline=limits.Deadline.after(seconds))
             assert found.status is answer.Status.UNKNOWN
 
 
@@ -266,11 +267,10 @@ def test_a_session_ends_and_another_begins(solver):
 @pytest.mark.parametrize("solver", ["cryptominisat5", "cadical153", "glucose4"])
 def test_a_stop_asks_nothing(solver):
     with sat.SatSession(cnf.from_clauses(CLAUSES), solver) as session:
-        session.stop = lambda: True
-        assert session.solve().status is answer.Status.UNKNOWN
-        found = session.enumerate(9)
+        stopped = limits.Deadline(stop=lambda: True)
+        assert session.solve(deadline=stopped).status is answer.Status.UNKNOWN
+        found = session.enumerate(9, deadline=stopped)
         assert (found.status, found.value) == (answer.Status.UNKNOWN, 0)
-        session.stop = lambda: False
         assert session.enumerate(9).value == 9
 
 
@@ -278,17 +278,25 @@ def test_a_stop_asks_nothing(solver):
 def test_a_stop_ends_a_hard_query(solver):
     start = time.monotonic()
     with sat.SatSession(generators.random_ksat(1, 400, 1700), solver) as session:
-        session.stop = lambda: time.monotonic() > start + 0.3
-        assert session.enumerate(10**6).status is answer.Status.UNKNOWN
+        stopped = limits.Deadline(stop=lambda: time.monotonic() > start + 0.3)
+        assert session.enumerate(10**6, deadline=stopped).status is answer.Status.UNKNOWN
     assert time.monotonic() - start < 5
 
 
 def test_a_stop_keeps_the_models_that_were_found():
     formula = cnf.from_clauses([], num_variables=6)
     with sat.SatSession(formula) as session:
-        session.stop = lambda: session.calls > 5
+        stopped = limits.Deadline(stop=lambda: session.calls > 5)
         group = session.open_group()
-        first = session.enumerate(100, group=group)
+        first = session.enumerate(100, group=group, deadline=stopped)
         assert (first.status, first.value) == (answer.Status.UNKNOWN, 5)
-        session.stop = lambda: False
         assert session.enumerate(100, group=group).value == 64 - 5
+
+
+@pytest.mark.parametrize("open_session", [sat.SatSession, apart.Session])
+def test_sessions_offer_what_counting_needs(open_session):
+    with open_session(cnf.from_clauses(CLAUSES)) as session:
+        assert isinstance(session, protocol.SatSession)
+        assert not session.ended and session.calls == 0
+    apart.release()
+    assert not isinstance(cnf.from_clauses(CLAUSES), protocol.SatSession)

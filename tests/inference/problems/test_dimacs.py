@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 
+from inference import files
 from inference.problems import cnf, dimacs, generators
 
 # (content, line of the error, words of the error); each is tried with and without ignore_weights.
@@ -110,7 +111,7 @@ MALFORMED = [
 def test_refuses_malformed_input_in_one_line(tmp_path, data, line, words, ignore_weights):
     path = tmp_path / "bad.cnf"
     path.write_bytes(data)
-    with pytest.raises(dimacs.ParseError) as caught:
+    with pytest.raises(files.ParseError) as caught:
         dimacs.read(path, ignore_weights=ignore_weights)
     message = str(caught.value)
     assert message.startswith(f"{path}:{line}: expected "), message
@@ -119,7 +120,7 @@ def test_refuses_malformed_input_in_one_line(tmp_path, data, line, words, ignore
 
 def test_refuses_weights_outside_the_sampling_set_unless_ignored():
     data = b"p cnf 2 1\nc ind 1 0\nw 1 0.5\nw 2 0.25\n1 2 0\n"
-    with pytest.raises(dimacs.ParseError, match="<memory>:4: expected weight 1 .* for literal 2"):
+    with pytest.raises(files.ParseError, match="<memory>:4: expected weight 1 .* for literal 2"):
         dimacs.parse(data)
     assert dimacs.parse(data, ignore_weights=True).log_weights is None
     assert dimacs.parse(data.replace(b"0.25", b"-1")).log_weights is not None
@@ -202,13 +203,13 @@ def test_weights_may_be_fractions():
     rows = weights_of("c p weight 1 2/5 0", "w 2 1/3", "c p weight 3 7/2 0", "c p weight -3 0/3 0")
     assert rows == [pytest.approx(row, rel=1e-15) for row in ([0.6, 0.4], [2 / 3, 1 / 3], [0, 3.5])]
     for bad in ("1/0", "1/-2", "-2/5", "1/", "1/2/3", "1.5/2"):
-        with pytest.raises(dimacs.ParseError, match=f"for literal 2, given '{bad}'"):
+        with pytest.raises(files.ParseError, match=f"for literal 2, given '{bad}'"):
             weights_of(f"c p weight 2 {bad} 0")
 
 
 def test_a_graphical_model_is_named_as_such():
     with pytest.raises(
-        dimacs.ParseError, match=":1: expected a line .*given a UAI model, .*partition"
+        files.ParseError, match=":1: expected a line .*given a UAI model, .*partition"
     ):
         dimacs.parse(b"\nMARKOV\n1 2 1 1 0 2 1 1\n")
 
@@ -318,7 +319,7 @@ def test_reads_standard_input_without_jax():
 
 def test_errors_on_standard_input_name_it(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"p cnf\n")))
-    with pytest.raises(dimacs.ParseError, match="^<stdin>:1: "):
+    with pytest.raises(files.ParseError, match="^<stdin>:1: "):
         dimacs.read("-")
 
 
@@ -335,7 +336,7 @@ def test_damaged_files_are_read_or_refused_but_nothing_else():
         damaged[places] = rng.choice(alphabet, size=len(places))
         try:
             dimacs.parse(damaged[: rng.integers(len(data) // 2, len(data) + 1)].tobytes())
-        except dimacs.ParseError as error:
+        except files.ParseError as error:
             refused += 1
             assert "\n" not in str(error)
     assert 500 < refused < 2000

@@ -9,6 +9,7 @@ import pytest
 from pysat import solvers
 
 import reference
+from inference import limits
 from inference.problems import cnf, generators
 from inference.reduction import preprocess
 
@@ -137,10 +138,11 @@ def test_a_child_process_finds_the_same(monkeypatch):
 def test_a_large_formula_is_given_up_at_the_deadline_or_a_stop():
     formula = generators.random_ksat(1, 100_000, 100_000)  # it takes several seconds
     start = time.monotonic()
-    for options in ({"deadline": start + 0.5}, {"stop": lambda: time.monotonic() > start + 1}):
-        assert preprocess.simplify(formula, np.arange(1, 9), **options) is formula
+    stopped = limits.Deadline(stop=lambda: time.monotonic() > start + 1)
+    for deadline in (limits.Deadline(start + 0.5), stopped):
+        assert preprocess.simplify(formula, np.arange(1, 9), deadline=deadline) is formula
     assert time.monotonic() - start < 3
-    assert preprocess.simplify(formula, np.arange(1, 9), deadline=start) is formula
+    assert preprocess.simplify(formula, np.arange(1, 9), deadline=limits.Deadline(start)) is formula
 
 
 def test_ctrl_c_while_the_formula_is_loaded(monkeypatch):

@@ -14,6 +14,7 @@ from scipy import stats
 
 import reference
 from hashing.counting import approxmc
+from inference import limits
 from inference.problems import cnf, generators
 from inference.reduction import preprocess, support
 
@@ -93,7 +94,7 @@ def test_the_count_stays():
 
 
 def test_no_time_for_definability():
-    sampled, hashed = check_many(range(300, 400), deadline=time.monotonic() - 1)
+    sampled, hashed = check_many(range(300, 400), deadline=limits.Deadline.after(-1.0))
     _, defined = check_many(range(300, 400))
     assert defined < hashed < sampled
 
@@ -116,7 +117,7 @@ def test_the_formula_may_be_too_large_to_preprocess(monkeypatch):
 def test_unreduced_is_the_formula_itself():
     for seed in range(60):
         formula = random_formula(random.Random(seed))
-        reduction = support.unreduced(formula, keep=[1], deadline=0.0)
+        reduction = support.unreduced(formula, keep=[1], deadline=limits.Deadline(0.0))
         assert reduction.formula is formula
         assert reduction.support.tolist() == formula.sampling_set.tolist()
         check(formula, reduction, [1])
@@ -267,7 +268,7 @@ def test_a_query_keeps_to_its_limit(monkeypatch):
 def test_a_deadline_between_queries():
     formula = generators.latin_square(12)
     start = time.monotonic()
-    reduction = support.reduce(formula, deadline=start + 0.5)
+    reduction = support.reduce(formula, deadline=limits.Deadline.after(0.5))
     assert time.monotonic() - start < 3
     assert len(reduction.support) > 0
 
@@ -279,7 +280,7 @@ def test_a_deadline_between_queries():
 def enumerated_count(formula):
     from inference.exact import exhaustive
 
-    return exhaustive.count(formula).count
+    return exhaustive.count(formula)[0].count
 
 
 def of_random_clauses(formula):
@@ -358,16 +359,16 @@ def known(name):
 def test_coverage_over_known_counts(name, capsys):
     (formula, size), start = known(name), time.monotonic()
     found = support.reduce(formula)  # the same every time
-    results = [approxmc.count(s, formula, reduce=lambda *_, **__: found) for s in range(300)]
+    results = [approxmc.count(formula, seed=s, reduce=lambda *_, **__: found) for s in range(300)]
     truth, width, (one, info) = math.log(size), math.log(1.8), results[0]
     free = len(found.free) * math.log(2)
-    values = np.array([i.plan.log_value(r) + free for _, i in results for r in i.rounds])
-    assert len(values) == 300 * info.plan.rounds
+    values = np.array([i.scheme.log_value(r) + free for _, i in results for r in i.rounds])
+    assert len(values) == 300 * info.scheme.rounds
     rates = {
         "final below": ([e.log_upper < truth for e, _ in results], one.failure_upper),
         "final above": ([e.log_lower > truth for e, _ in results], one.failure_lower),
-        "rounds under": (values < truth - width, info.plan.failure_under),
-        "rounds over": (values > truth + width, info.plan.failure_over),
+        "rounds under": (values < truth - width, info.scheme.failure_under),
+        "rounds over": (values > truth + width, info.scheme.failure_over),
     }
     columns = (
         f"{len(formula.sampling_set)} sampled, {len(found.support)} hashed, {len(found.free)} free"
@@ -385,7 +386,7 @@ def test_xors_define_without_conflicts():
     xors = [(rng.choice(np.arange(1, 61), 30, replace=False).tolist(), True) for _ in range(40)]
     formula = cnf.from_clauses([], num_variables=60, xors=xors)
     assert len(support.independent_support(formula)) == 20
-    result, _ = approxmc.count(1, formula)
+    result, _ = approxmc.count(formula, seed=1)
     assert result.log_lower <= 20 * math.log(2) <= result.log_upper
     # An XOR with a variable that is not sampled defines none of the others.
     partly = cnf.from_clauses([], xors=[([1, 2, 3], True)], projection=[1, 2])
@@ -394,7 +395,7 @@ def test_xors_define_without_conflicts():
 
 def test_contradicting_xors_have_no_model():
     formula = cnf.from_clauses([], xors=[([1, 2], True), ([2, 3], True), ([1, 3], True)])
-    assert approxmc.count(1, formula)[0].count == 0
+    assert approxmc.count(formula, seed=1)[0].count == 0
 
 
 def test_many_xors_take_little_memory():
@@ -411,10 +412,11 @@ def test_many_xors_take_little_memory():
 def test_a_stop_ends_a_reduction():
     formula = generators.latin_square(12)
     start = time.monotonic()
-    reduction = support.reduce(formula, stop=lambda: time.monotonic() > start + 0.3)
+    stopped = limits.Deadline(stop=lambda: time.monotonic() > start + 0.3)
+    reduction = support.reduce(formula, deadline=stopped)
     assert time.monotonic() - start < 2
     assert len(reduction.support) > 0
-    check_many(range(300, 330), stop=lambda: True)
+    check_many(range(300, 330), deadline=limits.Deadline(stop=lambda: True))
 
 
 def test_assuming_is_conditioning():

@@ -1,5 +1,6 @@
-"""Belief propagation neural networks: what the operator guarantees, T1 to T5, and the readout."""
+"""Belief propagation neural networks: what the operator guarantees, T1 to T5, and the entries."""
 
+import functools
 import itertools
 import math
 
@@ -11,12 +12,18 @@ import pytest
 
 from inference import estimate
 from inference.exact import elimination
-from inference.message_passing.learned import bpnn_layers
+from inference.message_passing.learned import bpnn_layers, bpnn_operators
 from inference.problems import factor_graph, generators
 
-BP = bpnn_layers.damping(0.0)
-run = jax.jit(bpnn_layers.run, static_argnames="sweeps")
-read = jax.jit(bpnn_layers.read)
+BP = bpnn_operators.damping(0.0)
+
+
+@functools.partial(jax.jit, static_argnames="iterations")
+def run(operators, graph, messages, iterations):
+    def layer(messages, _):
+        return bpnn_layers.step(operators, graph, messages), None
+
+    return jax.lax.scan(layer, messages, length=iterations)[0]
 
 
 def small_grid(scale=1.0):
@@ -32,7 +39,9 @@ def small_grid(scale=1.0):
 
 def random_operators(seed, rate, noise=1.0):
     keys = jax.random.split(jax.random.key(seed))
-    return bpnn_layers.Operator(rate, keys[0], noise), bpnn_layers.Operator(rate, keys[1], noise)
+    return bpnn_operators.Operator(rate, keys[0], noise), bpnn_operators.Operator(
+        rate, keys[1], noise
+    )
 
 
 def plain_sweeps(graph, alpha, sweeps):
@@ -91,7 +100,7 @@ def test_linear_operators_are_damped_bp_message_by_message(alpha, hard_zeros):
     graph = random_model(1, hard_zeros and alpha == 0.0)
     expected = np.array(plain_sweeps(graph, alpha, 7))
     with jax.enable_x64(True):
-        reached = rows_of(run(bpnn_layers.damping(alpha), graph, bpnn_layers.start(graph), 7))
+        reached = rows_of(run(bpnn_operators.damping(alpha), graph, bpnn_layers.start(graph), 7))
     np.testing.assert_allclose(reached, expected, atol=1e-10)
 
 
@@ -100,7 +109,7 @@ def test_fixed_points_of_bp_stay_and_are_reached(rate):
     with jax.enable_x64(True):
         graph = small_grid()
         fixed, _, _ = bpnn_layers.solve(
-            BP, graph, bpnn_layers.start(graph), sweeps=500, tolerance=1e-15
+            BP, graph, bpnn_layers.start(graph), iterations=500, tolerance=1e-15
         )
         for seed in range(3):
             operators = random_operators(seed, rate)
@@ -117,7 +126,7 @@ def test_without_subtraction_or_with_the_other_sign_it_would_not_hold():
     with jax.enable_x64(True):
         graph = small_grid()
         fixed, _, _ = bpnn_layers.solve(
-            BP, graph, bpnn_layers.start(graph), sweeps=500, tolerance=1e-15
+            BP, graph, bpnn_layers.start(graph), iterations=500, tolerance=1e-15
         )
 
         def shifted(d):  # H(0) != 0
@@ -127,7 +136,7 @@ def test_without_subtraction_or_with_the_other_sign_it_would_not_hold():
         assert np.abs(rows_of(after) - rows_of(fixed)).max() > 1e-3
         # fresh - previous instead amplifies: rate 0.9 of plain damping never settles.
         value, info = bpnn_layers.log_partition(
-            graph, operators=bpnn_layers.damping(-0.9), sweeps=300
+            graph, operators=bpnn_operators.damping(-0.9), iterations=300
         )
         assert not info.converged
 
@@ -153,7 +162,7 @@ def test_ordered_starts_find_their_phases(log_ratio, value):
 
 
 def test_before_convergence_the_value_is_no_bound():
-    found, info = bpnn_layers.log_partition(small_grid(2.0), operators=BP, sweeps=300)
+    found, info = bpnn_layers.log_partition(small_grid(2.0), operators=BP, iterations=300)
     assert not info.converged and info.iterations == 300 and found.log_value > 13.9695321
 
 
@@ -163,7 +172,7 @@ def test_converged_values_of_ferromagnets_are_lower_bounds(seed):
     edges = generators.ising_grid(4, 4, 1.0).groups[0].variables
     graph = generators.spin_model(edges, rng.uniform(0, 2, len(edges)), rng.uniform(-0.5, 0.5, 16))
     exact = elimination.log_partition(graph)[0].log_value
-    for operators in (random_operators(seed, 0.5), bpnn_layers.shipped()):
+    for operators in (random_operators(seed, 0.5), bpnn_operators.shipped()):
         found, info = bpnn_layers.log_partition(graph, operators=operators)
         assert info.converged and found.log_value < exact + 1e-9
 
@@ -195,45 +204,13 @@ def test_relabelling_changes_nothing():
     other = graph._replace(
         log_unary=unary, groups=(factor_graph.FactorGroup(edges.astype(np.int32), table),)
     )
-    operators, readout = random_operators(1, 0.5), random_readout(5)
+    operators = random_operators(1, 0.5)
     with jax.enable_x64(True):
         values = [
-            (
-                bpnn_layers.log_bethe(g, run(operators, g, bpnn_layers.start(g), sweeps=5)),
-                read(operators, readout, g),
-            )
+            bpnn_layers.log_bethe(g, run(operators, g, bpnn_layers.start(g), iterations=5))
             for g in (graph, other)
         ]
     np.testing.assert_allclose(values[0], values[1], atol=1e-10)
-
-
-def random_readout(sweeps, arities=(2,)):
-    readout = bpnn_layers.Readout(sweeps, arities)
-    noise = jax.random.normal(jax.random.key(0), readout.first.shape)
-    readout.first.set_value(readout.first[...] + 0.1 * noise)
-    return readout
-
-
-def test_the_readout_starts_as_the_bethe_value_and_learns_from_all_layers():
-    with jax.enable_x64(True):
-        graph, operators = small_grid(), random_operators(2, 0.2)
-        bethe = bpnn_layers.log_bethe(
-            graph, run(operators, graph, bpnn_layers.start(graph), sweeps=5)
-        )
-        value = read(operators, bpnn_layers.Readout(5), graph)
-        assert float(value) == pytest.approx(float(bethe), abs=1e-9)
-        assert abs(float(read(operators, random_readout(5), graph) - value)) > 0.1
-
-
-def test_axes_of_a_table_are_averaged_over():
-    with jax.enable_x64(True):
-        table = np.log(np.arange(1.0, 9.0).reshape(2, 2, 2))
-        graphs = [
-            factor_graph.build([2] * 3, [(axes, table.transpose(axes))])
-            for axes in itertools.permutations(range(3))
-        ]
-        values = [read(BP, random_readout(2, (3,)), graph) for graph in graphs]
-    np.testing.assert_allclose(values, values[0], atol=1e-10)
 
 
 def test_contradictions_and_small_graphs():
@@ -262,7 +239,9 @@ def test_gradients_are_finite_with_hard_zeros_and_follow_the_dtype(dtype):
         def value(operators, tables):
             groups = [g._replace(log_potentials=t) for g, t in zip(graph.groups, tables)]
             one = graph._replace(groups=tuple(groups))
-            return bpnn_layers.log_bethe(one, run(operators, one, bpnn_layers.start(one), sweeps=5))
+            return bpnn_layers.log_bethe(
+                one, run(operators, one, bpnn_layers.start(one), iterations=5)
+            )
 
         tables = [group.log_potentials for group in graph.groups]
         gradients = jax.jit(jax.grad(value, argnums=(0, 1)))(random_operators(0, 0.3, 0.1), tables)
@@ -271,43 +250,64 @@ def test_gradients_are_finite_with_hard_zeros_and_follow_the_dtype(dtype):
         assert float(jnp.abs(gradients[0][1].weights[...]).max()) > 0
 
 
+def stack(graphs):
+    """Graphs of one structure as one, with a first axis on potentials."""
+    tables = np.stack([graph.groups[0].log_potentials for graph in graphs])
+    groups = (graphs[0].groups[0]._replace(log_potentials=tables),)
+    return graphs[0]._replace(log_unary=np.stack([g.log_unary for g in graphs]), groups=groups)
+
+
 def test_stacked_graphs_share_one_trace_and_stop_alone():
     chex.clear_trace_counter()
     graphs = [small_grid(scale) for scale in (0.2, 0.5, 1.0)]
-    stacked = bpnn_layers.stack(graphs)
-    axes = bpnn_layers.stacked_axes(stacked)
+    axes = factor_graph.FactorGraph(None, 0, (factor_graph.FactorGroup(None, 0),), None, None)
 
     @jax.jit
     @chex.assert_max_traces(n=1)
     def solve(stacked):
         def one(graph):
             found, sweeps, _ = bpnn_layers.solve(
-                BP, graph, bpnn_layers.start(graph), sweeps=200, tolerance=1e-6
+                BP, graph, bpnn_layers.start(graph), iterations=200, tolerance=1e-6
             )
             return bpnn_layers.log_bethe(graph, found), sweeps
 
         return jax.vmap(one, in_axes=(axes,))(stacked)
 
     with jax.enable_x64(True):
-        values, sweeps = solve(stacked)
-        solve(bpnn_layers.stack(graphs[::-1]))
+        values, sweeps = solve(stack(graphs))
+        solve(stack(graphs[::-1]))
     for graph, value, number in zip(graphs, values, sweeps, strict=True):
         alone, info = bpnn_layers.log_partition(graph, operators=BP, tolerance=1e-6)
         assert float(value) == pytest.approx(alone.log_value, abs=1e-10)
         assert int(number) == info.iterations
 
 
-def test_limits():
-    _, info = bpnn_layers.log_partition(small_grid(2.0), operators=BP, timeout=0.0)
+@pytest.mark.parametrize("seed", [1, b"abc", jax.random.key(0)])
+def test_without_time_the_first_messages_answer(seed):
+    options = {"operators": BP, "timeout": 0.0, "seed": seed}
+    value, info = bpnn_layers.log_partition(small_grid(2.0), **options)
     assert (info.status, info.iterations, info.converged) == ("timeout", 0, False)
+    assert math.isfinite(value.log_value) and value.claim is estimate.Claim.NONE
+    found, info = bpnn_layers.marginals(small_grid(2.0), **options)
+    assert info.status == "timeout" and info.seconds >= 0
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+
+
+def test_more_tables_and_messages_than_memory_are_refused_before_they_are_made():
+    clause = factor_graph.ClauseGroup(
+        np.arange(30)[None], np.ones((1, 30), bool), np.ones((1, 30), bool)
+    )
+    graph = factor_graph.build([2] * 30, [])._replace(groups=(clause,))
+    for entry in (bpnn_layers.log_partition, bpnn_layers.marginals):
+        with pytest.raises(ValueError, match="tables and messages of at most 100 MiB, given"):
+            entry(graph, memory=100)
+    needed = 12 * (4 + 2 * 4) * 8  # tables and messages of twelve pairs
+    assert bpnn_layers.octets(small_grid()) == needed
+    assert bpnn_layers.log_partition(small_grid(), memory=1)[1].status == "done"
 
 
 def test_refused():
     with pytest.raises(ValueError, match="expected variables of two states, given one of 3"):
         bpnn_layers.log_partition(factor_graph.build([3], []))
     with pytest.raises(ValueError, match=r"expected a rate in \[0, 1\), given 1"):
-        bpnn_layers.Operator(1.0)
-    with pytest.raises(ValueError, match="at least one sweep, given 0"):
-        bpnn_layers.Readout(0)
-    with pytest.raises(ValueError, match="one structure"):
-        bpnn_layers.stack([small_grid(), generators.ising_grid(3, 3, 1.0)])
+        bpnn_operators.Operator(1.0)

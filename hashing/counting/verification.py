@@ -1,6 +1,6 @@
 """Checks a hashing count again, from what it stored, and trusts nothing that found it.
 
-    >>> result, info = approxmc.count(7, formula)
+    >>> result, info = approxmc.count(formula, seed=7)
     >>> assignments = extensions.extend(formula, result.witness)
     >>> check(formula, claimed, result.witness, assignments, solver="cadical153").sides
     'both'
@@ -22,7 +22,6 @@ with a seed of the verifier's own, speaks about that.
 
 import functools
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -83,7 +82,7 @@ def check(
       reseed: a seed to count again with, chosen by whoever verifies.
       timeout: seconds for what solver and recount do.
     """
-    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    deadline = limits.Deadline.after(timeout)
     parts: list[tuple[str, Callable[[], str]]] = [
         ("formula", lambda: _check_formula(formula, found)),
         ("question", lambda: _check_question(claimed, found)),
@@ -167,11 +166,11 @@ def _count_again(
     claimed: Mapping[str, Any],
     found: witness.Witness,
     seed: int,
-    deadline: float,
+    deadline: limits.Deadline,
 ) -> str:
-    limits = {"epsilon": found.epsilon, "delta": found.delta}
+    options = {"epsilon": found.epsilon, "delta": found.delta}
     assumed = found.assumptions
-    return proofs.count_again(formula, claimed, seed, deadline, assumptions=assumed, **limits)
+    return proofs.count_again(formula, claimed, seed, deadline, assumptions=assumed, **options)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -189,11 +188,11 @@ def _check_formula(formula: cnf.CNF, found: witness.Witness) -> str:
 
 
 def _check_question(claimed: Mapping[str, Any], found: witness.Witness) -> str:
-    steps = guarantee.plan(found.epsilon, found.delta)
+    scheme = guarantee.plan(found.epsilon, found.delta)
     if found.seed != randomness.seed_words(claimed["seed"]):
         raise ValueError(f"the witness has another seed than {claimed['seed']}")
     asked = f"epsilon {found.epsilon:g}, delta {found.delta:g}, seed {claimed['seed']}"
-    return f"{asked}: threshold {steps.threshold}, {steps.rounds} rounds"
+    return f"{asked}: threshold {scheme.threshold}, {scheme.rounds} rounds"
 
 
 def _check_reduction(formula: cnf.CNF, found: witness.Witness) -> str:
@@ -228,14 +227,14 @@ def _check_rounds(status: str, found: witness.Witness) -> str:
 
 
 def _check_cells(found: witness.Witness) -> str:
-    steps, columns = guarantee.plan(found.epsilon, found.delta), len(found.support)
+    scheme, columns = guarantee.plan(found.epsilon, found.delta), len(found.support)
     for index, one in found.rounds.items():
         number, before = len(one.models), len(one.before)
         if not 0 <= one.num_hashes <= columns + witness.SPARE_LEVELS:
             raise ValueError(f"round {index}: {one.num_hashes} hashes over {columns} variables")
-        if one.num_hashes and number > steps.threshold:
+        if one.num_hashes and number > scheme.threshold:
             raise ValueError(f"round {index}: the cell is not small, {number} models")
-        if before != (steps.threshold + 1 if one.num_hashes else 0):
+        if before != (scheme.threshold + 1 if one.num_hashes else 0):
             raise ValueError(f"round {index}: {before} models in the cell before")
         for models in (one.models, one.before):
             if not _increasing(models):
@@ -283,20 +282,20 @@ def _check_models(
 
 
 def _check_estimate(claimed: Mapping[str, Any], found: witness.Witness) -> str:
-    steps = guarantee.plan(found.epsilon, found.delta)
-    expected = guarantee.estimate_of(found, steps)
+    scheme = guarantee.plan(found.epsilon, found.delta)
+    expected = guarantee.estimate_of(found, scheme)
     compare(claimed, expected)
     low, high = (x / math.log(2) for x in (expected.log_lower, expected.log_upper))
-    return f"{expected.claim.value}, log2 within [{low:.6g}, {high:.6g}]{_slack(found, steps)}"
+    return f"{expected.claim.value}, log2 within [{low:.6g}, {high:.6g}]{_slack(found, scheme)}"
 
 
-def _slack(found: witness.Witness, steps: guarantee.Plan) -> str:
+def _slack(found: witness.Witness, scheme: guarantee.Scheme) -> str:
     """By how much more models than are listed could lower the value of a round."""
     # Its first small cell would then be a later one, of value 2 scale(0) 2^m at least.
     largest = max(
-        (steps.scale(len(r.models)) for r in found.rounds.values() if r.num_hashes), default=0
+        (scheme.scale(len(r.models)) for r in found.rounds.values() if r.num_hashes), default=0
     )
-    bits = math.log2(largest / (2 * steps.scale(0))) if largest > 2 * steps.scale(0) else 0.0
+    bits = math.log2(largest / (2 * scheme.scale(0))) if largest > 2 * scheme.scale(0) else 0.0
     return f"; from the models alone up to {bits:.2g} bits less" if bits else ""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from hashing.counting import approxmc, extensions, guarantee, repairs, verify, witness
+from hashing.counting import approxmc, extensions, guarantee, repairs, verification, witness
 from hashing.parity import draws
 from inference import estimate, randomness
 from inference.problems import cnf, generators, parity_rows
@@ -55,7 +55,7 @@ def claim(result, status, seed=0):
 
 def counted(formula, **options):
     """A claim, its witness and assignments."""
-    result, info = approxmc.count(0, formula, **options)
+    result, info = approxmc.count(formula, seed=0, **options)
     found = result.witness
     return claim(result, info.status), found, extensions.extend(formula, found)
 
@@ -67,7 +67,7 @@ def gates():
 
 def refused(claimed, found, assignments, formula=FORMULA, **options):
     """The check that fails, and its words."""
-    report = verify.check(formula, claimed, found, assignments, **options)
+    report = verification.check(formula, claimed, found, assignments, **options)
     assert not report.holds
     last = report.checks[-1]
     assert last.passed is False and report.level == f"refused: {last.what}: {last.detail}"
@@ -82,23 +82,25 @@ def refused(claimed, found, assignments, formula=FORMULA, **options):
 def test_counts_hold(name):
     formula, options = ANY_SIZE[name]
     stored = counted(formula, **options)
-    report = verify.check(formula, *stored)
+    report = verification.check(formula, *stored)
     assert report.holds and report.sides == "lower"
     assert report.level.startswith("lower side only: models checked")
     for solver in ("cadical153", "cryptominisat5"):
-        report = verify.check(formula, *stored, solver=solver)
+        report = verification.check(formula, *stored, solver=solver)
         assert report.holds and report.sides == "both", report
         assert report.level.startswith(f"both sides: cells re-solved by {solver}")
         assert ("assuming" in report.level) == ("assumptions" in options)
 
 
 def test_what_the_report_says(gates):
-    details = {one.what: one.detail for one in verify.check(FORMULA, *gates).checks}
+    details = {one.what: one.detail for one in verification.check(FORMULA, *gates).checks}
     assert details["question"] == "epsilon 0.8, delta 0.2, seed 0: threshold 72, 3 rounds"
     assert details["reduction"].endswith("3 free, 2 taken for defined")
     assert details["rounds"] == "3 of 3 rounds, done"
     assert details["free variables"] == "2 in no clause, 1 more by resolution"
-    details = {one.what: one for one in verify.check(FORMULA, *gates, solver="glucose4").checks}
+    details = {
+        one.what: one for one in verification.check(FORMULA, *gates, solver="glucose4").checks
+    }
     assert details["defined variables"].detail == "2 defined by support and free"
 
 
@@ -113,16 +115,16 @@ def test_the_lower_side_of_the_models_alone():
     one = witness.Round(5, np.zeros((72, 1)), np.zeros((73, 1)))
     found = witness.Witness("", (), b"i", 0.8, 0.2, np.zeros(9), np.zeros(0), {0: one})
     assert (
-        verify._slack(found, guarantee.plan(0.8, 0.2))
+        verification._slack(found, guarantee.plan(0.8, 0.2))
         == "; from the models alone up to 0.031 bits less"
     )
     fewer = found._replace(rounds={0: one._replace(models=np.zeros((70, 1)))})
-    assert verify._slack(fewer, guarantee.plan(0.8, 0.2)) == ""
+    assert verification._slack(fewer, guarantee.plan(0.8, 0.2)) == ""
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0])
 def test_what_the_time_limit_cut_is_not_checked(gates, timeout):
-    report = verify.check(FORMULA, *gates, solver="cadical153", timeout=timeout)
+    report = verification.check(FORMULA, *gates, solver="cadical153", timeout=timeout)
     assert [one.what for one in report.checks if one.passed is None] == [
         "defined variables",
         "complete cells",
@@ -140,7 +142,7 @@ def test_what_the_time_limit_cut_is_not_checked(gates, timeout):
 
 def stopped_count(queries, **options):
     asked = itertools.count()
-    result, info = approxmc.count(0, FORMULA, stop=lambda: next(asked) > queries, **options)
+    result, info = approxmc.count(FORMULA, seed=0, stop=lambda: next(asked) > queries, **options)
     return len(info.rounds), claim(result, info.status), result.witness
 
 
@@ -153,7 +155,7 @@ def test_early_ends_hold_where_most_rounds_finished():
         numbers.add(number)
         assignments = extensions.extend(FORMULA, found)
         if number in (2, 3):
-            report = verify.check(FORMULA, claimed, found, assignments, solver="cadical153")
+            report = verification.check(FORMULA, claimed, found, assignments, solver="cadical153")
             assert report.holds and claimed["status"] == ("done" if number == 3 else "timeout")
         if number == 1:  # what rests on unfinished rounds is not stored; so it is not saved
             assert refused(claimed, found, assignments)[0] == "estimate"
@@ -163,7 +165,7 @@ def test_early_ends_hold_where_most_rounds_finished():
 def test_no_time_at_all_leaves_what_is_certain():
     claimed, found, assignments = counted(FORMULA, timeout=0.0)
     assert (claimed["status"], claimed["claim"]) == ("timeout", "certain")
-    assert verify.check(FORMULA, claimed, found, assignments, solver="cadical153").holds
+    assert verification.check(FORMULA, claimed, found, assignments, solver="cadical153").holds
 
 
 # ------------------------------------------------------------------------------------------------
@@ -336,7 +338,7 @@ def test_models_left_out_need_a_solver(gates, solver):
     for index in range(3):
         models = gates[1].rounds[index].models
         lie = claim_again(in_round(gates[1], index, models=models[:-1]))
-        assert verify.check(FORMULA, *lie).sides == "lower"
+        assert verification.check(FORMULA, *lie).sides == "lower"
         what, detail = refused(*lie, solver=solver)
         assert (what, detail) == (
             "complete cells",
@@ -350,7 +352,7 @@ def test_models_left_out_of_an_exact_count_need_a_solver():
     found = in_round(found, 0, models=found.rounds[0].models[:-1])
     lie = claim(guarantee.estimate_of(found, guarantee.plan(0.8, 0.2)), "done")
     stored = lie, found, extensions.extend(formula, found)
-    assert verify.check(formula, *stored).holds
+    assert verification.check(formula, *stored).holds
     assert refused(*stored, formula, solver="cadical153")[0] == "complete cells"
 
 
@@ -370,7 +372,7 @@ def wrongly_reduced(variable, free):
 
 def test_variables_that_are_not_defined_need_a_solver():
     lie = counted(FORMULA, reduce=wrongly_reduced(5, free=False))
-    assert verify.check(FORMULA, *lie).holds
+    assert verification.check(FORMULA, *lie).holds
     what, detail = refused(*lie, solver="cadical153")
     assert (what, detail) == (
         "defined variables",
@@ -401,7 +403,7 @@ def test_defined_under_the_assumptions_alone():
     reduced = right._replace(formula=dataclasses.replace(right.formula, projection=kept))
     for assumptions, holds in (([1], True), ([-1], False)):
         stored = counted(formula, assumptions=assumptions, reduce=lambda *_, **__: reduced)
-        report = verify.check(formula, *stored, solver="cadical153")
+        report = verification.check(formula, *stored, solver="cadical153")
         assert report.holds == holds
         assert report.checks[-1].what == ("complete cells" if holds else "defined variables")
 
@@ -453,16 +455,16 @@ def test_variables_that_are_seldom_bound_take_a_proof(monkeypatch):
         if formula.is_satisfied(bits).all():
             break
     lie = *lie, {0: np.packbits(bits.T, axis=1)}
-    report = verify.check(formula, *lie)
+    report = verification.check(formula, *lie)
     assert report.sides == "lower"
     assert (
         report.level == "lower side only: models checked, 1 of 1 free variables tested, not proven"
     )
-    report = verify.check(formula, *lie, solver="cadical153", timeout=0.0)
+    report = verification.check(formula, *lie, solver="cadical153", timeout=0.0)
     assert report.level.endswith("proven; not checked: free variables, complete cells")
     with monkeypatch.context() as limited:
         limited.setattr(repairs, "MAX_REPAIRS", 0)
-        report = verify.check(formula, *lie, solver="cadical153")
+        report = verification.check(formula, *lie, solver="cadical153")
         assert report.sides == "upper" and report.level == (
             "upper side only: cells re-solved by cadical153, "
             "1 of 1 free variables tested, not proven; not checked: free variables"
@@ -495,7 +497,7 @@ def test_no_seed_claims_more_than_all_assignments():
     formula, result, stored = shopped(2, hashes=8)
     assert (result.claim, result.log_lower) == (estimate.Claim.CERTAIN, 0.0)
     assert result.log_value <= result.log_upper == pytest.approx(2 * math.log(2))
-    assert verify.check(formula, *stored, solver="cadical153").sides == "both"
+    assert verification.check(formula, *stored, solver="cadical153").sides == "both"
     claimed = {**stored[0], "log2_upper": 11.4, "failure_upper": 0.1, "claim": "probable"}
     assert refused(claimed, *stored[1:], formula)[0] == "estimate"
 
@@ -503,7 +505,7 @@ def test_no_seed_claims_more_than_all_assignments():
 def test_a_seed_that_was_shopped_takes_another_seed():
     formula, result, stored = shopped(10, hashes=9)
     assert result.log_lower > 4 * math.log(2) and result.failure_lower < 0.1
-    report = verify.check(formula, *stored, solver="cadical153")
+    report = verification.check(formula, *stored, solver="cadical153")
     assert report.sides == "both" and report.level.endswith(", for the seed as given")
     what, detail = refused(*stored, formula, solver="cadical153", reseed=1)
     assert what == "another seed" and detail.startswith(
@@ -512,26 +514,26 @@ def test_a_seed_that_was_shopped_takes_another_seed():
 
 
 def test_another_seed_agrees_with_honest_counts(gates):
-    report = verify.check(FORMULA, *gates, solver="cadical153", reseed=7)
+    report = verification.check(FORMULA, *gates, solver="cadical153", reseed=7)
     assert (
         report.holds and report.level == "both sides: cells re-solved by cadical153, counted again"
     )
     under = counted(FORMULA, assumptions=[1, -16])
-    assert verify.check(FORMULA, *under, reseed=7).checks[-1].passed
+    assert verification.check(FORMULA, *under, reseed=7).checks[-1].passed
 
 
 def test_failures_are_compared_relative_to_themselves():
     small = estimate.bounded(3.0, 2.0, 4.0, 1e-12, 1e-300)
-    verify.compare(claim(small, "done"), small)
+    verification.compare(claim(small, "done"), small)
     for field in ("failure_lower", "failure_upper"):
         for value in (0.0, 0.5 * getattr(small, field), 5e-324):
             with pytest.raises(ValueError, match=f"{field}: expected"):
-                verify.compare({**claim(small, "done"), field: value}, small)
+                verification.compare({**claim(small, "done"), field: value}, small)
 
 
 def test_compare_is_exact_in_the_sides():
     counted_twice = estimate.exact_count(96, failure=1e-6)
-    verify.compare(claim(counted_twice, "done"), counted_twice)
+    verification.compare(claim(counted_twice, "done"), counted_twice)
     for field, value in (("count", "95"), ("claim", "certain"), ("failure_upper", 1e-3)):
         with pytest.raises(ValueError, match=f"{field}: expected"):
-            verify.compare({**claim(counted_twice, "done"), field: value}, counted_twice)
+            verification.compare({**claim(counted_twice, "done"), field: value}, counted_twice)

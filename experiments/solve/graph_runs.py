@@ -10,16 +10,15 @@ method runs out a little before the limit; what has not ended then is killed at 
 """
 
 import contextlib
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from experiments.harness import graph_methods
-from inference import answer
+from experiments.solve import graph_methods, methods
+from inference import answer, limits
 from inference.problems import factor_graph
-from inference.workers import process
+from inference.workers import background
 
 BUDGET = 20.0  # seconds for what stands in for an exact answer, where no time limit is given
 # Seconds at most that methods have for handing over, and that auto waits for an easy exact answer.
@@ -29,7 +28,7 @@ _NICE = 5  # what stands in for an exact answer leaves the processor to it
 _POLL = 0.02
 
 
-class Outcome(NamedTuple):
+class Gathered(NamedTuple):
     """What was found, by method, when the methods ended or time was up.
 
     Attributes:
@@ -48,18 +47,19 @@ def run(
     graph: factor_graph.FactorGraph,
     method: str,
     *,
-    seed: int,
+    seed: Any,
     memory: int | None,
     timeout: float | None,
-) -> Outcome:
+) -> Gathered:
     """Asks one method; or, for "auto", elimination and what stands in for it.
 
     With a time limit elimination has all of it and the others work beside it; without one they
     follow where it does not fit. Ctrl-C ends all with what there is.
     """
-    exact = method in (*graph_methods.EXACT, "auto")
-    rows = graph_methods.FALL_BACKS[question] if method == "auto" else ()
-    first = "elimination" if method == "auto" else method
+    chosen = methods.find(question, method)
+    exact = chosen is None or chosen.is_exact
+    rows = graph_methods.FALL_BACKS[question] if chosen is None else ()
+    first = "elimination" if chosen is None else chosen.name
     if timeout is None:
         return _here(question, graph, first, [one for row in rows for one in row], seed, memory)
     return _apart(question, graph, [(first,), *rows], seed, memory, timeout, exact)
@@ -70,17 +70,17 @@ def _here(
     graph: factor_graph.FactorGraph,
     first: str,
     others: Sequence[str],
-    seed: int,
+    seed: Any,
     memory: int | None,
-) -> Outcome:
+) -> Gathered:
     """In this process, without a time limit but the budget of what follows ``first``."""
     found: dict[str, graph_methods.Found] = {}
-    limits: dict[str, Any] = {"seed": seed, "memory": memory}
+    given: dict[str, Any] = {"seed": seed, "memory": memory}
     status = "done"
     try:
-        for methods, seconds in (([first], math.inf), (others, BUDGET)):
-            deadline = time.monotonic() + seconds
-            for now in graph_methods.answers(question, graph, methods, deadline=deadline, **limits):
+        for names, seconds in (([first], None), (others, BUDGET)):
+            given["deadline"] = limits.Deadline.after(seconds)
+            for now in graph_methods.answers(question, graph, names, **given):
                 found |= now
             if any(value is not None for value, _ in found.values()):
                 break
@@ -97,16 +97,16 @@ def _apart(
     question: str,
     graph: factor_graph.FactorGraph,
     rows: Sequence[Sequence[str]],
-    seed: int,
+    seed: Any,
     memory: int | None,
     timeout: float,
     is_exact: bool,
-) -> Outcome:
+) -> Gathered:
     """Each row of methods in a process of its own; an answer of an exact first one ends all."""
     start, status = time.monotonic(), "done"
     deadline, late = start + timeout, min(_HEAD_START, _SHARE * timeout)
     soft = deadline - min(_GRACE, _SHARE * timeout)
-    children: list[process.Child] = []
+    children: list[background.Child] = []
     with contextlib.ExitStack() as stack:
         try:
             while True:
@@ -121,7 +121,7 @@ def _apart(
                     if not children or has_ended[0] or time.monotonic() > start + late:
                         given = (question, graph, rows[len(children)], seed, memory, soft)
                         nice = _NICE if children and not has_ended[0] else 0
-                        child = process.Child(_work, *given, nice)
+                        child = background.Child(_work, *given, nice)
                         children.append(stack.enter_context(child))
                         continue
                 elif all(has_ended):
@@ -139,33 +139,34 @@ def _apart(
 def _work(
     question: str,
     graph: factor_graph.FactorGraph,
-    methods: Sequence[str],
-    seed: int,
+    names: Sequence[str],
+    seed: Any,
     memory: int | None,
     deadline: float,
     nice: int,
 ) -> Iterator[dict[str, graph_methods.Found]]:
     """In the child: the clock is the parent's, all processes of a machine read the same one."""
     os.nice(nice)
-    limits: dict[str, Any] = {"seed": seed, "memory": memory, "deadline": deadline}
-    return graph_methods.answers(question, graph, methods, is_limited=True, **limits)
+    given: dict[str, Any] = {"seed": seed, "memory": memory}
+    given["deadline"] = limits.Deadline(deadline)
+    return graph_methods.answers(question, graph, names, is_limited=True, **given)
 
 
-def _answered(child: process.Child) -> bool:
+def _answered(child: background.Child) -> bool:
     value = child.read().value
     return bool(value) and any(answer is not None for answer, _ in value.values())
 
 
-def _outcome(parts: Sequence[dict[str, graph_methods.Found]], status: str) -> Outcome:
+def _outcome(parts: Sequence[dict[str, graph_methods.Found]], status: str) -> Gathered:
     found = {method: one for part in parts for method, one in part.items()}
     kept = {method: one for method, one in found.items() if one[0] is not None}
-    failed = [f"{m}: {told.message}" for m, (value, told) in found.items() if value is None]
-    notes = [f"{m} {told.message}" for m, (_, told) in kept.items() if told.message]
-    ended = answer.cut_short(status, *(told.status for _, told in kept.values()))
-    return Outcome(kept, ended or "done", notes + failed)
+    failed = [f"{m}: {info.message}" for m, (value, info) in found.items() if value is None]
+    notes = [f"{m} {info.message}" for m, (_, info) in kept.items() if info.message]
+    ended = answer.cut_short(status, *(info.status for _, info in kept.values()))
+    return Gathered(kept, ended or "done", notes + failed)
 
 
-def _breaks(rows: Sequence[Sequence[str]], told: Sequence[process.Told]) -> list[str]:
+def _breaks(rows: Sequence[Sequence[str]], told: Sequence[background.ChildReport]) -> list[str]:
     """What broke, and what had not answered when time was up."""
     notes = []
     for row, one in zip(rows, told):

@@ -2,21 +2,18 @@
 
     recount.check(formula, claimed, solver="ganak").sides  # 'both'
 
-Hashing counts keep models, see ``hashing.counting.verify``.
+Hashing counts keep models, see ``hashing.counting.verification``.
 """
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from experiments.harness import arguments
-from hashing.counting import verify
-from inference import answer
+from experiments.cli import arguments
+from hashing.counting import verification
 from inference.estimate import Claim, Estimate, exact_count
 from inference.exact import ganak
-from inference.problems import cnf
+from inference.problems import cnf, trivial
 
 # Weighted counts add up in another order, and thousands of terms round.
 NEAR = 1e-9
@@ -28,12 +25,12 @@ def check(
     *,
     solver: str | None = None,
     timeout: float | None = None,
-) -> verify.Report:
+) -> verification.Report:
     """Whether a claim says nothing that could be wrong, or agrees with another count by Ganak.
 
     Args:
       formula: the one that was counted, its weights included.
-      claimed: as for ``verify.check``, and ``method``.
+      claimed: as for ``verification.check``, and ``method``.
       solver: "ganak", or None for no count.
       timeout: seconds.
 
@@ -45,34 +42,39 @@ def check(
     try:
         _check_claim(claimed)
     except ValueError as error:
-        return _refused("claim", error)
+        return refused("claim", str(error))
     if claimed["claim"] == "none":
         return _unchecked("nothing is claimed")
-    if claimed["log2_lower"] == -math.inf and claimed["log2_upper"] >= _most(formula):
-        seen = verify.Check("count", True, "at most all assignments, which holds of any formula")
-        return verify.Report((seen,), "both sides: little is claimed", "both")
+    most = trivial.count(formula).log_upper / math.log(2)
+    near = NEAR * max(1.0, abs(most))
+    if claimed["log2_lower"] == -math.inf and claimed["log2_upper"] >= most - near:
+        seen = verification.Check(
+            "count", True, "at most all assignments, which holds of any formula"
+        )
+        return verification.Report((seen,), "both sides: little is claimed", "both")
     if solver is None:
         return _unchecked(
             f"{claimed['method']} leaves nothing to check; --solver ganak counts again"
         )
     # Another seed, so another hash of the components in the cache.
-    solved = ganak.count(formula, timeout=timeout, seed=(claimed["seed"] + 1) % 2**31)
-    if solved.status is not answer.Status.OPTIMAL:
-        return _unchecked(solved.message or f"not finished within {solved.seconds:.3g} s")
+    counted, how = ganak.count(formula, seed=claimed["seed"] + 1, timeout=timeout)
+    if how.status != "done":
+        return _unchecked(how.message or f"not finished within {how.seconds:.3g} s")
     try:
-        seen = verify.Check("count", True, _compare(claimed, solved.value))
+        seen = verification.Check("count", True, _compare(claimed, counted))
     except ValueError as error:
-        return _refused("count", error)
-    return verify.Report((seen,), "both sides: counted again by ganak", "both")
+        return refused("count", str(error))
+    return verification.Report((seen,), "both sides: counted again by ganak", "both")
 
 
-def _unchecked(why: str) -> verify.Report:
-    return verify.Report((verify.Check("count", None, why),), "nothing checked", "none")
+def refused(what: str, detail: str) -> verification.Report:
+    """The report of one check that failed."""
+    seen = verification.Check(what, False, detail)
+    return verification.Report((seen,), f"refused: {what}: {detail}", "none")
 
 
-def _refused(what: str, error: ValueError) -> verify.Report:
-    refused = verify.Check(what, False, str(error))
-    return verify.Report((refused,), f"refused: {what}: {error}", "none")
+def _unchecked(why: str) -> verification.Report:
+    return verification.Report((verification.Check("count", None, why),), "nothing checked", "none")
 
 
 def _check_claim(claimed: Mapping[str, Any]) -> None:
@@ -84,23 +86,14 @@ def _check_claim(claimed: Mapping[str, Any]) -> None:
         raise ValueError(f"expected a value in [{lower:.12g}, {upper:.12g}], given {value:.12g}")
 
 
-def _most(formula: cnf.CNF) -> float:
-    """log2 of the weight of all assignments of the sampling set."""
-    columns = formula.sampling_set - 1
-    if formula.log_weights is None:
-        return float(len(columns))
-    both = np.logaddexp(*formula.log_weights[columns].T)
-    return math.fsum(both) / math.log(2)
-
-
 def _compare(claimed: Mapping[str, Any], counted: Estimate) -> str:
     """Raises ValueError where the claim does not fit the new count."""
     finished = claimed["status"] in ("done", "unsatisfiable")
     if claimed["method"] == "ganak" and finished:
-        verify.compare(claimed, counted, near=NEAR)
+        verification.compare(claimed, counted, near=NEAR)
         return "the same, with another seed"
     if claimed["method"] == "exhaustive" and counted.count is not None:
-        verify.compare(claimed, exact_count(counted.count))
+        verification.compare(claimed, exact_count(counted.count))
         return "the same"
     value = counted.log_value / math.log(2)
     near = NEAR * max(1.0, abs(value))
