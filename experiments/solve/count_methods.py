@@ -61,7 +61,7 @@ def ask(
         result, how = within.count(entry, formula, grace=0.0, **limits, **given)
     else:
         result, how = entry(formula, **limits, **given)
-    calls, message = getattr(how, "oracle_calls", method.oracle_calls), how.message
+    calls, message = getattr(how, "oracle_calls", method.oracle_calls), getattr(how, "message", "")
     seconds = time.monotonic() - start
     if method.is_exact and how.status == "timeout":
         message = f"{method.name} did not finish within {seconds:.3g} s"
