@@ -1,4 +1,4 @@
-"""The house rules that a machine can check: sizes, names, circles; docs/architecture.md has them."""
+"""The house rules that a machine can check: sizes, names, circles (docs/architecture.md)."""
 
 import ast
 import collections
