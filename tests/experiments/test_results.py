@@ -14,7 +14,7 @@ from experiments.harness import arguments, results
 from hashing.counting import approxmc
 from inference import answer, estimate
 from inference.exact import ganak
-from inference.problems import cnf, dimacs, generators
+from inference.problems import cnf, dimacs, generators, trivial
 from inference.reduction import support
 
 CLAUSES = generators.random_ksat(4, 14, 12).clauses.tolist()
@@ -526,7 +526,7 @@ def test_other_counts_without_a_witness_hold_the_new_one(capsys, tmp_path):
 
 @pytest.mark.parametrize("formula", [FORMULA, WEIGHTS])
 def test_what_holds_of_any_formula_takes_no_solver(capsys, tmp_path, formula):
-    path = save(tmp_path, formula, solve._trivial_count(formula), info("auto", "interrupted"))
+    path = save(tmp_path, formula, trivial.count(formula), info("auto", "interrupted"))
     status, lines = verify(capsys, path)
     assert (status, lines[-1]) == (0, "both sides: little is claimed")
     change(path, lambda fields: fields.update(log2_upper=fields["log2_upper"] - 1e-3))
