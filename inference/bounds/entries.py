@@ -17,7 +17,7 @@ import numpy as np
 from inference import answer, limits
 from inference.bounds import feasible
 from inference.exact import bucket_tree, orders
-from inference.problems import factor_graph, trivial
+from inference.problems import factor_graph, logical_groups, trivial
 
 
 def prepare(
@@ -35,7 +35,9 @@ def prepare(
 def tabulate(graph: factor_graph.FactorGraph, memory: float | None) -> factor_graph.FactorGraph:
     """The graph with tables alone; errors as ``prepare``."""
     logical = [one for one in graph.groups if not isinstance(one, factor_graph.FactorGroup)]
-    entries = sum(float(np.exp2(group.mask.sum(axis=1)).sum()) for group in logical)
+    most = logical_groups.MAX_TABLE_VARIABLES  # wider ones have no table: refused below
+    arities = [np.minimum(group.mask.sum(axis=1), most) for group in logical]
+    entries = sum(float(np.exp2(arity).sum()) for arity in arities)
     limits.require_memory(8 * entries, memory, "tables of clauses and parities")
     return factor_graph.tabulate(graph)
 

@@ -247,8 +247,8 @@ def log_partition(
     """
     begun = time.monotonic()
     options = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
-    run = _solve(graph, starts, temperature, dtype, timeout, memory, seed=seed, **options)
-    return estimate.Estimate(float(bethe(*run[:2])[0])), _info(*run, begun)
+    solved = _solve(graph, starts, temperature, dtype, timeout, memory, seed=seed, **options)
+    return estimate.Estimate(float(bethe(*solved[:2])[0])), _info(*solved, begun)
 
 
 def marginals(
@@ -270,10 +270,10 @@ def marginals(
     """
     begun = time.monotonic()
     options = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
-    run = _solve(graph, starts, temperature, dtype, timeout, memory, seed=seed, **options)
-    rows = beliefs(*run[:2])
+    solved = _solve(graph, starts, temperature, dtype, timeout, memory, seed=seed, **options)
+    rows = beliefs(*solved[:2])
     rows = rows if (rows.sum(axis=1) > 0).all() else np.zeros_like(rows)
-    return rows, _info(*run, begun)
+    return rows, _info(*solved, begun)
 
 
 def maximize(
@@ -299,9 +299,9 @@ def maximize(
     log_unary = np.asarray(graph.log_unary, np.float64)
     noisy = graph._replace(log_unary=log_unary + 1e-6 * rng.uniform(size=log_unary.shape))
     options = {"schedule": schedule, "tolerance": tolerance, "iterations": iterations}
-    run = _solve(noisy, (start,), 0.0, dtype, timeout, memory, seed=seed, **options)
-    assignment = np.argmax(np.where(log_unary > -np.inf, beliefs(*run[:2]), -1.0), axis=1)
-    value, info = factor_graph.score(graph, assignment), _info(*run, begun)
+    solved = _solve(noisy, (start,), 0.0, dtype, timeout, memory, seed=seed, **options)
+    assignment = np.argmax(np.where(log_unary > -np.inf, beliefs(*solved[:2]), -1.0), axis=1)
+    value, info = factor_graph.score(graph, assignment), _info(*solved, begun)
     if value == -np.inf:
         return answer.Answer(answer.Status.UNKNOWN, value, seconds=info.seconds), info
     found = assignment[None]

@@ -1,6 +1,10 @@
 """Rounds of belief propagation in any layout: the loop that is timed.
 
-    >>> layout = protocol.choose(edge_graph.prepare(generators.ising_grid(3, 3, 0.5)))
+    >>> prepared = bp.prepare(generators.ising_grid(3, 3, 0.5))
+    >>> limits, schedule = (1e-8, 1000), schedules.damped(0.5)
+    >>> state = advance(prepared.layout, bp.init(prepared), (None, None), limits, schedule)
+    >>> int(state.iteration) % EVERY, bool(state.converged[0])
+    (0, True)
 
 Convergence is looked at every ``EVERY`` rounds, for each graph of a batch alone; one that converged
 stays where it is.

@@ -1,7 +1,7 @@
 """Whether what converged in float32, or in a layout that cuts, is a fixed point all the same.
 
-    >>> model = edge_graph.prepare(generators.ising_grid(3, 3, 0.5))
-    >>> float(moves(model, edge_graph.start(model))[0]) > 0.1
+    >>> model = edge_graph.prepare(generators.ising_grid(3, 3, 0.5, 0.1))
+    >>> float(moves(model, edge_graph.start(model))[0]) > 0.01
     True
 
 One round of the general rules in float64 tells. In float64 the layouts without cuts are those

@@ -60,7 +60,7 @@ def test_no_time_is_a_valid_answer(entry, model):
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_little_memory_is_refused_and_enough_changes_nothing(entry):
-    graph = generators.spin_glass_grid(0, 5, 5, 1.0, 0.3)
+    graph = generators.spin_glass_grid(0, 3, 3, 1.0, 0.3)
     with pytest.raises(ValueError, match="expected tables .* of at most 0 MiB, given one of"):
         entry(graph, memory=0)
     assert content(entry(graph, memory=4096)[0]) == content(entry(graph)[0])
@@ -72,6 +72,9 @@ def test_tables_of_clauses_are_refused_before_they_are_made(entry, monkeypatch):
     monkeypatch.setattr(factor_graph, "tabulate", lambda graph: pytest.fail("tables were made"))
     with pytest.raises(ValueError, match="tables of clauses and parities of at most 23 MiB"):
         entry(wide, memory=23)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="at most 20 variables in a clause"):
+        entry(convert.clause_graph(cnf.from_clauses([range(1, 60)])))
 
 
 def test_mean_field_keeps_to_the_memory():
