@@ -18,7 +18,6 @@ passes whenever the paper's test does, and after a third of the trials where cel
 """
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +30,6 @@ from inference import answer, estimate, limits, randomness
 from inference.oracles import protocol, renewed, sat
 from inference.problems import cnf
 from inference.reduction import support
-from inference.workers import within
 
 # Rows adapt from this number of models on, as in the authors' program.
 FEWEST_MODELS = 10
@@ -101,31 +99,27 @@ def count(
       ValueError: an argument is out of range, the formula has weights, an assumption is no literal
         of it, or with ``memory`` a function cannot go to another process.
     """
-    start = time.monotonic()
-    searches.check(formula, delta, assumptions, reduce, "adaptive")
     if cutoff < 1 or repetitions < 1:
         raise ValueError(
             f"expected cutoff and repetitions of at least 1, given {cutoff} and {repetitions}"
         )
-    words = randomness.seed_words(seed)
-    reduced: dict[str, Any] = {"assumptions": assumptions, "reduce": reduce}
-    options: dict[str, Any] = {"delta": delta, "cutoff": cutoff, "repetitions": repetitions}
-    options |= {"draw_rows": draw_rows, "open_session": open_session}
-    if memory is not None:
-        sent = {"seed": words} | options | reduced
-        result, how = within.count(count, formula, timeout=timeout, memory=memory, **sent)
-        return result, how if isinstance(how, Info) else Info(*how)
-    result, search, ending = searches.bound(
+    return searches.bound(
+        count,
+        _Levels,
+        Info,
         formula,
-        lambda residual: _Levels(words, residual, progress, **options),
-        **reduced,
-        deadline=limits.Deadline.after(timeout),
+        seed=seed,
+        timeout=timeout,
+        memory=memory,
+        delta=delta,
+        assumptions=assumptions,
+        reduce=reduce,
         progress=progress,
+        cutoff=cutoff,
+        repetitions=repetitions,
+        draw_rows=draw_rows,
+        open_session=open_session,
     )
-    told = ending.status, time.monotonic() - start, ending.message
-    if search is None:
-        return result, Info(*told)
-    return result, Info(*told, search.calls, search.passed, search.trials)
 
 
 def num_tests(num_columns: int) -> int:
@@ -177,9 +171,9 @@ class _Levels:
         self._log_mean = -math.inf  # mean cell at the level that passed, in logs
         self.passed = self.trials = 0
 
-    @property
-    def calls(self) -> int:
-        return self._session.calls
+    def told(self) -> tuple:
+        """As ``Info`` has it."""
+        return self._session.calls, self.passed, self.trials
 
     def close(self) -> None:
         """Ends the solver session."""

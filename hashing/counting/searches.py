@@ -6,15 +6,18 @@
 A search looks into the reduced formula; whatever cuts it short weakens the claim alone.
 """
 
+import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from inference import estimate, limits
+from inference import estimate, limits, randomness
 from inference.oracles import apart
 from inference.problems import cnf, trivial
 from inference.reduction import support
+from inference.workers import within
 
 T = TypeVar("T")
+I = TypeVar("I", bound=tuple)  # noqa: E741
 Progress = Callable[[str], None]
 
 
@@ -34,11 +37,11 @@ class Search(Protocol):
     def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
 
+    def told(self) -> tuple:
+        """What an ``Info`` says besides status, seconds and message."""
+
     def close(self) -> None:
         """Ends the solver session."""
-
-
-S = TypeVar("S", bound=Search)
 
 
 def attempt(search: Callable[[], T]) -> tuple[T | None, Ending]:
@@ -54,50 +57,69 @@ def attempt(search: Callable[[], T]) -> tuple[T | None, Ending]:
 
 
 def bound(
+    entry: Callable[..., tuple[estimate.Estimate, I]],
+    open_search: Callable[..., Search],
+    info: Callable[..., I],
     formula: cnf.CNF,
-    open_search: Callable[[cnf.CNF], S],
     *,
+    seed: Any,
+    timeout: float | None,
+    memory: int | None,
+    delta: float,
     assumptions: Sequence[int],
     reduce: Callable[..., support.Reduction],
-    deadline: limits.Deadline,
     progress: Progress,
-) -> tuple[estimate.Estimate, S | None, Ending]:
+    **options: Any,
+) -> tuple[estimate.Estimate, I]:
     """The claim of a search over the reduced formula, doubled for each free variable.
 
-    Half of the time that is left is for the reduction.
+    Half of the time is for the reduction.
 
-    Returns:
-      The estimate, the search unless it never began, and how it ended.
+    Args:
+      entry: whose work this is, for a child process that keeps to the memory.
+      open_search: from the seed as bytes, the reduced formula, ``progress``, ``delta`` and the
+        options.
+      info: from status, seconds and message, and what the search told, to an ``Info``.
+      formula: and the rest as for the entry.
+
+    Raises:
+      ValueError: an argument is out of range.
     """
-    assumed = support.conditioned(formula, assumptions)
+    start, words = time.monotonic(), randomness.seed_words(seed)
+    _check(formula, delta, assumptions, reduce)
+    options |= {"delta": delta}
+    if memory is not None:
+        options |= {"seed": words, "assumptions": assumptions, "reduce": reduce}
+        result, how = within.count(entry, formula, timeout=timeout, memory=memory, **options)
+        return result, info(*how)
+    deadline, assumed = limits.Deadline.after(timeout), support.conditioned(formula, assumptions)
 
-    def prepare() -> tuple[S, int]:
+    def prepare() -> tuple[Search, int]:
         progress("preprocessing")
         reduction = reduce(assumed, deadline=deadline.part(0.5))
-        return open_search(reduction.formula), len(reduction.free)
+        return open_search(words, reduction.formula, progress, **options), len(reduction.free)
 
     prepared, ending = attempt(prepare)
     if prepared is None:
-        return trivial.count(formula), None, ending
+        return trivial.count(formula), info(ending.status, time.monotonic() - start, ending.message)
     search, free = prepared
     try:
         _, ending = attempt(lambda: search.run(deadline))
     finally:
         search.close()
         apart.release()
-    return estimate.doubled(search.claim(), free), search, ending
+    told = ending.status, time.monotonic() - start, ending.message, *search.told()
+    return estimate.doubled(search.claim(), free), info(*told)
 
 
-def check(
+def _check(
     formula: cnf.CNF,
     delta: float,
     assumptions: Sequence[int],
     reduce: Callable[..., support.Reduction],
-    method: str,
 ) -> None:
-    """Raises ValueError where an argument of a bound is out of range."""
     if formula.log_weights is not None:
-        raise ValueError(f"{method} counts models: expected no weights, given some")
+        raise ValueError("a bound is on the number of models: expected no weights, given some")
     if not 0.0 < delta < 1.0:
         raise ValueError(f"expected delta in (0, 1), given {delta}")
     # Its own may be of the formula without them.

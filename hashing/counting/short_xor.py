@@ -18,7 +18,6 @@ Counting (AAAI 2016). The worst set packs neighbours shell by shell, the last sh
 
 import functools
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,11 +27,10 @@ from scipy import special
 from hashing.cells import levels
 from hashing.counting import searches
 from hashing.parity import draws
-from inference import answer, estimate, limits, randomness
+from inference import answer, estimate, limits
 from inference.oracles import protocol, renewed, sat
 from inference.problems import cnf, parity_rows
 from inference.reduction import support
-from inference.workers import within
 
 # Up to so many models are listed and counted exactly.
 EXACT_LIMIT = 64
@@ -99,31 +97,26 @@ def count(
       ValueError: an argument is out of range, the formula has weights, an assumption is no literal
         of it, or with ``memory`` a function cannot go to another process.
     """
-    start = time.monotonic()
-    searches.check(formula, delta, assumptions, reduce, "short_xor")
     if density is not None and not 2.0**-32 <= density <= 0.5:
         raise ValueError(f"expected a density in (0, 1/2], at least 2^-32, given {density}")
     if trials < 1:
         raise ValueError(f"expected at least 1 trial, given {trials}")
-    words = randomness.seed_words(seed)
-    reduced: dict[str, Any] = {"assumptions": assumptions, "reduce": reduce}
-    options: dict[str, Any] = {"delta": delta, "density": density, "trials": trials}
-    options |= {"open_session": open_session}
-    if memory is not None:
-        sent = {"seed": words} | options | reduced
-        result, how = within.count(count, formula, timeout=timeout, memory=memory, **sent)
-        return result, how if isinstance(how, Info) else Info(*how)
-    result, search, ending = searches.bound(
+    return searches.bound(
+        count,
+        _Trials,
+        Info,
         formula,
-        lambda residual: _Trials(words, residual, progress, **options),
-        **reduced,
-        deadline=limits.Deadline.after(timeout),
+        seed=seed,
+        timeout=timeout,
+        memory=memory,
+        delta=delta,
+        assumptions=assumptions,
+        reduce=reduce,
         progress=progress,
+        density=density,
+        trials=trials,
+        open_session=open_session,
     )
-    told = ending.status, time.monotonic() - start, ending.message
-    if search is None:
-        return result, Info(*told)
-    return result, Info(*told, search.calls, np.array(search.levels).reshape(-1, 2))
 
 
 def usual_density(num_columns: int) -> float:
@@ -207,9 +200,9 @@ class _Trials:
         self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
         self.levels: list[tuple[int, int]] = []
 
-    @property
-    def calls(self) -> int:
-        return self._session.calls
+    def told(self) -> tuple:
+        """As ``Info`` has it."""
+        return self._session.calls, np.array(self.levels).reshape(-1, 2)
 
     def close(self) -> None:
         """Ends the solver session."""
