@@ -8,8 +8,8 @@
 ``parity.encode``     rows as DIMACS XORs
 ``cells``             ``nested_cells`` of one sequence of parities, and the search for ``levels``
 ``counting``          ``approxmc``, the (epsilon, delta) counter: ``rounds`` search cells,
-                      ``guarantee`` and ``anytime`` claim, ``witness`` and ``verify`` check, with
-                      ``extensions`` of the models and ``proofs`` by ``eliminate``, ``repairs`` and
+                      ``guarantee`` and ``anytime`` claim, ``witness`` and ``verification`` check
+                      with ``extensions`` of the models, ``proofs`` by ``eliminate``, ``repairs`` and
                       solvers; ``adaptive``, ``short_xor`` bounds
 ====================  ============================================================================
 
