@@ -9,7 +9,7 @@
 ``cells``             ``nested_cells`` of one sequence of parities, and the search for ``levels``
 ``counting``          ``approxmc``, the (epsilon, delta) counter: ``rounds`` search cells,
                       ``guarantee`` and ``anytime`` claim, ``witness`` and ``verification`` check
-                      with ``extensions`` of the models, ``proofs`` by ``eliminate``, ``repairs`` and
+                      with ``extensions`` of models, ``proofs`` by ``eliminate``, ``repairs`` and
                       solvers; ``adaptive``, ``short_xor`` bounds
 ====================  ============================================================================
 
