@@ -63,7 +63,7 @@ def latin_square(order: int) -> cnf.CNF:
     clauses: list[list[int]] = []
     for axis in range(3):
         for line in np.moveaxis(cube, axis, -1).reshape(order**2, order).tolist():
-            clauses += _exactly_one(line)
+            clauses += cnf.exactly_one(line)
     return cnf.from_clauses(clauses, num_variables=order**3)
 
 
@@ -76,7 +76,7 @@ def domino_tilings(rows: int, columns: int) -> cnf.CNF:
     edges = _grid_edges(rows, columns)
     clauses: list[list[int]] = []
     for square in range(rows * columns):
-        clauses += _exactly_one([i for i, edge in enumerate(edges, start=1) if square in edge])
+        clauses += cnf.exactly_one([i for i, edge in enumerate(edges, start=1) if square in edge])
     return cnf.from_clauses(clauses, num_variables=len(edges))
 
 
@@ -202,10 +202,6 @@ def spin_model(
     factors: Factors = [((i,), h * spins) for i, h in enumerate(fields)]
     factors += [(e, j * np.outer(spins, spins)) for e, j in zip(edges, couplings, strict=True)]
     return factor_graph.build(np.full(len(fields), 2), factors)
-
-
-def _exactly_one(variables: list[int]) -> list[list[int]]:
-    return [variables, *([-a, -b] for a, b in itertools.combinations(variables, 2))]
 
 
 def _grid_edges(rows: int, columns: int) -> list[tuple[int, int]]:
