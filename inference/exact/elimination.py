@@ -113,10 +113,10 @@ def marginals(
         # The messages, their probabilities, and the table of a bucket with the sum it passes on.
         largest = max(map(model.plan.entries, model.plan.cliques), default=0)
         needed = _check_memory(model, 2 * (model.plan.message_entries + largest), memory)
-        log_value, *kept = passes.upward(model, passes.log_sum, keep=True, deadline=deadline)
-        probabilities = np.zeros(graph.log_unary.shape)
+        up = passes.upward(model, passes.log_sum, keep=True, deadline=deadline)
+        log_value, probabilities = up[0], np.zeros(graph.log_unary.shape)
         if log_value > -np.inf:
-            rows = passes.downward(model.plan, *kept, deadline)
+            rows = passes.downward(model.plan, *up[1:], deadline)
             probabilities = model.by_variable(graph, rows)
     except limits.OutOfTime:
         return trivial.marginals(graph), Info("timeout", deadline.seconds)
