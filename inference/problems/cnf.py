@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -235,6 +235,14 @@ def state_literals(sizes: Iterable[int]) -> tuple[list[list[int]], list[list[int
         clauses += exactly_one(literals[-1])
         used += size
     return literals, clauses, used
+
+
+def weight_table(log_weights: Mapping[int, float], num_variables: int) -> np.ndarray:
+    """Log-weights [n, 2] of a formula from those of some literals; 0 for the others."""
+    table = np.zeros((num_variables, 2))
+    for literal, log_weight in log_weights.items():
+        table[abs(literal) - 1, int(literal > 0)] = log_weight
+    return table
 
 
 def _cancel_repeats(variables: Sequence[int]) -> np.ndarray:

@@ -159,9 +159,7 @@ def factor_graph_to_cnf(graph: factor_graph.FactorGraph) -> cnf.CNF:
         clauses.append([constant])
         log_weights[constant] = float(graph.log_constant)
     num_variables = next(numbers) - 1
-    table = np.zeros((num_variables, 2))
-    for literal, log_weight in log_weights.items():
-        table[abs(literal) - 1, int(literal > 0)] = log_weight
+    table = cnf.weight_table(log_weights, num_variables)
     return cnf.from_clauses(clauses, xors=xors, num_variables=num_variables, log_weights=table)
 
 

@@ -155,7 +155,7 @@ def ising_grid(
 
     State 0 is spin -1, state 1 is spin +1; vertices are numbered row by row, borders are free.
     """
-    edges = np.array(_grid_edges(rows, columns), dtype=np.int32).reshape(-1, 2)
+    edges = _grid_edges(rows, columns)
     return spin_model(edges, np.full(len(edges), coupling), np.full(rows * columns, field))
 
 
@@ -185,14 +185,14 @@ def spin_glass_grid(
     The mixed models of Ermon, Gomes, Sabharwal and Selman, "Taming the curse of dimensionality:
     discrete integration by hashing and optimization" (ICML 2013).
     """
-    edges = np.array(_grid_edges(rows, columns), dtype=np.int32).reshape(-1, 2)
+    edges = _grid_edges(rows, columns)
     rng = randomness.generator(seed, "spin_glass_grid")
     couplings = scale * rng.uniform(-1.0, 1.0, size=len(edges))
     return spin_model(edges, couplings, field * rng.uniform(-1.0, 1.0, size=rows * columns))
 
 
 def spin_model(
-    edges: np.ndarray, couplings: np.ndarray, fields: np.ndarray
+    edges: Sequence[Sequence[int]] | np.ndarray, couplings: np.ndarray, fields: np.ndarray
 ) -> factor_graph.FactorGraph:
     """log p(s) = sum of couplings[e] s_i s_j over edges [E, 2] + sum of fields[i] s_i.
 
