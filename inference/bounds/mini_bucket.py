@@ -75,19 +75,6 @@ class _Buckets(NamedTuple):
         return Info(status, deadline.seconds, iterations, self.i_bound, self.tree.is_exact)
 
 
-Detail = tuple[np.ndarray, power_sums.PowerSums]  # the weights, and what they sum to
-
-
-class _Fitted(NamedTuple):
-    """The best bound of a fit, and how it was found."""
-
-    sums: power_sums.PowerSums
-    error: float
-    vector: np.ndarray
-    passes: int
-    status: str
-
-
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
@@ -295,6 +282,19 @@ def _largest(model: bucket_tree.Model, most: int) -> tuple[power_sums.Tree, int]
             break
         tree, i_bound = larger, i_bound + 1
     return tree, i_bound
+
+
+Detail = tuple[np.ndarray, power_sums.PowerSums]  # the weights, and what they sum to
+
+
+class _Fitted(NamedTuple):
+    """The best bound of a fit, and how it was found."""
+
+    sums: power_sums.PowerSums
+    error: float
+    vector: np.ndarray
+    passes: int
+    status: str
 
 
 def _fit(

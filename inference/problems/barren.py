@@ -106,9 +106,7 @@ def _uses(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, np.ndarray]:
     """
     degrees, names = np.zeros((2, graph.num_variables), dtype=np.int64)
     first = 0
-    for group in sorted(
-        graph.groups, key=lambda one: not isinstance(one, factor_graph.FactorGroup)
-    ):
+    for group in sorted(graph.groups, key=lambda one: hasattr(one, "mask")):
         variables = np.asarray(group.variables)
         rows, slots = np.nonzero(getattr(group, "mask", np.ones_like(variables)))
         np.add.at(degrees, variables[rows, slots], 1)

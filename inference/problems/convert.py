@@ -68,7 +68,7 @@ def ising_from_networkx(
         raise ValueError(f"expected a graph without loops, given one at {list(index)[i]!r}")
     couplings = [value for _, _, value in graph.edges(data=coupling, default=1.0)]
     fields = [value for _, value in graph.nodes(data=field, default=0.0)]
-    return generators.spin_model(np.array(edges), np.array(couplings), np.array(fields))
+    return generators.spin_model(edges, np.array(couplings), np.array(fields))
 
 
 def interaction_graph(graph: factor_graph.FactorGraph) -> nx.Graph:
