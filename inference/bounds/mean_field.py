@@ -60,7 +60,6 @@ def log_partition(
     restarts: int = 4,
     leaves: int = 16,
     iterations: int = 100,
-    tolerance: float = 1e-6,
 ) -> tuple[estimate.Estimate, Info]:
     """A CERTAIN lower bound of log Z, never below the score of the best assignment found.
 
@@ -77,16 +76,13 @@ def log_partition(
       restarts: cuts tried, every second one from a soft start.
       leaves: most cases into which the best of them is divided.
       iterations: most sweeps of each ascent.
-      tolerance: an ascent ends once a sweep gains less (nats).
 
     Raises:
       ValueError: the tables need more memory, or a clause is too wide for one.
     """
     deadline = limits.Deadline.after(timeout)
     graph, model, i_bound = _prepare(graph, i_bound, memory)
-    climb = functools.partial(
-        coordinate_ascent.ascend, iterations=iterations, tolerance=tolerance, deadline=deadline
-    )
+    climb = functools.partial(coordinate_ascent.ascend, iterations=iterations, deadline=deadline)
     best = _climb(graph, model, seed, i_bound, restarts, climb, deadline)
     if best.status != "interrupted" and best.split is not None and best.state is not None:
         total, sweeps, status = cases.divide(model, best.split, best.state, leaves, climb, deadline)
@@ -109,7 +105,6 @@ def marginals(
     i_bound: int | None = None,
     restarts: int = 4,
     iterations: int = 100,
-    tolerance: float = 1e-6,
 ) -> tuple[np.ndarray, Info]:
     """Those of the best distribution found, float64 [V, S], without a claim.
 
@@ -118,9 +113,7 @@ def marginals(
     """
     deadline = limits.Deadline.after(timeout)
     graph, model, i_bound = _prepare(graph, i_bound, memory)
-    climb = functools.partial(
-        coordinate_ascent.ascend, iterations=iterations, tolerance=tolerance, deadline=deadline
-    )
+    climb = functools.partial(coordinate_ascent.ascend, iterations=iterations, deadline=deadline)
     best = _climb(graph, model, seed, i_bound, restarts, climb, deadline)
     info = _info(model, best, deadline)
     if best.found.states is None and not best.found.is_impossible:
