@@ -104,8 +104,9 @@ def exact_count(count: int, *, failure: float = 0.0, witness: Any = None) -> Est
     """
     value = log_of_count(count)
     claim = Claim.PROBABLE if failure else Claim.CERTAIN
-    lower, upper = (value, value) if count <= 1 else _few_roundings(value)
-    return Estimate(value, lower, upper, failure, failure, claim, count, witness)
+    # Past the range of floats math.log adds two logarithms: three roundings.
+    few = 4 * math.ulp(value) if count > 1 else 0.0
+    return Estimate(value, value - few, value + few, failure, failure, claim, count, witness)
 
 
 def certain(log_value: float, log_error: float, *, witness: Any = None) -> Estimate:
@@ -164,17 +165,13 @@ def intersect(estimates: Sequence[Estimate]) -> Estimate:
       ValueError: no estimate is given, or one claims EXPECTED.
       EmptyIntersection: the intervals have no point in common.
     """
-    if not estimates:
-        raise ValueError("intersect needs at least one estimate, given none")
-    _refuse_expected(estimates, "intersect")
+    failure_lower, failure_upper = _added_failures(estimates, "intersect")
     lower = max(e.log_lower for e in estimates)
     upper = min(e.log_upper for e in estimates)
     if lower > upper:
         raise EmptyIntersection(f"no common point: a lower bound is {lower}, an upper {upper}")
     best = min(estimates, key=lambda e: e.log_width)
     value = min(max(best.log_value, lower), upper)
-    failure_lower = sum(e.failure_lower for e in estimates)
-    failure_upper = sum(e.failure_upper for e in estimates)
     return bounded(value, lower, upper, failure_lower, failure_upper)
 
 
@@ -196,12 +193,8 @@ def choose(estimates: Sequence[Estimate], badness: Callable[[Estimate], float]) 
     Raises:
       ValueError: no estimate is given, or one claims EXPECTED.
     """
-    if not estimates:
-        raise ValueError("choose needs at least one estimate, given none")
-    _refuse_expected(estimates, "choose")
+    failure_lower, failure_upper = _added_failures(estimates, "choose")
     best = min(estimates, key=badness)
-    failure_lower = sum(e.failure_lower for e in estimates)
-    failure_upper = sum(e.failure_upper for e in estimates)
     chosen = bounded(best.log_value, best.log_lower, best.log_upper, failure_lower, failure_upper)
     count = None if chosen.claim is Claim.NONE else best.count
     return dataclasses.replace(chosen, count=count, witness=best.witness)
@@ -256,9 +249,12 @@ def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _few_roundings(value: float) -> tuple[float, float]:
-    # For integers past the range of floats math.log adds two logarithms: three roundings.
-    return value - 4 * math.ulp(value), value + 4 * math.ulp(value)
+def _added_failures(estimates: Sequence[Estimate], rule: str) -> tuple[float, float]:
+    """Of each side; ValueError where there is no estimate, or one claims EXPECTED."""
+    if not estimates:
+        raise ValueError(f"{rule} needs at least one estimate, given none")
+    _refuse_expected(estimates, rule)
+    return sum(e.failure_lower for e in estimates), sum(e.failure_upper for e in estimates)
 
 
 def _refuse_expected(estimates: Sequence[Estimate], rule: str) -> None:

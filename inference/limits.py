@@ -33,15 +33,22 @@ class Deadline:
     Attributes:
       at: a reading of ``time.monotonic()``; infinite without a limit.
       stop: asked as often as the clock is looked at.
+      start: a reading of the clock when the work began.
     """
 
     at: float = math.inf
     stop: Callable[[], bool] = _never
+    start: float = dataclasses.field(default_factory=time.monotonic, compare=False)
 
     @classmethod
     def after(cls, timeout: float | None, stop: Callable[[], bool] = _never) -> "Deadline":
         """In so many seconds; without a limit for None."""
         return cls(math.inf if timeout is None else time.monotonic() + timeout, stop)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the start."""
+        return time.monotonic() - self.start
 
     @property
     def left(self) -> float:

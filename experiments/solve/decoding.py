@@ -79,4 +79,4 @@ def _search(
     found = feasible.search(model, rng, start=np.array(start, dtype=np.int64), deadline=deadline)
     if found.states is None:
         return assignment, found.status
-    return feasible.assignment(model, found.states), found.status
+    return model.assignment(found.states), found.status

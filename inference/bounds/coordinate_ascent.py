@@ -19,6 +19,7 @@ from inference import limits
 from inference.bounds import cutset, power_sums
 from inference.problems import factor_graph
 
+_GAIN = 1e-6  # nats of a sweep below which an ascent ends
 _SMALLEST = 1e-25  # probabilities below are 0, so that no product of a dozen underflows
 
 
@@ -41,7 +42,6 @@ def ascend(
     probabilities: np.ndarray,
     *,
     iterations: int = 100,
-    tolerance: float = 1e-6,
     deadline: limits.Deadline = limits.NEVER,
     held: np.ndarray | None = None,
 ) -> tuple[State, int, bool]:
@@ -52,8 +52,7 @@ def ascend(
     Args:
       split: of ``cutset.cut``.
       probabilities: float [C, S].
-      iterations: most sweeps.
-      tolerance: it ends once a sweep gains less (nats).
+      iterations: most sweeps; it ends before where one gains less than 1e-6 nats.
       deadline: looked at after each sweep.
       held: bool [C], distributions that stay as they are.
     """
@@ -65,7 +64,7 @@ def ascend(
         following = evaluate(split, sweep(split, reads, state, held))
         gain = following.log_lower - state.log_lower
         state = following if gain > 0 else state
-        if gain < tolerance:
+        if gain < _GAIN:
             return state, number, True
         if deadline.has_passed():
             return state, number, False

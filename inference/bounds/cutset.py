@@ -70,7 +70,9 @@ def cut(model: bucket_tree.Model, most_entries: float, noise: np.ndarray) -> Spl
       most_entries: below 2 every variable that shares a factor is cut.
       noise: float [V], added to the degrees by which variables are chosen.
     """
-    order, removed = _order(_neighbours(model), model.plan.sizes, most_entries, noise)
+    sizes = model.plan.sizes
+    neighbours = bucket_tree.find_neighbours((scope for scope, _ in model.factors), len(sizes))
+    order, removed = _order(neighbours, sizes, most_entries, noise)
     place = {v: at for at, v in enumerate(order)}
     where = {v: at for at, v in enumerate(removed)}
     found: dict[tuple[int, tuple[int, ...]], list[Item]] = defaultdict(list)
@@ -87,9 +89,9 @@ def cut(model: bucket_tree.Model, most_entries: float, noise: np.ndarray) -> Spl
     for items in found.values():
         batches.append(_batch(len(scopes), items))
         scopes += [inner for inner, _, _ in items]
-    tree = power_sums.grow([model.plan.sizes[v] for v in order], scopes, math.inf)
-    sizes = [model.plan.sizes[v] for v in removed]
-    return Split(tree, order, removed, batches, sizes, _colours(len(removed), batches))
+    tree = power_sums.grow([sizes[v] for v in order], scopes, math.inf)
+    colours = _colours(len(removed), batches)
+    return Split(tree, order, removed, batches, [sizes[v] for v in removed], colours)
 
 
 def expect(split: Split, probabilities: np.ndarray) -> tuple[list[np.ndarray], float]:
@@ -171,16 +173,6 @@ def _batch(start: int, items: list[Item]) -> CutFactors:
     )
 
 
-def _neighbours(model: bucket_tree.Model) -> list[set[int]]:
-    neighbours: list[set[int]] = [set() for _ in model.plan.sizes]
-    for scope, _ in model.factors:
-        for v in scope:
-            neighbours[v].update(scope)
-    for v, around in enumerate(neighbours):
-        around.discard(v)
-    return neighbours
-
-
 def _order(
     adjacent: list[set[int]], sizes: list[int], most_entries: float, noise: np.ndarray
 ) -> tuple[list[int], list[int]]:
@@ -211,11 +203,8 @@ def _order(
 
 def _colours(number: int, batches: list[CutFactors]) -> list[np.ndarray]:
     """Classes of cut variables without a common factor, greedily."""
-    adjacent: list[set[int]] = [set() for _ in range(number)]
-    for batch in batches:
-        for scope in batch.cut.tolist():
-            for v in scope:
-                adjacent[v].update(scope)
+    scopes = (scope for batch in batches for scope in batch.cut.tolist())
+    adjacent = bucket_tree.find_neighbours(scopes, number)
     colour = np.full(number, -1)
     for v in range(number):
         taken = {colour[u] for u in adjacent[v]}

@@ -10,14 +10,12 @@ of the graph.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from inference import answer, limits
-from inference.bounds import feasible
 from inference.exact import bucket_tree, orders
-from inference.problems import factor_graph, logical_groups, trivial
+from inference.problems import factor_graph, logical_groups
 
 
 def prepare(
@@ -48,13 +46,6 @@ def ended(deadline: limits.Deadline, *statuses: str) -> str:
     return answer.cut_short(*statuses, last) or "done"
 
 
-def log_lower(
-    graph: factor_graph.FactorGraph, model: bucket_tree.Model, states: np.ndarray
-) -> float:
-    """The log-score of an assignment [V] by position less its rounding: log Z is above it."""
-    return trivial.log_lower(graph, feasible.assignment(model, states))
-
-
 def best(
     graph: factor_graph.FactorGraph,
     model: bucket_tree.Model,
@@ -63,16 +54,6 @@ def best(
     rounding: float = 0.0,
 ) -> answer.Answer:
     """The answer of an assignment [V] by position and a bound with the constants of the model."""
-    assignment = feasible.assignment(model, states)
+    assignment = model.assignment(states)
     value, log_error = factor_graph.score(graph, assignment), float(graph.log_error)
     return answer.best(assignment[None], value, bound, rounding, log_error)
-
-
-def by_variable(
-    graph: factor_graph.FactorGraph, model: bucket_tree.Model, rows: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Distributions by position as float [V, S] of the graph, 0 for impossible states."""
-    found = np.zeros(graph.log_unary.shape)
-    for variable, row in zip(model.plan.order, rows, strict=True):
-        found[variable, model.states[variable]] = row
-    return found

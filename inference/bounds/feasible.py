@@ -12,7 +12,7 @@ a SAT solver looks for one without.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +61,7 @@ def search(
     """
     if model.total() == -math.inf:
         return Incumbent(None, -math.inf, True)
-    states = _best_unaries(model) if start is None else start
+    states = model.unaries().argmax(axis=1) if start is None else start
     if score(model, states) == -math.inf:
         solved = possible(model, deadline)
         if solved.assignments is None:
@@ -101,14 +101,6 @@ def score(model: bucket_tree.Model, states: np.ndarray) -> float:
     return model.total(*(float(table[tuple(states[scope])]) for scope, table in model.factors))
 
 
-def assignment(model: bucket_tree.Model, states: np.ndarray) -> np.ndarray:
-    """The assignment [V] of the graph from that of the model."""
-    chosen = np.zeros(len(states), dtype=np.int64)
-    for variable, state in zip(model.plan.order, states, strict=True):
-        chosen[variable] = model.states[variable][state]
-    return chosen
-
-
 def possible(
     model: bucket_tree.Model,
     deadline: limits.Deadline = limits.NEVER,
@@ -118,40 +110,15 @@ def possible(
 
     ``fixed`` are states by position that it must have.
     """
-    names, clauses = _names(model.plan.sizes)
+    names, clauses, num_variables = cnf.state_literals(model.plan.sizes)
     clauses += [[names[v][s]] for v, s in (fixed or {}).items()]
     for scope, table in model.factors:
         for entry in np.argwhere(table == -np.inf).tolist():
             clauses.append([-names[v][s] for v, s in zip(scope, entry, strict=True)])
-    most = max((abs(literal) for row in names for literal in row), default=0)
-    with sat.SatSession(cnf.from_clauses(clauses, num_variables=most)) as session:
+    with sat.SatSession(cnf.from_clauses(clauses, num_variables=num_variables)) as session:
         solved = session.solve(deadline=deadline)
     if solved.assignments is None:
         return solved
     holds = np.concatenate([[False], solved.assignments[0]])
     states = [next(s for s, x in enumerate(row) if holds[abs(x)] == (x > 0)) for row in names]
     return answer.Answer(solved.status, assignments=np.array([states], dtype=np.int64))
-
-
-def _names(sizes: Sequence[int]) -> tuple[list[list[int]], list[list[int]]]:
-    """A literal for each state of each variable, and clauses that make exactly one of them true."""
-    numbers = itertools.count(1)
-    names: list[list[int]] = []
-    clauses: list[list[int]] = []
-    for size in sizes:
-        if size == 2:
-            number = next(numbers)
-            names.append([-number, number])
-            continue
-        names.append([next(numbers) for _ in range(size)])
-        clauses.append(names[-1])
-        clauses += [[-a, -b] for a, b in itertools.combinations(names[-1], 2)]
-    return names, clauses
-
-
-def _best_unaries(model: bucket_tree.Model) -> np.ndarray:
-    rows = [np.zeros(size) for size in model.plan.sizes]
-    for scope, table in model.factors:
-        if len(scope) == 1:
-            rows[scope[0]] = rows[scope[0]] + table
-    return np.array([np.argmax(row) for row in rows], dtype=np.int64)

@@ -120,11 +120,11 @@ def schedule(
 
 def maxima(plan: ForestSchedule, tables: Sequence[np.ndarray], unaries: np.ndarray) -> np.ndarray:
     """The largest log-score of each part, [P]; arguments as ``sweep``."""
-    return _upward(plan, tables, unaries, _maximum)[0]
+    return _upward(plan, tables, unaries, np.max)[0]
 
 
 def sweep(plan: ForestSchedule, tables: Sequence[np.ndarray], unaries: np.ndarray) -> ForestSums:
-    """ForestSums every part.
+    """The sums of every part.
 
     Args:
       plan: of ``schedule``.
@@ -142,7 +142,7 @@ def sweep(plan: ForestSchedule, tables: Sequence[np.ndarray], unaries: np.ndarra
         joint = joint + along(outer, batch.axis, joint.ndim)
         for axis, size in enumerate(joint.shape[1:]):
             if axis != batch.axis:
-                beliefs[batch.nodes[:, axis], :size] = _log_sum(joint, axis)
+                beliefs[batch.nodes[:, axis], :size] = _log_sum(joint, _others(joint, axis))
     return ForestSums(log_values, beliefs.reshape(plan.num_parts, *plan.padding.shape))
 
 
@@ -150,7 +150,7 @@ def _upward(
     plan: ForestSchedule,
     tables: Sequence[np.ndarray],
     unaries: np.ndarray,
-    reduce_fn: Callable[[np.ndarray, int | None], np.ndarray],
+    reduce_fn: Callable[[np.ndarray, tuple[int, ...]], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """Values of the parts, what came to each node, and tables and messages by level."""
     num_variables, most = plan.padding.shape
@@ -162,11 +162,11 @@ def _upward(
         for axis, size in enumerate(joint.shape[1:]):
             if axis != batch.axis:
                 joint = joint + along(beliefs[batch.nodes[:, axis], :size], axis, joint.ndim)
-        message = reduce_fn(joint, batch.axis)
+        message = reduce_fn(joint, _others(joint, batch.axis))
         parents = batch.nodes[:, batch.axis]
         np.add.at(beliefs, (parents[:, None], np.arange(message.shape[1])), message)
         joints.append((joint, message))
-    top = reduce_fn(beliefs[plan.roots], None)
+    top = reduce_fn(beliefs[plan.roots], (1,))
     parts = plan.roots // max(num_variables, 1)
     log_values = (
         np.bincount(parts, top, minlength=plan.num_parts) if len(top) else np.zeros(plan.num_parts)
@@ -181,19 +181,18 @@ def along(rows: np.ndarray, axis: int, ndim: int) -> np.ndarray:
     return rows.reshape(shape)
 
 
-def _log_sum(table: np.ndarray, axis: int | None) -> np.ndarray:
-    """log sum exp over all axes but the first and, unless None, one more."""
-    over = tuple(a for a in range(1, table.ndim) if axis is None or a != 1 + axis)
+def _others(tables: np.ndarray, axis: int) -> tuple[int, ...]:
+    """All axes of tables [F, ...] but the first and that of one variable."""
+    return tuple(a for a in range(1, tables.ndim) if a != 1 + axis)
+
+
+def _log_sum(table: np.ndarray, over: tuple[int, ...]) -> np.ndarray:
+    """log sum exp over some axes."""
     top = table.max(axis=over, keepdims=True)
     shift = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
         total = np.log(np.exp(table - shift).sum(axis=over))
     return total + shift.reshape(total.shape)
-
-
-def _maximum(table: np.ndarray, axis: int | None) -> np.ndarray:
-    """As ``_log_sum`` with the maximum for the sum."""
-    return table.max(axis=tuple(a for a in range(1, table.ndim) if axis is None or a != 1 + axis))
 
 
 def _find(component: list[int], v: int) -> int:

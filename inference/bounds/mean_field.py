@@ -17,7 +17,6 @@ one at a time to each of their states, and the bounds of the cases added up. Wit
 
 import functools
 import math
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +60,6 @@ def log_partition(
     restarts: int = 4,
     leaves: int = 16,
     iterations: int = 100,
-    tolerance: float = 1e-6,
 ) -> tuple[estimate.Estimate, Info]:
     """A CERTAIN lower bound of log Z, never below the score of the best assignment found.
 
@@ -78,23 +76,20 @@ def log_partition(
       restarts: cuts tried, every second one from a soft start.
       leaves: most cases into which the best of them is divided.
       iterations: most sweeps of each ascent.
-      tolerance: an ascent ends once a sweep gains less (nats).
 
     Raises:
       ValueError: the tables need more memory, or a clause is too wide for one.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     graph, model, i_bound = _prepare(graph, i_bound, memory)
-    climb = functools.partial(
-        coordinate_ascent.ascend, iterations=iterations, tolerance=tolerance, deadline=deadline
-    )
-    best = _climb(graph, model, seed, i_bound, restarts, deadline, climb)
+    climb = functools.partial(coordinate_ascent.ascend, iterations=iterations, deadline=deadline)
+    best = _climb(graph, model, seed, i_bound, restarts, climb, deadline)
     if best.status != "interrupted" and best.split is not None and best.state is not None:
         total, sweeps, status = cases.divide(model, best.split, best.state, leaves, climb, deadline)
         lower = max(best.log_lower, _certain(graph, model, total, 0.0))
-        status = entries.ended(deadline, best.status, status)
+        status = answer.cut_short(best.status, status)
         best = best._replace(log_lower=lower, sweeps=best.sweeps + sweeps, status=status)
-    info = _info(model, best, start, deadline)
+    info = _info(model, best, deadline)
     if best.found.states is None and not best.found.is_impossible:
         return trivial.log_partition(graph), info
     upper = -math.inf if best.found.is_impossible else math.inf
@@ -110,23 +105,20 @@ def marginals(
     i_bound: int | None = None,
     restarts: int = 4,
     iterations: int = 100,
-    tolerance: float = 1e-6,
 ) -> tuple[np.ndarray, Info]:
     """Those of the best distribution found, float64 [V, S], without a claim.
 
     Arguments and errors as ``log_partition``; all zero where Z = 0 was proven. Where no possible
     assignment was found in time, those of each variable without its neighbours.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     graph, model, i_bound = _prepare(graph, i_bound, memory)
-    climb = functools.partial(
-        coordinate_ascent.ascend, iterations=iterations, tolerance=tolerance, deadline=deadline
-    )
-    best = _climb(graph, model, seed, i_bound, restarts, deadline, climb)
-    info = _info(model, best, start, deadline)
+    climb = functools.partial(coordinate_ascent.ascend, iterations=iterations, deadline=deadline)
+    best = _climb(graph, model, seed, i_bound, restarts, climb, deadline)
+    info = _info(model, best, deadline)
     if best.found.states is None and not best.found.is_impossible:
         return trivial.marginals(graph), info
-    return entries.by_variable(graph, model, _rows(model, best)), info
+    return model.by_variable(graph, _rows(model, best)), info
 
 
 def maximize(
@@ -143,11 +135,11 @@ def maximize(
     ``rounds`` as there; the other arguments and errors as ``log_partition``. Where no possible
     assignment was found in time, the bound of ``trivial``.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     graph, model, i_bound = _prepare(graph, i_bound, memory)
     rng = randomness.generator(seed, "mean_field")
     found = feasible.search(model, rng, i_bound=i_bound, rounds=rounds, deadline=deadline)
-    info = answer.Info(entries.ended(deadline, found.status), time.monotonic() - start)
+    info = answer.Info(entries.ended(deadline, found.status), deadline.seconds)
     if found.is_impossible:
         return answer.Answer(answer.Status.INFEASIBLE, -math.inf, -math.inf), info
     if found.states is None:
@@ -195,15 +187,15 @@ def _climb(
     seed: Any,
     i_bound: int,
     restarts: int,
-    deadline: limits.Deadline,
     climb: cases.Climb,
+    deadline: limits.Deadline,
 ) -> _Best:
     """An assignment, and ascents from it; half of the time may go into these."""
     rng, half = randomness.generator(seed, "mean_field"), deadline.part(0.5)
     found = feasible.search(model, rng, i_bound=i_bound, deadline=deadline.part(0.25))
     if found.states is None:
         return _Best(found, -math.inf, found.status)
-    best = _Best(found, entries.log_lower(graph, model, found.states))
+    best = _Best(found, trivial.log_lower(graph, model.assignment(found.states)))
     if found.status == "interrupted":
         return best._replace(status="interrupted")
     try:
@@ -215,30 +207,17 @@ def _climb(
             begin = cutset.point_mass(split, found.states)
             if restart % 2:
                 begin = coordinate_ascent.soft(split, rng)
-            best = _ascend(graph, model, best, split, begin, climb)
+            state, sweeps, converged = climb(split, begin)
+            best = best._replace(sweeps=best.sweeps + sweeps)
+            error = coordinate_ascent.rounding_error(split, state)
+            lower = _certain(graph, model, state.log_lower, error)
+            if lower > best.log_lower or (best.state is None and lower > -math.inf):
+                lower = max(lower, best.log_lower)
+                best = best._replace(log_lower=lower, split=split, state=state, converged=converged)
             if not split.cut:
                 break
     except KeyboardInterrupt:
         return best._replace(status="interrupted")
-    return best
-
-
-def _ascend(
-    graph: factor_graph.FactorGraph,
-    model: bucket_tree.Model,
-    best: _Best,
-    split: cutset.Split,
-    probabilities: np.ndarray,
-    climb: cases.Climb,
-) -> _Best:
-    """The best so far or, where it is better, what an ascent from these probabilities reaches."""
-    state, sweeps, converged = climb(split, probabilities)
-    best = best._replace(sweeps=best.sweeps + sweeps)
-    error = coordinate_ascent.rounding_error(split, state)
-    lower = _certain(graph, model, state.log_lower, error)
-    if lower > best.log_lower or (best.state is None and lower > -math.inf):
-        lower = max(lower, best.log_lower)
-        return best._replace(log_lower=lower, split=split, state=state, converged=converged)
     return best
 
 
@@ -265,8 +244,8 @@ def _rows(model: bucket_tree.Model, best: _Best) -> list[np.ndarray]:
     return rows
 
 
-def _info(model: bucket_tree.Model, best: _Best, start: float, deadline: limits.Deadline) -> Info:
+def _info(model: bucket_tree.Model, best: _Best, deadline: limits.Deadline) -> Info:
     states, num_cut = best.found.states, 0 if best.split is None else len(best.split.cut)
-    assignment = None if states is None else feasible.assignment(model, states)
-    status, seconds = entries.ended(deadline, best.status), time.monotonic() - start
-    return Info(status, seconds, best.sweeps, best.converged, num_cut, assignment)
+    assignment = None if states is None else model.assignment(states)
+    status = entries.ended(deadline, best.status)
+    return Info(status, deadline.seconds, best.sweeps, best.converged, num_cut, assignment)

@@ -15,8 +15,6 @@ only widens the interval. Host code in numpy float64, nothing is compiled.
 
 import functools
 import math
-import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +22,7 @@ import numpy as np
 from inference import answer, estimate, limits, randomness
 from inference.bounds import cost_shifting, descent, entries, feasible, power_sums
 from inference.exact import bucket_tree, orders
-from inference.problems import factor_graph
+from inference.problems import factor_graph, trivial
 
 MEMORY = 2048  # mebibytes
 ORDERS = (orders.min_size, orders.min_fill, orders.min_degree, orders.min_frontier)
@@ -57,27 +55,24 @@ class _Buckets(NamedTuple):
 
     model: bucket_tree.Model
     tree: power_sums.Tree
+    shifts: list[cost_shifting.Shift]
     tables: list[np.ndarray]
     sizes: list[list[float]]
     i_bound: int
 
-    def info(self, status: str, iterations: int, start: float) -> Info:
-        seconds = time.monotonic() - start
-        return Info(status, seconds, iterations, self.i_bound, self.tree.is_exact)
+    def sums(self, vector: np.ndarray, weights: np.ndarray) -> power_sums.PowerSums:
+        """What the tables sum to after the shifts of a vector."""
+        moved = cost_shifting.move(self.tables, self.shifts, vector)
+        return power_sums.upward(self.tree, moved, weights, keep=True)
 
+    def error(self, vector: np.ndarray, weights: np.ndarray) -> float:
+        """Bound on the rounding of ``sums``, in nats."""
+        sizes = cost_shifting.add_sizes(self.sizes, self.shifts, vector)
+        return power_sums.rounding_error(self.tree, sizes, weights)
 
-Detail = tuple[np.ndarray, power_sums.PowerSums]  # the weights, and what they sum to
-
-
-class _Fitted(NamedTuple):
-    """The best bound of a fit, and how it was found."""
-
-    value: float
-    error: float
-    sums: power_sums.PowerSums
-    vector: np.ndarray
-    passes: int
-    status: str
+    def info(self, deadline: limits.Deadline, iterations: int, *statuses: str) -> Info:
+        status = entries.ended(deadline, *statuses)
+        return Info(status, deadline.seconds, iterations, self.i_bound, self.tree.is_exact)
 
 
 def log_partition(
@@ -88,7 +83,6 @@ def log_partition(
     memory: int | None = None,
     i_bound: int | None = None,
     iterations: int = 100,
-    order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[estimate.Estimate, Info]:
     """Bounds of log Z on both sides, CERTAIN; the value is the upper one.
 
@@ -103,24 +97,23 @@ def log_partition(
       memory: mebibytes for tables, by default 2048.
       i_bound: by default the largest for which a pass takes about a tenth of a second.
       iterations: most steps of L-BFGS for each side; 0 evaluates once.
-      order_fns: orders of elimination, of which the one that begins lowest is fitted.
 
     Raises:
       ValueError: the tables need more memory, or a clause is too wide for one.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
-    graph, buckets = _prepare(graph, i_bound, memory, order_fns, deadline)
+    deadline = limits.Deadline.after(timeout)
+    graph, buckets = _prepare(graph, i_bound, memory, deadline)
     model, tree, log_error = buckets.model, buckets.tree, float(graph.log_error)
     above = _fit(buckets, cost_shifting.positive, 1.0, iterations, deadline.part(0.6))
     if tree.is_exact:
-        result = estimate.certain(model.total(above.value), above.error + log_error)
-        return result, buckets.info(entries.ended(deadline), 1, start)
-    lower = entries.log_lower(graph, model, power_sums.decode(tree, above.sums))
+        result = estimate.certain(model.total(above.sums.log_value), above.error + log_error)
+        return result, buckets.info(deadline, 1)
+    lower = trivial.log_lower(graph, model.assignment(power_sums.decode(tree, above.sums)))
     fits = [above]
     if above.status != "interrupted":
         below = _fit(buckets, cost_shifting.reverse, -1.0, iterations, deadline)
-        reverse = estimate.below(model.total(below.value), below.error + log_error)
-        lower = max(lower, reverse)
+        reverse = model.total(below.sums.log_value)
+        lower = max(lower, estimate.below(reverse, below.error + log_error))
         fits.append(below)
     ends = [one.status for one in fits]
     if ends == ["timeout", "done"] and not deadline.has_passed():
@@ -128,10 +121,8 @@ def log_partition(
         above = _fit(buckets, cost_shifting.positive, 1.0, iterations, deadline, above.vector)
         fits.append(above)
         ends = [above.status]
-    value = model.total(above.value)
-    upper = estimate.above(value, above.error + log_error)
-    passes = sum(one.passes for one in fits)
-    info = buckets.info(entries.ended(deadline, *ends), passes, start)
+    upper = estimate.above(model.total(above.sums.log_value), above.error + log_error)
+    info = buckets.info(deadline, sum(one.passes for one in fits), *ends)
     return estimate.bounded(upper, lower, upper, 0.0, 0.0), info
 
 
@@ -143,7 +134,6 @@ def maximize(
     memory: int | None = None,
     i_bound: int | None = None,
     iterations: int = 100,
-    order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[answer.Answer, Info]:
     """An assignment int64 [1, V], decoded and then improved, and a proven bound of every log-score.
 
@@ -151,8 +141,8 @@ def maximize(
     the maximum, and then maxima are taken. ``seed`` (integer, JAX key or bytes) draws the searches
     of ``feasible``; the other arguments and errors as ``log_partition``.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
-    graph, buckets = _prepare(graph, i_bound, memory, order_fns, deadline)
+    deadline = limits.Deadline.after(timeout)
+    graph, buckets = _prepare(graph, i_bound, memory, deadline)
     best, passes, ends = _fit_maxima(buckets, iterations, deadline)
     states = best.states
     if not buckets.tree.is_exact:
@@ -160,9 +150,8 @@ def maximize(
         found = feasible.search(buckets.model, rng, start=states, deadline=deadline)
         states = states if found.states is None else found.states
         ends = [*ends, found.status]
-    bound = buckets.model.total(best.bound)
-    told = buckets.info(entries.ended(deadline, *ends), passes, start)
-    return entries.best(graph, buckets.model, states, bound, best.error), told
+    bound, info = buckets.model.total(best.bound), buckets.info(deadline, passes, *ends)
+    return entries.best(graph, buckets.model, states, bound, best.error), info
 
 
 def marginals(
@@ -173,25 +162,24 @@ def marginals(
     memory: int | None = None,
     i_bound: int | None = None,
     iterations: int = 100,
-    order_fns: Sequence[orders.Order] = ORDERS,
 ) -> tuple[np.ndarray, Info]:
     """Pseudo-marginals float64 [V, S] of the upper bound, averaged over the parts of a bucket.
 
     Exact where no bucket is split, otherwise without a claim; all zero where Z = 0 was proven.
     Arguments and errors as ``log_partition``.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
-    graph, buckets = _prepare(graph, i_bound, memory, order_fns, deadline)
+    deadline = limits.Deadline.after(timeout)
+    graph, buckets = _prepare(graph, i_bound, memory, deadline)
     above = _fit(buckets, cost_shifting.positive, 1.0, iterations, deadline)
     rows = [np.zeros(size) for size in buckets.tree.sizes]
-    if buckets.model.total(above.value) > -math.inf:
+    if buckets.model.total(above.sums.log_value) > -math.inf:
         joints, _ = power_sums.downward(buckets.tree, above.sums)
         for position, bucket in enumerate(buckets.tree.buckets):
             size = buckets.tree.sizes[position]
             parts = [joints[node].reshape(size, -1).sum(axis=1) for node in bucket]
             rows[position] = np.mean(parts, axis=0)
-    info = buckets.info(entries.ended(deadline, above.status), above.passes, start)
-    return entries.by_variable(graph, buckets.model, rows), info
+    info = buckets.info(deadline, above.passes, above.status)
+    return buckets.model.by_variable(graph, rows), info
 
 
 class _Maxima(NamedTuple):
@@ -206,15 +194,14 @@ def _fit_maxima(
     buckets: _Buckets, iterations: int, deadline: limits.Deadline
 ) -> tuple[_Maxima, int, list[str]]:
     """The lowest bound at any temperature, the passes taken, and how the fits ended."""
-    shifts = cost_shifting.shifts(buckets.tree)
-    vector = cost_shifting.zeros(buckets.tree, shifts)
-    maxima, passes = [_maxima(buckets, shifts, vector)], 1
+    vector = cost_shifting.zeros(buckets.tree, buckets.shifts)
+    maxima, passes = [_maxima(buckets, vector)], 1
     ends: list[str] = []
     for temperature in () if buckets.tree.is_exact else TEMPERATURES:
         weigh = functools.partial(cost_shifting.positive, total=temperature)
         fitted = _fit(buckets, weigh, 1.0, iterations, deadline.part(1 / 3), vector)
         vector = fitted.vector
-        maxima.append(_maxima(buckets, shifts, vector))
+        maxima.append(_maxima(buckets, vector))
         passes += fitted.passes + 1
         ends.append(fitted.status)
         if fitted.status == "interrupted" or deadline.has_passed():
@@ -222,20 +209,16 @@ def _fit_maxima(
     return min(maxima, key=lambda one: one.bound + one.error), passes, ends
 
 
-def _maxima(buckets: _Buckets, shifts: list[cost_shifting.Shift], vector: np.ndarray) -> _Maxima:
-    tree, weights = buckets.tree, np.zeros(len(buckets.tree.cliques))
-    moved = cost_shifting.move(buckets.tables, shifts, vector)
-    sums = power_sums.upward(tree, moved, weights, keep=True)
-    sizes = cost_shifting.add_sizes(buckets.sizes, shifts, vector)
-    error = power_sums.rounding_error(tree, sizes, weights)
-    return _Maxima(sums.log_value, error, power_sums.decode(tree, sums))
+def _maxima(buckets: _Buckets, vector: np.ndarray) -> _Maxima:
+    weights = np.zeros(len(buckets.tree.cliques))
+    sums, error = buckets.sums(vector, weights), buckets.error(vector, weights)
+    return _Maxima(sums.log_value, error, power_sums.decode(buckets.tree, sums))
 
 
 def _prepare(
     graph: factor_graph.FactorGraph,
     i_bound: int | None,
     memory: float | None,
-    order_fns: Sequence[orders.Order],
     deadline: limits.Deadline = limits.NEVER,
 ) -> tuple[factor_graph.FactorGraph, _Buckets]:
     """The graph with tables alone, in mini-buckets for the order whose bound begins lowest.
@@ -245,14 +228,16 @@ def _prepare(
     memory, trials = MEMORY if memory is None else memory, deadline.part(0.2)
     graph = entries.tabulate(graph, memory)
     best: tuple[float, _Buckets] | None = None
-    for order_fn in order_fns:
+    for order_fn in ORDERS:
         model = bucket_tree.prepare(graph, order_fn)
         tree, grown = _grow(model, i_bound, memory)
+        shifts = cost_shifting.shifts(tree)
         tables = power_sums.fill(tree, [table for _, table in model.factors])
         sizes = power_sums.sizes_of(tree, [factor_graph.magnitude(t) for _, t in model.factors])
-        upper = power_sums.upward(tree, tables, tree.even_weights()).log_value
+        even, _ = cost_shifting.positive(tree, np.zeros(len(tree.cliques)))
+        upper = power_sums.upward(tree, tables, even).log_value
         if best is None or tree.is_exact or upper < best[0]:
-            best = upper, _Buckets(model, tree, tables, sizes, grown)
+            best = upper, _Buckets(model, tree, shifts, tables, sizes, grown)
         if tree.is_exact or trials.has_passed():
             break
     assert best is not None
@@ -267,12 +252,11 @@ def _grow(
     Raises:
       ValueError: its tables need more mebibytes.
     """
-    scopes = [scope for scope, _ in model.factors]
     if i_bound is None:
         most = min(_PASS_ENTRIES, int(memory * limits.MEBIBYTE) // _ENTRY_BYTES)
-        tree, i_bound = _largest(model.plan.sizes, scopes, most)
+        tree, i_bound = _largest(model, most)
     elif i_bound >= 0:
-        tree = power_sums.grow(model.plan.sizes, scopes, 2.0 ** (i_bound + 1))
+        tree = _tree(model, i_bound)
     else:
         raise ValueError(f"expected an i-bound of at least 0, given {i_bound}")
     what = f"tables for an i-bound of {i_bound}"
@@ -280,19 +264,37 @@ def _grow(
     return tree, i_bound
 
 
-def _largest(sizes: list[int], scopes: list[list[int]], most: int) -> tuple[power_sums.Tree, int]:
+def _tree(model: bucket_tree.Model, i_bound: int) -> power_sums.Tree:
+    scopes = [scope for scope, _ in model.factors]
+    return power_sums.grow(model.plan.sizes, scopes, 2.0 ** (i_bound + 1))
+
+
+def _largest(model: bucket_tree.Model, most: int) -> tuple[power_sums.Tree, int]:
     """The tree of the largest i-bound with at most so many entries; at the least of 0."""
-    i_bound = max(1, int(math.log2(most / (4 * len(sizes) + 1) + 1)))
-    tree = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+    i_bound = max(1, int(math.log2(most / (4 * len(model.plan.sizes) + 1) + 1)))
+    tree = _tree(model, i_bound)
     while tree.num_entries > most and i_bound > 0:
         i_bound -= 1
-        tree = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 1))
+        tree = _tree(model, i_bound)
     while not tree.is_exact:
-        larger = power_sums.grow(sizes, scopes, 2.0 ** (i_bound + 2))
+        larger = _tree(model, i_bound + 1)
         if larger.num_entries > most:
             break
         tree, i_bound = larger, i_bound + 1
     return tree, i_bound
+
+
+Detail = tuple[np.ndarray, power_sums.PowerSums]  # the weights, and what they sum to
+
+
+class _Fitted(NamedTuple):
+    """The best bound of a fit, and how it was found."""
+
+    sums: power_sums.PowerSums
+    error: float
+    vector: np.ndarray
+    passes: int
+    status: str
 
 
 def _fit(
@@ -304,15 +306,14 @@ def _fit(
     start: np.ndarray | None = None,
 ) -> _Fitted:
     """Minimises ``sign`` times the bound over shifts and weights; at least one evaluation."""
-    tree, shifts = buckets.tree, cost_shifting.shifts(buckets.tree)
+    tree, shifts = buckets.tree, buckets.shifts
     vector = cost_shifting.zeros(tree, shifts) if start is None else start
     box = np.full(len(vector), np.inf)
     box[len(vector) - len(tree.cliques) :] = _LOG_WEIGHT
 
     def evaluate(at: np.ndarray) -> tuple[float, np.ndarray, Detail]:
         weights, pull = weigh(tree, at[len(at) - len(tree.cliques) :])
-        moved = cost_shifting.move(buckets.tables, shifts, at)
-        sums = power_sums.upward(tree, moved, weights, keep=True)
+        sums = buckets.sums(at, weights)
         if not math.isfinite(sums.log_value):
             return sign * sums.log_value, np.zeros_like(at), (weights, sums)
         gradient = sign * cost_shifting.gradient(tree, sums, shifts, pull)
@@ -321,6 +322,5 @@ def _fit(
     steps = iterations if shifts else 0
     found = descent.minimize(evaluate, vector, iterations=steps, deadline=deadline, box=box)
     weights, sums = found.detail
-    sizes = cost_shifting.add_sizes(buckets.sizes, shifts, found.vector)
-    error = power_sums.rounding_error(tree, sizes, weights)
-    return _Fitted(sums.log_value, error, sums, found.vector, found.evaluations, found.status)
+    error = buckets.error(found.vector, weights)
+    return _Fitted(sums, error, found.vector, found.evaluations, found.status)

@@ -4,7 +4,7 @@
     >>> tree.cliques, tree.parents
     ([[0, 1], [0, 2], [1, 2], [2]], [2, 3, 3, -1])
     >>> tables = [np.zeros((2, 2))] * 3
-    >>> round(math.exp(upward(tree, fill(tree, tables), tree.even_weights()).log_value), 9)
+    >>> round(math.exp(upward(tree, fill(tree, tables), np.ones(4)).log_value), 9)
     8.0
 
 Here each mini-bucket sums out its variable by a power sum, w log sum_x exp(t(x) / w): a bound of
@@ -56,13 +56,6 @@ class Tree(NamedTuple):
     def is_exact(self) -> bool:
         """Whether no bucket is split."""
         return all(len(bucket) == 1 for bucket in self.buckets)
-
-    def even_weights(self, total: float = 1.0) -> np.ndarray:
-        """Equal positive weights [N] that add up to ``total`` in each bucket."""
-        weights = np.empty(len(self.cliques))
-        for bucket in self.buckets:
-            weights[bucket] = total / len(bucket)
-        return weights
 
     def shape(self, scope: Sequence[int], clique: Sequence[int]) -> list[int]:
         """The shape of a table over the scope that broadcasts over the clique."""

@@ -13,9 +13,7 @@ L-BFGS; every evaluation is a bound. Host code in numpy float64, nothing is comp
 """
 
 import math
-import time
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +21,7 @@ import numpy as np
 from inference import answer, estimate, limits, randomness
 from inference.bounds import descent, entries, forests
 from inference.exact import bucket_tree
-from inference.problems import factor_graph
+from inference.problems import factor_graph, trivial
 
 TEMPERATURES = (1.0, 0.1)
 
@@ -92,13 +90,14 @@ def log_partition(
     Raises:
       ValueError: the tables need more memory, or a clause is too wide for one.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     graph, model, cover = _prepare(graph, seed, num_trees, memory)
     found = _fit(cover, iterations, deadline)
-    upper, lower = model.total(found.value), entries.log_lower(graph, model, _decoded(found))
+    upper = model.total(found.value)
+    lower = trivial.log_lower(graph, model.assignment(_beliefs(found).argmax(axis=1)))
     error = _rounding_error(cover, found.vector) + float(graph.log_error)
     result = estimate.bounded(upper, lower, estimate.above(upper, error), 0.0, 0.0)
-    return result, _info(cover, [found], start, deadline)
+    return result, _info(cover, [found], deadline)
 
 
 def marginals(
@@ -114,13 +113,12 @@ def marginals(
 
     Arguments and errors as ``log_partition``; all zero where Z = 0 was proven.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     graph, model, cover = _prepare(graph, seed, num_trees, memory)
     found = _fit(cover, iterations, deadline)
-    rows = [row[:size] for row, size in zip(_beliefs(found), model.plan.sizes, strict=True)]
-    if model.total(found.value) == -math.inf:
-        rows = [0.0 * row for row in rows]
-    return entries.by_variable(graph, model, rows), _info(cover, [found], start, deadline)
+    beliefs = _beliefs(found) * (model.total(found.value) > -math.inf)
+    rows = [row[:size] for row, size in zip(beliefs, model.plan.sizes, strict=True)]
+    return model.by_variable(graph, rows), _info(cover, [found], deadline)
 
 
 def maximize(
@@ -138,12 +136,13 @@ def maximize(
     the bound of log Z at falling temperatures, where it approaches the maximum. Arguments and
     errors as ``log_partition``.
     """
-    start, deadline = time.monotonic(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     graph, model, cover = _prepare(graph, seed, num_trees, memory)
     messages, bound, error = np.zeros(_num_messages(cover)), math.inf, 0.0
     fits: list[Fitted] = []
     for temperature in TEMPERATURES:
-        scaled = _scaled(cover, temperature)
+        tables = [table / temperature for table in cover.tables]
+        scaled = cover._replace(tables=tables, unaries=cover.unaries / temperature)
         found = _fit(scaled, iterations, deadline.part(0.5), messages / temperature)
         messages = found.vector * temperature
         largest = float(forests.maxima(cover.schedule, *_moved(cover, messages)).mean())
@@ -152,14 +151,15 @@ def maximize(
         fits.append(found)
         if found.status == "interrupted":
             break
-    best = entries.best(graph, model, _decoded(found), model.total(bound), error)
-    return best, _info(cover, fits, start, deadline)
+    states = _beliefs(found).argmax(axis=1)
+    best = entries.best(graph, model, states, model.total(bound), error)
+    return best, _info(cover, fits, deadline)
 
 
 def _prepare(
     graph: factor_graph.FactorGraph, seed: Any, num_trees: int, memory: float | None
 ) -> tuple[factor_graph.FactorGraph, bucket_tree.Model, Cover]:
-    graph, model = entries.prepare(graph, _as_given, memory)
+    graph, model = entries.prepare(graph, lambda _, num_states: [*range(len(num_states))], memory)
     return graph, model, make_cover(model, num_trees, randomness.generator(seed, "trw"), memory)
 
 
@@ -189,18 +189,7 @@ def make_cover(
     tables = [np.stack([factors[at][1] / shares[at] for at in group]) for group in groups.values()]
     members = [parts[:, group] for group in groups.values()]
     schedule = forests.schedule(sizes, scopes, shapes, parts)
-    return Cover(schedule, variables, tables, members, _unaries(model))
-
-
-def _unaries(model: bucket_tree.Model) -> np.ndarray:
-    """The factors of one variable, [V, S], padded with -inf."""
-    sizes = model.plan.sizes
-    unaries = np.zeros((len(sizes), max(sizes, default=1)))
-    unaries[np.arange(unaries.shape[1]) >= np.array(sizes, dtype=np.int64)[:, None]] = -np.inf
-    for scope, table in model.factors:
-        if len(scope) == 1:
-            unaries[scope[0], : table.size] += table
-    return unaries
+    return Cover(schedule, variables, tables, members, model.unaries())
 
 
 def _octets(sizes: list[int], shapes: list[tuple[int, ...]], parts: np.ndarray) -> float:
@@ -258,12 +247,6 @@ def _num_messages(cover: Cover) -> int:
     return sum(len(table) * sum(table.shape[1:]) for table in cover.tables)
 
 
-def _scaled(cover: Cover, temperature: float) -> Cover:
-    """The model divided by a temperature."""
-    tables = [table / temperature for table in cover.tables]
-    return cover._replace(tables=tables, unaries=cover.unaries / temperature)
-
-
 def _fit(
     cover: Cover,
     iterations: int,
@@ -292,20 +275,11 @@ def _beliefs(found: Fitted) -> np.ndarray:
     return _probabilities(found.detail).mean(axis=0)
 
 
-def _decoded(found: Fitted) -> np.ndarray:
-    """The most probable states [V]."""
-    return _beliefs(found).argmax(axis=1)
-
-
-def _info(cover: Cover, fits: list[Fitted], start: float, deadline: limits.Deadline) -> Info:
+def _info(cover: Cover, fits: list[Fitted], deadline: limits.Deadline) -> Info:
     trees, sweeps = cover.schedule.num_parts, sum(found.evaluations for found in fits)
     status = entries.ended(deadline, *(found.status for found in fits))
     converged = all(found.converged for found in fits) or trees == 1
-    return Info(status, time.monotonic() - start, sweeps, converged, trees)
-
-
-def _as_given(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
-    return list(range(len(num_states)))
+    return Info(status, deadline.seconds, sweeps, converged, trees)
 
 
 def _rounding_error(cover: Cover, messages: np.ndarray) -> float:

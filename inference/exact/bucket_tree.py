@@ -9,7 +9,7 @@ A plan knows no tables, only who is eliminated when; it serves numpy and traced 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,32 @@ class Model(NamedTuple):
     def total(self, *values: float) -> float:
         """The values and the constants of the model together, rounded once."""
         return math.fsum([*values, *self.constants])
+
+    def unaries(self) -> np.ndarray:
+        """What the factors of one variable add up to, by position: [V, S], padded with -inf."""
+        sizes = np.array(self.plan.sizes, dtype=np.int64)
+        unaries = np.zeros((len(sizes), sizes.max(initial=1)))
+        unaries[np.arange(unaries.shape[1]) >= sizes[:, None]] = -np.inf
+        for scope, table in self.factors:
+            if len(scope) == 1:
+                unaries[scope[0], : table.size] += table
+        return unaries
+
+    def assignment(self, chosen: np.ndarray) -> np.ndarray:
+        """The assignment int64 [V] of the graph from states by position."""
+        assignment = np.zeros(len(chosen), dtype=np.int64)
+        for variable, state in zip(self.plan.order, chosen, strict=True):
+            assignment[variable] = self.states[variable][state]
+        return assignment
+
+    def by_variable(
+        self, graph: factor_graph.FactorGraph, rows: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """Distributions by position as float [V, S] of the graph, 0 for impossible states."""
+        found = np.zeros(graph.log_unary.shape)
+        for variable, row in zip(self.plan.order, rows, strict=True):
+            found[variable, self.states[variable]] = row
+        return found
 
 
 def prepare(graph: factor_graph.FactorGraph, order_fn: orders.Order) -> Model:
@@ -140,18 +166,24 @@ def make_plan(scopes: list[list[int]], num_states: list[int], order_fn: orders.O
     Raises:
       ValueError: the order is no permutation of the variables.
     """
-    neighbours: list[set[int]] = [set() for _ in num_states]
-    for scope in scopes:
-        for v in scope:
-            neighbours[v].update(scope)
-    for v, around in enumerate(neighbours):
-        around.discard(v)
+    neighbours = find_neighbours(scopes, len(num_states))
     order = order_fn(neighbours, num_states)
     if sorted(order) != list(range(len(num_states))):
         raise ValueError(f"expected an order of {len(num_states)} variables, given {order}")
     position = {v: at for at, v in enumerate(order)}
     cliques = [[position[v] for v in clique] for clique in orders.cliques(neighbours, order)]
     return Plan(tuple(order), [num_states[v] for v in order], cliques)
+
+
+def find_neighbours(scopes: Iterable[Sequence[int]], num_variables: int) -> list[set[int]]:
+    """The variables that share a factor with each variable."""
+    neighbours: list[set[int]] = [set() for _ in range(num_variables)]
+    for scope in scopes:
+        for v in scope:
+            neighbours[v].update(scope)
+    for v, around in enumerate(neighbours):
+        around.discard(v)
+    return neighbours
 
 
 def fill(plan: Plan, scopes: list[list[int]], tables: Sequence[Array]) -> list[list]:

@@ -16,7 +16,6 @@ except ``compile_log_partition``, for repeats, batches and gradients.
 import functools
 import math
 import operator
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -84,15 +83,15 @@ def log_partition(
     Raises:
       TooWide: the tables need more than ``memory`` mebibytes.
     """
-    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     try:
         model = _prepare(graph, order_fn, deadline)
         needed = _check_memory(model, model.plan.peak_entries, memory)
         log_value, _, _ = passes.upward(model, passes.log_sum, keep=False, deadline=deadline)
     except limits.OutOfTime:
-        return trivial.log_partition(graph), Info("timeout", time.perf_counter() - start)
+        return trivial.log_partition(graph), Info("timeout", deadline.seconds)
     error = _rounding_error(model, log_value) + float(graph.log_error)
-    return estimate.certain(log_value, error), _info(model, start, needed, log_value, error)
+    return estimate.certain(log_value, error), _info(model, deadline, needed, log_value, error)
 
 
 def marginals(
@@ -108,20 +107,21 @@ def marginals(
     Each is off by at most ``Info.error``; when time runs out they are those of each variable
     without its neighbours, and the error is infinite. Arguments and errors as ``log_partition``.
     """
-    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     try:
         model = _prepare(graph, order_fn, deadline)
-        needed = _check_memory(model, _marginal_entries(model.plan), memory)
+        # The messages, their probabilities, and the table of a bucket with the sum it passes on.
+        largest = max(map(model.plan.entries, model.plan.cliques), default=0)
+        needed = _check_memory(model, 2 * (model.plan.message_entries + largest), memory)
         up = passes.upward(model, passes.log_sum, keep=True, deadline=deadline)
-        probabilities, log_value = np.zeros(graph.log_unary.shape), up[0]
+        log_value, probabilities = up[0], np.zeros(graph.log_unary.shape)
         if log_value > -np.inf:
             rows = passes.downward(model.plan, *up[1:], deadline)
-            for variable, row in zip(model.plan.order, rows, strict=True):
-                probabilities[variable, model.states[variable]] = row
+            probabilities = model.by_variable(graph, rows)
     except limits.OutOfTime:
-        return trivial.marginals(graph), Info("timeout", time.perf_counter() - start)
+        return trivial.marginals(graph), Info("timeout", deadline.seconds)
     error = _marginal_error(model, log_value, float(graph.log_error))
-    return probabilities, _info(model, start, needed, log_value, error)
+    return probabilities, _info(model, deadline, needed, log_value, error)
 
 
 def maximize(
@@ -138,21 +138,18 @@ def maximize(
     ``assignments`` is int64 [1, V]; when time runs out they are those of ``trivial.maximize``.
     Arguments and errors as ``log_partition``.
     """
-    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     try:
         model = _prepare(graph, order_fn, deadline)
         needed = _check_memory(model, model.plan.message_entries, memory)
-        up = passes.upward(model, passes.maximum, keep=True, deadline=deadline)
+        log_value, buckets, _ = passes.upward(model, passes.maximum, keep=True, deadline=deadline)
     except limits.OutOfTime:
-        return trivial.maximize(graph), Info("timeout", time.perf_counter() - start)
-    log_value, error = up[0], _rounding_error(model, up[0])
-    value, assignment = -np.inf, np.zeros((1, graph.num_variables), dtype=np.int64)
-    if log_value > -np.inf:
-        assignment = _decode(model, up[1])
-        value = factor_graph.score(graph, assignment[0])
-    info = _info(model, start, needed, log_value, error)
-    log_error = float(graph.log_error)
-    best = answer.best(assignment, value, log_value, error, log_error, seconds=info.seconds)
+        return trivial.maximize(graph), Info("timeout", deadline.seconds)
+    error, log_error = _rounding_error(model, log_value), float(graph.log_error)
+    assignment = _decode(model, buckets)
+    value = factor_graph.score(graph, assignment) if log_value > -np.inf else -np.inf
+    info = _info(model, deadline, needed, log_value, error)
+    best = answer.best(assignment[None], value, log_value, error, log_error, seconds=info.seconds)
     return best, info
 
 
@@ -228,27 +225,23 @@ def _prepare(
 
 
 def _decode(model: bucket_tree.Model, buckets: list[bucket_tree.Bucket]) -> np.ndarray:
-    """The best states given those chosen before, from the last variable to the first: [1, V]."""
-    order = model.plan.order
-    chosen = np.zeros(len(order), dtype=np.int64)  # by position
-    assignment = np.zeros((1, len(order)), dtype=np.int64)
-    for at in reversed(range(len(order))):
+    """The best states given those chosen before, from the last variable to the first: [V]."""
+    chosen = np.zeros(len(buckets), dtype=np.int64)  # by position
+    for at in reversed(range(len(buckets))):
         rows = (table[(slice(None), *chosen[scope[1:]])] for scope, table in buckets[at])
         chosen[at] = np.argmax(sum(rows, np.zeros(model.plan.sizes[at])))
-        assignment[0, order[at]] = model.states[order[at]][chosen[at]]
-    return assignment
+    return model.assignment(chosen)
 
 
 def _info(
-    model: bucket_tree.Model, start: float, needed: int, log_value: float, error: float
+    model: bucket_tree.Model,
+    deadline: limits.Deadline,
+    needed: int,
+    log_value: float,
+    error: float,
 ) -> Info:
-    seconds, plan = time.perf_counter() - start, model.plan
-    return Info("done", seconds, plan.order, plan.width, needed, log_value, error)
-
-
-def _marginal_entries(plan: bucket_tree.Plan) -> int:
-    """The messages, their probabilities, and the table of a bucket with the sum it passes on."""
-    return 2 * plan.message_entries + 2 * max(map(plan.entries, plan.cliques), default=0)
+    order, width = model.plan.order, model.plan.width
+    return Info("done", deadline.seconds, order, width, needed, log_value, error)
 
 
 def _check_memory(model: bucket_tree.Model, entries: int, memory: int | None) -> int:

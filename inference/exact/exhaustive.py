@@ -10,7 +10,6 @@ joint states of a factor graph are scored in one array (``joint_states``).
 """
 
 import math
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -60,14 +59,14 @@ def count(
       ValueError: the formula has too many variables or takes too much memory, or the rows have the
         wrong shape.
     """
-    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     rows, rhs = _checked(formula, rows, rhs, max_variables)
     limits.require_memory(_table_octets(formula), memory, "a truth table")
     try:
         table = truth_table.evaluate(formula, rows, rhs, deadline)
-        return _count(formula, table, deadline), _info("done", start)
+        return _count(formula, table, deadline), answer.Info("done", deadline.seconds)
     except limits.OutOfTime:
-        return trivial.count(formula), _info("timeout", start)
+        return trivial.count(formula), answer.Info("timeout", deadline.seconds)
 
 
 def models(
@@ -113,17 +112,16 @@ def log_partition(
     Raises:
       ValueError: the graph has too many joint states, or they take too much memory.
     """
-    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
-    tables = factor_graph.tabulate(graph)
-    _check_size(tables, max_states, memory, octets=12)
+    deadline = limits.Deadline.after(timeout)
+    tables = _tabulated(graph, max_states, memory, octets=12)
     try:
         scores = joint_states.scores(tables, deadline)
         chunks = np.split(scores, range(CHUNK_SUM, len(scores), CHUNK_SUM))
         constant, log_error = float(graph.log_constant), float(graph.log_error)
         found = _log_sum(chunks, joint_states.terms(tables), deadline, log_error, constant)
     except limits.OutOfTime:
-        return trivial.log_partition(graph), _info("timeout", start)
-    return found, _info("done", start)
+        return trivial.log_partition(graph), answer.Info("timeout", deadline.seconds)
+    return found, answer.Info("done", deadline.seconds)
 
 
 def marginals(
@@ -140,21 +138,18 @@ def marginals(
     joint states errs by another n units. When time runs out they are those of each variable without
     its neighbours, and the error is infinite. Arguments and errors as ``log_partition``.
     """
-    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
-    tables = factor_graph.tabulate(graph)
-    _check_size(tables, max_states, memory, octets=24)
+    deadline = limits.Deadline.after(timeout)
+    tables = _tabulated(graph, max_states, memory, octets=24)
     try:
         scores = joint_states.scores(tables, deadline)
         largest = float(scores.max(initial=-math.inf))
         if largest == -math.inf:
-            probabilities = np.zeros(graph.log_unary.shape)
-            return probabilities, Info("done", time.perf_counter() - start, 0.0)
+            return np.zeros(graph.log_unary.shape), Info("done", deadline.seconds, 0.0)
         deadline.check()
         probabilities = _marginals(tables, np.exp(scores - largest), deadline)
     except limits.OutOfTime:
-        return trivial.marginals(graph), Info("timeout", time.perf_counter() - start, math.inf)
-    error = _marginal_error(tables, len(scores))
-    return probabilities, Info("done", time.perf_counter() - start, error)
+        return trivial.marginals(graph), Info("timeout", deadline.seconds, math.inf)
+    return probabilities, Info("done", deadline.seconds, _marginal_error(tables, len(scores)))
 
 
 def maximize(
@@ -182,32 +177,27 @@ def maximize(
     Raises:
       ValueError: as ``log_partition``, or rows of the wrong shape or over larger domains.
     """
-    start, deadline = time.perf_counter(), limits.Deadline.after(timeout)
+    deadline = limits.Deadline.after(timeout)
     rows, rhs = truth_table.check_rows(rows, rhs, graph.num_variables)
     domains = np.asarray(graph.num_states)
     wide = np.flatnonzero(rows.any(axis=0) & (domains != 2))
     if wide.size:
         raise ValueError(f"expected rows over 2 states, variable {wide[0]} has {domains[wide[0]]}")
-    tables = factor_graph.tabulate(graph)
-    _check_size(tables, max_states, memory, octets=12)
+    tables = _tabulated(graph, max_states, memory, octets=12)
     try:
         scores = joint_states.scores(tables, deadline)
         for row, side in zip(rows, rhs):
             deadline.check()
             scores[joint_states.parities(row, domains) != side] = -math.inf
     except limits.OutOfTime:
-        return _best_at_sight(graph, rows, rhs), _info("timeout", start)
+        return _best_at_sight(graph, rows, rhs), answer.Info("timeout", deadline.seconds)
     index = int(np.argmax(scores))
     bound = float(scores[index]) + float(graph.log_constant)
     found = (index // joint_states.strides(domains) % domains).astype(np.int32)[None]
     value = -math.inf if bound == -math.inf else factor_graph.score(graph, found[0])
-    info, log_error = _info("done", start), float(graph.log_error)
+    info, log_error = answer.Info("done", deadline.seconds), float(graph.log_error)
     rounding = _rounding(joint_states.terms(tables))
     return answer.best(found, value, bound, rounding, log_error, seconds=info.seconds), info
-
-
-def _info(status: str, start: float) -> answer.Info:
-    return answer.Info(status, time.perf_counter() - start)
 
 
 def _checked(
@@ -285,14 +275,16 @@ def _log_sum_exp(values: np.ndarray) -> float:
     return largest + math.log(float(np.exp(values - largest).sum()))
 
 
-def _check_size(
+def _tabulated(
     graph: factor_graph.FactorGraph, max_states: int, memory: int | None, octets: int
-) -> None:
-    """Refuses graphs of too many joint states; each takes so many octets."""
-    num_joint = math.prod(np.asarray(graph.num_states).tolist())
+) -> factor_graph.FactorGraph:
+    """The graph with tables alone, if its joint states are few enough at so many octets each."""
+    graph = factor_graph.tabulate(graph)
+    num_joint = math.prod(graph.num_states.tolist())
     if num_joint > max_states:
         raise ValueError(f"expected at most {max_states} joint states, given {num_joint}")
     limits.require_memory(octets * num_joint, memory, "an array of joint states")
+    return graph
 
 
 def _marginals(
@@ -300,11 +292,8 @@ def _marginals(
 ) -> np.ndarray:
     """Sums of the weights [N] of all joint states over all variables but one: [V, S]."""
     found, total = np.zeros(graph.log_unary.shape), float(weights.sum())
-    sizes, strides = (
-        np.asarray(graph.num_states).tolist(),
-        joint_states.strides(graph.num_states).tolist(),
-    )
-    for variable, (size, stride) in enumerate(zip(sizes, strides)):
+    strides = joint_states.strides(graph.num_states).tolist()
+    for variable, (size, stride) in enumerate(zip(graph.num_states.tolist(), strides)):
         deadline.check()
         found[variable, :size] = weights.reshape(-1, size, stride).sum(axis=(0, 2)) / total
     return found

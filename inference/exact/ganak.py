@@ -165,10 +165,8 @@ def _scaled_weights(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _zero_weight_units(logs: np.ndarray) -> list[list[int]]:
     """Unit clauses against literals of weight zero, so that a zero count means no model."""
-    variables = np.arange(1, len(logs) + 1)
-    against_negative = variables[logs[:, 0] == -np.inf]
-    against_positive = -variables[logs[:, 1] == -np.inf]
-    return [[v] for v in [*against_negative.tolist(), *against_positive.tolist()]]
+    is_positive, columns = np.nonzero(logs.T == -np.inf)
+    return np.where(is_positive, -1 - columns, 1 + columns)[:, None].tolist()
 
 
 def _log2_of_a_model(formula: cnf.CNF, logs: np.ndarray) -> float:
@@ -185,9 +183,8 @@ def _log2_of_a_model(formula: cnf.CNF, logs: np.ndarray) -> float:
             return -math.inf
         true = np.array(solver.get_model(), dtype=np.int64)
     # Variables that no clause mentions, and the solver may leave out, are as heavy as can be.
-    model = heavier > 0
-    model[np.abs(true[np.abs(true) <= len(logs)]) - 1] = True
-    model[-true[(true < 0) & (true >= -len(logs))] - 1] = False
+    model, true = heavier > 0, true[np.abs(true) <= len(logs)]
+    model[np.abs(true) - 1] = true > 0
     _improve(formula, logs[:, 1] - logs[:, 0], model)
     return math.fsum(np.where(model, logs[:, 1], logs[:, 0]).tolist())
 

@@ -39,7 +39,7 @@ class _Pruning:
 
     def __init__(self, graph: factor_graph.FactorGraph):
         self.graph, self.factors = graph, list(_tables(graph))
-        self.degrees, self.names = _uses(graph, [scope for scope, _ in self.factors])
+        self.degrees, self.names = _uses(graph)
         self.removed = np.zeros(len(self.factors), dtype=bool)
         self.constants, self.log_error = [float(graph.log_constant)], float(graph.log_error)
         self.log_unary = np.array(graph.log_unary, dtype=np.float64)
@@ -99,25 +99,19 @@ def _tables(graph: factor_graph.FactorGraph) -> Iterator[tuple[list[int], np.nda
             yield from zip(group.variables.tolist(), group.log_potentials, strict=True)
 
 
-def _uses(
-    graph: factor_graph.FactorGraph, scopes: list[list[int]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _uses(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, np.ndarray]:
     """How many factors each variable is in, and the sum of their numbers.
 
     The sum names the last factor left. Tables come first, then clauses and parities.
     """
     degrees, names = np.zeros((2, graph.num_variables), dtype=np.int64)
-    tables, others = 0, len(scopes)
-    for group in graph.groups:
-        is_table = isinstance(group, factor_graph.FactorGroup)
+    first = 0
+    for group in sorted(graph.groups, key=lambda one: hasattr(one, "mask")):
         variables = np.asarray(group.variables)
-        mask = np.ones(variables.shape, bool) if is_table else np.asarray(group.mask)
-        first = tables if is_table else others
-        rows = first + np.broadcast_to(np.arange(len(variables))[:, None], variables.shape)
-        np.add.at(degrees, variables[mask], 1)
-        np.add.at(names, variables[mask], rows[mask])
-        tables += len(variables) if is_table else 0
-        others += 0 if is_table else len(variables)
+        rows, slots = np.nonzero(getattr(group, "mask", np.ones_like(variables)))
+        np.add.at(degrees, variables[rows, slots], 1)
+        np.add.at(names, variables[rows, slots], first + rows)
+        first += len(variables)
     return degrees, names
 
 

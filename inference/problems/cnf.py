@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -208,6 +209,40 @@ def from_clauses(
         sampling,
         None if log_weights is None else np.asarray(log_weights, dtype=np.float64),
     )
+
+
+def exactly_one(literals: list[int]) -> list[list[int]]:
+    """Clauses that hold exactly where one of the literals does."""
+    return [literals, *([-a, -b] for a, b in itertools.combinations(literals, 2))]
+
+
+def state_literals(sizes: Iterable[int]) -> tuple[list[list[int]], list[list[int]], int]:
+    """Variables of any number of states in Booleans: one for two states, else one for each state.
+
+    Returns:
+      The literal of each state of each variable, the clauses that make exactly one of them true,
+      and how many Booleans there are.
+    """
+    literals: list[list[int]] = []
+    clauses: list[list[int]] = []
+    used = 0
+    for size in sizes:
+        if size == 2:
+            used += 1
+            literals.append([-used, used])
+            continue
+        literals.append(list(range(used + 1, used + 1 + size)))
+        clauses += exactly_one(literals[-1])
+        used += size
+    return literals, clauses, used
+
+
+def weight_table(log_weights: Mapping[int, float], num_variables: int) -> np.ndarray:
+    """Log-weights [n, 2] of a formula from those of some literals; 0 for the others."""
+    table = np.zeros((num_variables, 2))
+    for literal, log_weight in log_weights.items():
+        table[abs(literal) - 1, int(literal > 0)] = log_weight
+    return table
 
 
 def _cancel_repeats(variables: Sequence[int]) -> np.ndarray:

@@ -68,7 +68,7 @@ def ising_from_networkx(
         raise ValueError(f"expected a graph without loops, given one at {list(index)[i]!r}")
     couplings = [value for _, _, value in graph.edges(data=coupling, default=1.0)]
     fields = [value for _, value in graph.nodes(data=field, default=0.0)]
-    return generators.spin_model(np.array(edges), np.array(couplings), np.array(fields))
+    return generators.spin_model(edges, np.array(couplings), np.array(fields))
 
 
 def interaction_graph(graph: factor_graph.FactorGraph) -> nx.Graph:
@@ -140,13 +140,11 @@ def factor_graph_to_cnf(graph: factor_graph.FactorGraph) -> cnf.CNF:
     is ENC1 of Chavira and Darwiche, "On probabilistic inference by weighted model counting" (2008),
     with unary potentials as weights of the states themselves.
     """
-    numbers = itertools.count(1)
-    clauses: list[list[int]] = []
+    states, clauses, used = cnf.state_literals(graph.num_states.tolist())
+    numbers = itertools.count(used + 1)
     log_weights: dict[int, float] = {}
-    states: list[list[int]] = []  # the literal of each state of each variable
-    for size, log_unary in zip(graph.num_states.tolist(), np.asarray(graph.log_unary).tolist()):
-        states.append(_state_literals(size, numbers, clauses))
-        log_weights.update(zip(states[-1], log_unary))
+    for literals, log_unary in zip(states, np.asarray(graph.log_unary).tolist()):
+        log_weights.update(zip(literals, log_unary))
     xors: list[tuple[list[int], bool]] = []
     for group in graph.groups:
         if isinstance(group, logical_groups.ClauseGroup):
@@ -160,18 +158,8 @@ def factor_graph_to_cnf(graph: factor_graph.FactorGraph) -> cnf.CNF:
         constant = next(numbers)
         clauses.append([constant])
         log_weights[constant] = float(graph.log_constant)
-    return _weighted(clauses, xors, next(numbers) - 1, log_weights)
-
-
-def _weighted(
-    clauses: list[list[int]],
-    xors: list[tuple[list[int], bool]],
-    num_variables: int,
-    log_weights: dict[int, float],
-) -> cnf.CNF:
-    table = np.zeros((num_variables, 2))
-    for literal, log_weight in log_weights.items():
-        table[abs(literal) - 1, int(literal > 0)] = log_weight
+    num_variables = next(numbers) - 1
+    table = cnf.weight_table(log_weights, num_variables)
     return cnf.from_clauses(clauses, xors=xors, num_variables=num_variables, log_weights=table)
 
 
@@ -205,12 +193,3 @@ def _xors(group: logical_groups.ParityGroup, states: list) -> Iterator[tuple[lis
     for scope, rhs, mask in zip(*map(np.asarray, group)):
         if mask.any():
             yield [states[v][1] for v in scope[mask]], bool(rhs)
-
-
-def _state_literals(size: int, numbers: Iterator[int], clauses: list[list[int]]) -> list[int]:
-    if size == 2:
-        variable = next(numbers)
-        return [-variable, variable]
-    indicators = list(itertools.islice(numbers, size))
-    clauses += [indicators, *([-a, -b] for a, b in itertools.combinations(indicators, 2))]
-    return indicators

@@ -74,15 +74,17 @@ def parse(data: bytes, name: str = "<memory>", *, ignore_weights: bool = False) 
         found = f"expected {num_clauses} clauses, given {len(clauses) + len(xors)}"
         text.warn(special["header"][0].position, found)
     projection, weights = _projection(text, special, n), dimacs_weights.read(text, special, n)
-    if not ignore_weights:
+    log_weights = None
+    if weights and not ignore_weights:
         dimacs_weights.refuse_outside(text, weights, projection)
+        log_weights = cnf.weight_table({x: one.log_weight for x, one in weights.items()}, n)
     return cnf.CNF(
         n,
         clauses,
         cnf.ragged(variables for variables, _ in xors),
         np.array([side for _, side in xors], dtype=bool),
         projection,
-        dimacs_weights.table(weights, n) if weights and not ignore_weights else None,
+        log_weights,
     )
 
 

@@ -2,7 +2,7 @@
 
 >>> text = dimacs_text.Text("f.cnf", b"p cnf 1 0\\nc p weight 1 0.25 0\\n")
 >>> given = read(text, dimacs_text.split(text)[0], 1)
->>> table(given, 1).tolist() == [[math.log(0.75), math.log(0.25)]]
+>>> [given[literal].log_weight for literal in (-1, 1)] == [math.log(0.75), math.log(0.25)]
 True
 """
 
@@ -42,10 +42,7 @@ def read(text: Text, special: Special, n: int) -> dict[int, Weight]:
 
 def _given_weights(text: Text, special: Special, n: int) -> Iterator[tuple[int, int, float]]:
     for line in special["w"]:
-        variable, weight = _cachet_weight(text, line, n)
-        free = weight == -1
-        yield line.position, variable, 0.0 if free else _log(weight)
-        yield line.position, -variable, 0.0 if free else _log_complement(weight)
+        yield from _cachet_weights(text, line, n)
     for line in special["weights"]:
         if len(line.fields) != 2 * n:
             raise text.error(line.position, f"{2 * n} weights", str(len(line.fields)))
@@ -71,17 +68,17 @@ def _competition_weights(text: Text, lines: list[Line], n: int) -> Iterator[tupl
             yield position, -literal, _log_complement(weight)
 
 
-def _cachet_weight(text: Text, line: Line, n: int) -> tuple[int, decimal.Decimal]:
+def _cachet_weights(text: Text, line: Line, n: int) -> Iterator[tuple[int, int, float]]:
     form = "'w VARIABLE PROBABILITY'"
     fields = line.fields[:-1] if line.fields[2:] == [b"0"] else line.fields
-    if fields[1:] and re.fullmatch(rb"-1(\.0*)?", fields[1]):
+    is_free = bool(fields[1:] and re.fullmatch(rb"-1(\.0*)?", fields[1]))
+    if is_free:
         fields = [fields[0], b"1"]
-        variable, weight = _literal_and_number(text, line, fields, n, form)[0], decimal.Decimal(-1)
-    else:
-        variable, weight = _literal_and_number(text, line, fields, n, form)
+    variable, weight = _literal_and_number(text, line, fields, n, form)
     if variable < 0 or weight > 1:
         raise text.error(line.position, form, b" ".join(line.fields))
-    return variable, weight
+    yield line.position, variable, _log(weight)
+    yield line.position, -variable, 0.0 if is_free else _log_complement(weight)
 
 
 def _literal_and_number(
@@ -127,14 +124,6 @@ def refuse_outside(text: Text, weights: dict[int, Weight], projection: np.ndarra
         if log_weight != 0 and abs(literal) not in counted:
             expected = "weight 1 for a variable outside the sampling set"
             raise text.error(position, expected, f"another one for literal {literal}")
-
-
-def table(weights: dict[int, Weight], n: int) -> np.ndarray:
-    """float64 [n, 2] in nats, column 0 for the negative literal; literals without weight have 0."""
-    found = np.zeros((n, 2))
-    for literal, (log_weight, _) in weights.items():
-        found[abs(literal) - 1, int(literal > 0)] = log_weight
-    return found
 
 
 def written(log_weight: float) -> str:

@@ -63,7 +63,7 @@ def latin_square(order: int) -> cnf.CNF:
     clauses: list[list[int]] = []
     for axis in range(3):
         for line in np.moveaxis(cube, axis, -1).reshape(order**2, order).tolist():
-            clauses += _exactly_one(line)
+            clauses += cnf.exactly_one(line)
     return cnf.from_clauses(clauses, num_variables=order**3)
 
 
@@ -76,7 +76,7 @@ def domino_tilings(rows: int, columns: int) -> cnf.CNF:
     edges = _grid_edges(rows, columns)
     clauses: list[list[int]] = []
     for square in range(rows * columns):
-        clauses += _exactly_one([i for i, edge in enumerate(edges, start=1) if square in edge])
+        clauses += cnf.exactly_one([i for i, edge in enumerate(edges, start=1) if square in edge])
     return cnf.from_clauses(clauses, num_variables=len(edges))
 
 
@@ -155,7 +155,7 @@ def ising_grid(
 
     State 0 is spin -1, state 1 is spin +1; vertices are numbered row by row, borders are free.
     """
-    edges = np.array(_grid_edges(rows, columns), dtype=np.int32).reshape(-1, 2)
+    edges = _grid_edges(rows, columns)
     return spin_model(edges, np.full(len(edges), coupling), np.full(rows * columns, field))
 
 
@@ -185,14 +185,14 @@ def spin_glass_grid(
     The mixed models of Ermon, Gomes, Sabharwal and Selman, "Taming the curse of dimensionality:
     discrete integration by hashing and optimization" (ICML 2013).
     """
-    edges = np.array(_grid_edges(rows, columns), dtype=np.int32).reshape(-1, 2)
+    edges = _grid_edges(rows, columns)
     rng = randomness.generator(seed, "spin_glass_grid")
     couplings = scale * rng.uniform(-1.0, 1.0, size=len(edges))
     return spin_model(edges, couplings, field * rng.uniform(-1.0, 1.0, size=rows * columns))
 
 
 def spin_model(
-    edges: np.ndarray, couplings: np.ndarray, fields: np.ndarray
+    edges: Sequence[Sequence[int]] | np.ndarray, couplings: np.ndarray, fields: np.ndarray
 ) -> factor_graph.FactorGraph:
     """log p(s) = sum of couplings[e] s_i s_j over edges [E, 2] + sum of fields[i] s_i.
 
@@ -202,10 +202,6 @@ def spin_model(
     factors: Factors = [((i,), h * spins) for i, h in enumerate(fields)]
     factors += [(e, j * np.outer(spins, spins)) for e, j in zip(edges, couplings, strict=True)]
     return factor_graph.build(np.full(len(fields), 2), factors)
-
-
-def _exactly_one(variables: list[int]) -> list[list[int]]:
-    return [variables, *([-a, -b] for a, b in itertools.combinations(variables, 2))]
 
 
 def _grid_edges(rows: int, columns: int) -> list[tuple[int, int]]:

@@ -30,7 +30,7 @@ def log_partition(
 
     Clauses and parities are 0 at most.
     """
-    chosen = _greedy(graph) if assignment is None else assignment
+    chosen = np.argmax(graph.log_unary, axis=1) if assignment is None else assignment
     lower = log_lower(graph, chosen)
     return estimate.bounded(lower, lower, _upper(graph, np.logaddexp), 0.0, 0.0)
 
@@ -54,17 +54,13 @@ def marginals(graph: factor_graph.FactorGraph) -> np.ndarray:
 
 def maximize(graph: factor_graph.FactorGraph) -> answer.Answer:
     """The assignment best for the unaries, and each factor at its largest as a bound."""
-    assignment = _greedy(graph)
+    assignment = np.argmax(graph.log_unary, axis=1)
     score, upper = factor_graph.score(graph, assignment), _upper(graph, np.maximum)
     if upper == -math.inf:
         return answer.Answer(answer.Status.INFEASIBLE, upper, upper)
     if score == -math.inf:
         return answer.Answer(answer.Status.UNKNOWN, score, upper)
     return answer.Answer(answer.Status.FEASIBLE, score, upper, assignment[None])
-
-
-def _greedy(graph: factor_graph.FactorGraph) -> np.ndarray:
-    return np.argmax(graph.log_unary, axis=1)
 
 
 def _upper(graph: factor_graph.FactorGraph, combine: np.ufunc) -> float:

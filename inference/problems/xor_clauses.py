@@ -9,41 +9,38 @@ from collections.abc import Iterable, Sequence
 
 from inference.problems import cnf
 
+_CUT = 4  # variables in one piece
 
-def encode(
-    variables: Sequence[int], rhs: bool, *, first_fresh: int, cut: int = 4
-) -> tuple[list[list[int]], int]:
+
+def encode(variables: Sequence[int], rhs: bool, *, first_fresh: int) -> tuple[list[list[int]], int]:
     """Clauses that hold exactly where the XOR of ``variables`` equals ``rhs``.
 
-    Longer XORs are cut into a chain of pieces of ``cut`` variables, joined by fresh variables whose
+    Longer XORs are cut into a chain of pieces of four variables, joined by fresh variables whose
     values the others determine, so the number of models stays the same.
 
     Args:
       variables: distinct positive variables.
       rhs: the value of their XOR.
       first_fresh: the first number free for a fresh variable.
-      cut: variables in one piece, at least 3.
 
     Returns:
       The clauses and the next free number.
     """
-    if cut < 3:
-        raise ValueError(f"expected a cut of at least 3, given {cut}")
     left, clauses = list(variables), []
-    while len(left) > cut:
-        piece, left = left[: cut - 1], [*left[cut - 1 :], first_fresh]
+    while len(left) > _CUT:
+        piece, left = left[: _CUT - 1], [*left[_CUT - 1 :], first_fresh]
         clauses += _direct([*piece, first_fresh], False)
         first_fresh += 1
     return clauses + _direct(left, rhs), first_fresh
 
 
 def encode_all(
-    xors: Iterable[tuple[Sequence[int], bool]], *, first_fresh: int, cut: int = 4
+    xors: Iterable[tuple[Sequence[int], bool]], *, first_fresh: int
 ) -> tuple[list[list[int]], int]:
     """Clauses that hold exactly where all XORs do, and the next free number; as ``encode``."""
     clauses = []
     for variables, rhs in xors:
-        more, first_fresh = encode(variables, rhs, first_fresh=first_fresh, cut=cut)
+        more, first_fresh = encode(variables, rhs, first_fresh=first_fresh)
         clauses += more
     return clauses, first_fresh
 

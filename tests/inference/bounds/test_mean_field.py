@@ -116,7 +116,7 @@ def test_conditioning_is_where_it_starts():
     model, split = split_of(graph, 2)
     states = np.random.default_rng(0).integers(2, size=25)
     state = coordinate_ascent.evaluate(split, cutset.point_mass(split, states))
-    chosen = feasible.assignment(model, states)
+    chosen = model.assignment(states)
     cut = [model.plan.order[v] for v in split.cut]
     fixed = factor_graph.condition(graph, {v: int(chosen[v]) for v in cut})
     expected = elimination.log_partition(fixed)[0].log_value

@@ -10,7 +10,7 @@ import reference
 from inference.answer import Status
 from inference.bounds import cost_shifting, mini_bucket, power_sums
 from inference.estimate import Claim
-from inference.exact import elimination, orders
+from inference.exact import elimination
 from inference.problems import factor_graph, generators
 
 
@@ -93,7 +93,7 @@ def test_degenerate_models(given):
 
 def test_gradients_against_differences():
     graph = generators.spin_glass_grid(0, 4, 4, 2.0, 0.3)
-    _, buckets = mini_bucket._prepare(graph, 1, None, (orders.min_fill,))
+    _, buckets = mini_bucket._prepare(graph, 1, None)
     tree, tables = buckets.tree, buckets.tables
     shifts = cost_shifting.shifts(tree)
     rng = np.random.default_rng(0)

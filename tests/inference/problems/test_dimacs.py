@@ -15,83 +15,43 @@ import pytest
 from inference import files
 from inference.problems import cnf, dimacs, generators
 
+LITERAL = "a literal of the variables 1..2"
+WEIGHT = "a finite weight of at least 0 for literal 1"
 # (content, line of the error, words of the error); each is tried with and without ignore_weights.
 MALFORMED = [
     (b"", 1, "'p cnf VARIABLES CLAUSES', given an empty file"),
     (b" \n\n", 1, "given an empty file"),
     (b"c only\nc comments\n", 1, "'p cnf VARIABLES CLAUSES', given none in the whole file"),
-    (
-        b"c no header\n1 2 0\n",
-        2,
-        "'p cnf VARIABLES CLAUSES' before the first clause, given '1 2 0'",
-    ),
+    (b"c no header\n1 2 0\n", 2, "CLAUSES' before the first clause, given '1 2 0'"),
     (b"1 2 0\np cnf 2 1\n", 1, "before the first clause, given '1 2 0'"),
     (b"x1 2 0\np cnf 2 1\n", 1, "before the first clause, given 'x1 2 0'"),
     (b"p cnf 2 1\n1 2 0\np cnf 2 1\n", 3, "a single header"),
-    (b"p cnf 2\n1 2 0\n", 1, "given 'p cnf 2'"),
-    (b"p cnf 2 1 0\n1 2 0\n", 1, "given 'p cnf 2 1 0'"),
-    (b"p wcnf 2 1 9\n9 1 2 0\n", 1, "given 'p wcnf 2 1 9'"),
-    (b"p dnf 2 1\n1 2 0\n", 1, "given 'p dnf 2 1'"),
-    (b"p cnf -2 1\n1 0\n", 1, "given 'p cnf -2 1'"),
-    (b"p cnf 2 -1\n1 0\n", 1, "given 'p cnf 2 -1'"),
-    (b"p cnf two 1\n1 0\n", 1, "given 'p cnf two 1'"),
-    (b"p cnf 1e3 1\n1 0\n", 1, "given 'p cnf 1e3 1'"),
+    (b"p dnf 2 1\n1 0\n", 1, "'p cnf VARIABLES CLAUSES', given 'p dnf 2 1'"),
+    (b"p wcnf 2 1 9\n9 1 0\n", 1, "given 'p wcnf 2 1 9'"),
     (b"p cnf 2147483646 1\n1 0\n", 1, "at most 10000000 variables"),
-    (b"p cnf 2 2\n1 2 0\n1 3 0\n", 3, "a literal of the variables 1..2, given '3'"),
-    (b"p cnf 2 2\n1 2 0\nc\n\n1\n-3 0\n", 6, "a literal of the variables 1..2, given '-3'"),
+    (b"p cnf 2 2\n1 2 0\n1 3 0\n", 3, f"{LITERAL}, given '3'"),
+    (b"p cnf 2 2\n1 2 0\nc\n\n1\n-3 0\n", 6, f"{LITERAL}, given '-3'"),
     (b"p cnf 2 1\n99999999999999999999999 0\n", 2, "given '99999999999999999999999'"),
     (b"p cnf 2 2\n1 2 0\n1 2a 0\n", 3, "an integer, given '2a'"),
-    (b"p cnf 2 1\n1 b 0\n", 2, "an integer, given 'b'"),
-    (b"p cnf 2 1\n1 1.5 0\n", 2, "an integer, given '1.5'"),
-    (b"p cnf 2 1\n1-2 0\n", 2, "an integer, given '1-2'"),
-    (b"p cnf 2 1\n1 --2 0\n", 2, "an integer, given '--2'"),
-    (b"p cnf 2 1\n1 -0\n", 2, "an integer, given '-0'"),
-    (b"p cnf 2 1\n1 +2 0\n", 2, "an integer, given '+2'"),
     (b"p cnf 2 1\nhello 1 0\n", 2, "a clause, a comment, an XOR or 'p cnf"),
     (b"p cnf 2 1\n1 \xff\xfe 0\n", 2, r"an integer, given '\\xff\\xfe'"),
     (b"\x7fELF\x02\x01\n\0\0\n", 2, "text, given binary data"),
     (b"\x89PNG\n\x1a\n", 1, "a clause, a comment"),
     (b"p cnf 2 1\n" + 9999 * b"z" + b"\n", 2, "zzz..."),
-    (b"p cnf 2 1\nx1 3 0\n", 2, "a literal of the variables 1..2, given 3"),
+    (b"p cnf 2 1\nx1 3 0\n", 2, f"{LITERAL}, given 3"),
     (b"p cnf 2 1\nx1 2\n1 0\n", 2, "a final 0, given '1 2'"),
     (b"p cnf 2 1\nx1 0 2 0\n", 2, "one 0, at the end of the line"),
     (b"p cnf 2 1\nx1 y 0\n", 2, "integers and a final 0, given 'y'"),
     (b"c ind 1 3 0\np cnf 2 1\n1 0\n", 1, "a sampling variable of the variables 1..2, given 3"),
-    (
-        b"p cnf 2 1\nc p show 1 -2 0\n1 0\n",
-        2,
-        "a sampling variable of the variables 1..2, given -2",
-    ),
+    (b"p cnf 2 1\nc p show -2 0\n1 0\n", 2, "a sampling variable of the variables 1..2, given -2"),
     (b"p cnf 2 1\nc ind 1 2\n1 0\n", 2, "a final 0"),
     (b"p cnf 2 1\nc p show 1 two 0\n1 0\n", 2, "integers and a final 0, given 'two'"),
     (b"c ind 1 0\np cnf 2 1\nc p show 1 2 0\n1 0\n", 3, "'c ind' and 'c p show' to agree"),
-    (b"p cnf 2 1\nw 1 nan\n1 0\n", 2, "a finite weight of at least 0 for literal 1, given 'nan'"),
-    (
-        b"p cnf 2 1\nc p weight 1 inf 0\n1 0\n",
-        2,
-        "a finite weight of at least 0 for literal 1, given 'inf'",
-    ),
-    (
-        b"p cnf 2 1\nc p weight 1 -0.5 0\n1 0\n",
-        2,
-        "a finite weight of at least 0 for literal 1, given '-0.5'",
-    ),
-    (
-        b"p cnf 2 1\nc p weight 1 1_0 0\n1 0\n",
-        2,
-        "a finite weight of at least 0 for literal 1, given '1_0'",
-    ),
-    (b"p cnf 2 1\nc p weight 3 0.5 0\n1 0\n", 2, "a literal of the variables 1..2, given '3'"),
-    (b"p cnf 2 1\nc p weight 0 0.5 0\n1 0\n", 2, "a literal of the variables 1..2, given '0'"),
     (b"p cnf 2 1\nc p weight 1 0.5\n1 0\n", 2, "'c p weight LITERAL WEIGHT 0'"),
     (b"p cnf 2 1\nc p weight 1 0\n1 0\n", 2, "'c p weight LITERAL WEIGHT 0'"),
     (b"p cnf 2 1\nc p weight 1 2.5 0\n1 0\n", 2, "a weight for literal -1 as well, given none"),
     (b"p cnf 2 1\nc p weight 1 0.5 0\nc p weight 1 0.6 0\n1 0\n", 3, "the weight of literal 1 at"),
     (b"p cnf 2 1\nw 1 0.5\n1 0\nw 1 -1\n", 4, "the weight of literal 1 at"),
-    (b"p cnf 2 1\nw 1 1.5\n1 0\n", 2, "'w VARIABLE PROBABILITY'"),
-    (b"p cnf 2 1\nw -1 0.5\n1 0\n", 2, "'w VARIABLE PROBABILITY'"),
-    (b"p cnf 2 1\nw 1\n1 0\n", 2, "'w VARIABLE PROBABILITY', given '1'"),
-    (b"p cnf 2 1\nw 1 0.5 0.5\n1 0\n", 2, "'w VARIABLE PROBABILITY'"),
     (b"p cnf 2 1\nc weights 1 2 3\n1 0\n", 2, "4 weights, given 3"),
     (
         b"p cnf 1 1\nc weights 1 x\n1 0\n",
@@ -104,6 +64,21 @@ MALFORMED = [
     (b"BZh9 broken", 1, "whole packed data"),
     (b"\xfd7zXZ\0 broken", 1, "whole packed data"),
 ]
+# What the second line may be wrong with, by word.
+WRONG_WORDS = {
+    ("1 {} 0", "an integer"): ("b", "1.5", "1-2", "--2", "-0", "+2"),
+    ("c p weight {} 0.5 0", LITERAL): ("3", "0"),
+    ("c p weight 1 {} 0", WEIGHT): ("inf", "-0.5", "1_0"),
+    ("w 1 {}", WEIGHT): ("nan",),
+    ("w {}", "'w VARIABLE PROBABILITY'"): ("1 1.5", "-1 0.5", "1", "1 0.5 0.5"),
+}
+MALFORMED += [
+    (f"p cnf 2 1\n{form.format(word)}\n1 0\n".encode(), 2, f"{expected}, given '{word}'")
+    for (form, expected), words in WRONG_WORDS.items()
+    for word in words
+]
+HEADERS = "2", "2 1 0", "-2 1", "2 -1", "two 1", "1e3 1"
+MALFORMED += [(f"p cnf {x}\n1 0\n".encode(), 1, f"given 'p cnf {x}'") for x in HEADERS]
 
 
 @pytest.mark.parametrize("ignore_weights", [False, True])
