@@ -13,7 +13,7 @@ potentials and ``grad`` work.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -145,12 +145,9 @@ def update(model: EdgeModel, messages: jax.Array) -> jax.Array:
 
 def send(model: EdgeModel, incoming: jax.Array) -> jax.Array:
     """The messages that cavities, as ``cavities`` returns them, make."""
-    outgoing, at = [incoming[:0]], 0
-    for group in model.groups:
-        size = int(np.prod(group.variables.shape))
-        part = incoming[at : at + size].reshape(*group.variables.shape, *incoming.shape[1:])
+    outgoing = [incoming[:0]]
+    for group, part in _by_group(model, incoming):
         outgoing.append(_messages(group, part, model.temperature).reshape(-1, *incoming.shape[1:]))
-        at += size
     return jnp.concatenate(outgoing)
 
 
@@ -239,6 +236,15 @@ def _mask(group: Group) -> np.ndarray:
     return np.asarray(group.mask)
 
 
+def _by_group(model: EdgeModel, messages: jax.Array) -> Iterator[tuple[Group, jax.Array]]:
+    """Each group with its messages, [F, k] or [F, k, S]."""
+    at = 0
+    for group in model.groups:
+        size = int(np.prod(group.variables.shape))
+        yield group, messages[at : at + size].reshape(*group.variables.shape, *messages.shape[1:])
+        at += size
+
+
 def _messages(group: Group, incoming: jax.Array, temperature: int) -> jax.Array:
     """Messages of a group from incoming log ratios [F, k] or rows [F, k, S], in the same form."""
     if isinstance(group, factor_graph.FactorGroup):
@@ -256,11 +262,8 @@ def _messages(group: Group, incoming: jax.Array, temperature: int) -> jax.Array:
 
 def _factor_log_partitions(model: EdgeModel, incoming: jax.Array) -> list[jax.Array]:
     """ln Z_a [F] of each group from normalised incoming messages."""
-    found, at = [], 0
-    for group in model.groups:
-        size = int(np.prod(group.variables.shape))
-        part = incoming[at : at + size].reshape(*group.variables.shape, *incoming.shape[1:])
-        at += size
+    found = []
+    for group, part in _by_group(model, incoming):
         if isinstance(group, factor_graph.FactorGroup):
             rows = _rows(model, part)
             one = rules.table_log_partition(group.log_potentials, rows, model.temperature)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import DTypeLike
 
-from inference import estimate, limits
+from inference import answer, estimate, limits
 from inference.message_passing import region_graph, region_layout, rules
 from inference.problems import factor_graph
 
@@ -34,24 +34,6 @@ ROUND = 10  # updates of all messages for each linear part
 ROUNDS = 20  # between looks at the clock
 
 Sets = Callable[[factor_graph.FactorGraph], Iterable[Iterable[int]]]
-
-
-class Info(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-      status: "done", "timeout" or "interrupted".
-      seconds: wall time, with the choice of regions and compilation.
-      converged: whether nothing moved by more than the tolerance in the last round.
-      iterations: updates of all messages.
-      residual: the largest move that a log-message still wants to make, in nats.
-    """
-
-    status: str
-    seconds: float
-    converged: bool
-    iterations: int
-    residual: float
 
 
 class State(NamedTuple):
@@ -80,7 +62,7 @@ def log_partition(
     tolerance: float = 1e-6,
     iterations: int = 10000,
     dtype: DTypeLike = np.float64,
-) -> tuple[estimate.Estimate, Info]:
+) -> tuple[estimate.Estimate, answer.Settled]:
     """The region estimate of log Z; no claim. -inf where messages prove that Z = 0.
 
     Args:
@@ -98,8 +80,7 @@ def log_partition(
     Raises:
       ValueError: more memory is needed, or a clause is too long for a table.
     """
-    deadline = limits.Deadline.after(timeout)
-    beliefs, info = _run(graph, regions, tolerance, iterations, dtype, deadline, memory)
+    beliefs, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
     return estimate.Estimate(beliefs.log_value + float(graph.log_constant)), info
 
 
@@ -113,13 +94,12 @@ def marginals(
     tolerance: float = 1e-6,
     iterations: int = 10000,
     dtype: DTypeLike = np.float64,
-) -> tuple[np.ndarray, Info]:
+) -> tuple[np.ndarray, answer.Settled]:
     """Region estimates of the states' probabilities, float64 [V, S]; all zero where Z = 0.
 
     Arguments are those of ``log_partition``.
     """
-    deadline = limits.Deadline.after(timeout)
-    beliefs, info = _run(graph, regions, tolerance, iterations, dtype, deadline, memory)
+    beliefs, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
     probabilities = np.zeros(np.shape(graph.log_unary))
     if beliefs.log_value == -np.inf:
         return probabilities, info
@@ -129,7 +109,7 @@ def marginals(
     for region, row in reversed(list(zip(beliefs.regions, rows, strict=True))):
         table = row.reshape(sizes[list(region)])
         for axis, variable in enumerate(region):
-            others = tuple(other for other in range(len(region)) if other != axis)
+            others = tuple({*range(len(region))} - {axis})
             probabilities[variable, : sizes[variable]] = table.sum(axis=others)
     return probabilities, info
 
@@ -169,14 +149,14 @@ class _Beliefs(NamedTuple):
 
 def _run(
     graph: factor_graph.FactorGraph,
+    timeout: float | None,
+    memory: int | None,
     regions: Sets,
     tolerance: float,
     iterations: int,
     dtype: DTypeLike,
-    deadline: limits.Deadline,
-    memory: int | None,
-) -> tuple[_Beliefs, Info]:
-    start = time.monotonic()
+) -> tuple[_Beliefs, answer.Settled]:
+    begun, deadline = time.monotonic(), limits.Deadline.after(timeout)
     limits.require_memory(region_layout.logical_octets(graph), memory, "tables of logical factors")
     graph = factor_graph.tabulate(graph)
     built = region_graph.build(graph, regions(graph))
@@ -194,8 +174,8 @@ def _run(
         log_value, outer = _read_out(layout, state)
         beliefs = _Beliefs(float(log_value), [np.asarray(table) for table in outer], built.outer)
         residual, made = float(state.residual), int(state.iterations)
-    seconds = time.monotonic() - start
-    return beliefs, Info(status, seconds, residual <= tolerance, made, residual)
+    seconds = time.monotonic() - begun
+    return beliefs, answer.Settled(status, seconds, residual <= tolerance, made, residual)
 
 
 @jax.jit
@@ -268,7 +248,8 @@ def _blocks(layout: region_layout.RegionLayout, entries: jax.Array) -> list[jax.
 def _normalise(layout: region_layout.RegionLayout, messages: jax.Array) -> jax.Array:
     """The largest entry of each message becomes 0."""
     blocks = _blocks(layout, messages)
-    shifted = [block - _finite(block.max(axis=1, keepdims=True)) for block in blocks]
+    least = jnp.finfo(messages.dtype).min  # against -inf - -inf
+    shifted = [b - jnp.maximum(b.max(axis=1, keepdims=True), least) for b in blocks]
     return jnp.concatenate([messages[:0], *(block.ravel() for block in shifted)])
 
 
@@ -279,8 +260,4 @@ def _minus(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _difference(a: jax.Array, b: jax.Array) -> jax.Array:
     """a - b, 0 where both are -inf; b = -inf has it in ``a`` as well."""
-    return jnp.where(a == b, 0.0, a - jnp.where(b == -jnp.inf, 0.0, b))
-
-
-def _finite(x: jax.Array) -> jax.Array:
-    return jnp.maximum(x, jnp.finfo(x.dtype).min)
+    return jnp.where(a == b, 0.0, _minus(a, b))

@@ -12,6 +12,7 @@ hard zeros among them, and count as infinite when they leave, where the graph ha
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int32
 
 from inference.message_passing import edge_graph, rules
-from inference.message_passing.layouts import tables
+from inference.message_passing.layouts import pairwise, tables
 from inference.message_passing.rules import Array
 
 _static = {"static": True}
@@ -27,7 +28,7 @@ _static = {"static": True}
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Binary(tables.Logarithms):
+class Binary(pairwise.Combined[jax.Array]):
     """Messages [E] by block; make it with ``prepare``.
 
     Attributes:
@@ -40,6 +41,7 @@ class Binary(tables.Logarithms):
       most: the largest log ratio.
     """
 
+    cuts: ClassVar[bool] = True
     fields: tuple[Float[Array, " _"], ...]
     slots: tuple[Int32[Array, "_ _"], ...]
     tables: tuple[Float[Array, "2 ... _"], ...]

@@ -66,28 +66,9 @@ class EdgeBlock:
     others: tuple[Int32[Array, "_ N"], ...]
 
 
-class Logarithms:
-    """What layouts share whose messages are one array of logarithms, as are ``graph_ids``."""
-
-    cuts: ClassVar[bool] = True
-    graph_ids: Array
-
-    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
-        """The largest change of a logarithm in each graph, [G]."""
-        return edge_graph.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
-
-    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
-        """Damping of the logarithms."""
-        return pairwise.LOGS.mix(old, new, weight)
-
-    def keep(self, frozen: Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        """Old messages for frozen graphs, bool [G], else new ones."""
-        return jnp.where(frozen[self.graph_ids], old, new)
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Tables(Logarithms):
+class Tables(pairwise.Combined[jax.Array]):
     """Messages [M] by block, state and edge; make it with ``prepare``.
 
     Attributes:
@@ -96,6 +77,7 @@ class Tables(Logarithms):
       floor: the smallest logarithm.
     """
 
+    cuts: ClassVar[bool] = True
     variables: tuple[VariableBlock, ...]
     edges: tuple[EdgeBlock, ...]
     places: Int32[Array, "E S"]
