@@ -198,12 +198,9 @@ def best_of(
         if len(starts) == 1:
             return state, status
         value = np.where(state.converged, bethe(prepared, state), -np.inf)
-        if best is None:
-            best, values = state, value
-        else:
-            keeps = value <= values
-            best = bp_rounds.choose(prepared.layout, keeps, best, state)
-            values = np.maximum(value, values)
+        chosen = prepared.layout, value <= values
+        best = state if best is None else bp_rounds.choose(*chosen, best, state)
+        values = np.maximum(value, values)
         if status != "done":
             break
     if best is None:

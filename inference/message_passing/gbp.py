@@ -36,22 +36,6 @@ ROUNDS = 20  # between looks at the clock
 Sets = Callable[[factor_graph.FactorGraph], Iterable[Iterable[int]]]
 
 
-class State(NamedTuple):
-    """Log-messages from inner to outer regions, in the order of a layout.
-
-    Attributes:
-      messages: float [M].
-      linear: float [M], what the linear part of the free energy adds to them.
-      residual: the largest move that any of them still wants to make; inf at first.
-      iterations: updates so far.
-    """
-
-    messages: jax.Array
-    linear: jax.Array
-    residual: jax.Array
-    iterations: jax.Array
-
-
 def log_partition(
     graph: factor_graph.FactorGraph,
     *,
@@ -80,8 +64,8 @@ def log_partition(
     Raises:
       ValueError: more memory is needed, or a clause is too long for a table.
     """
-    beliefs, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
-    return estimate.Estimate(beliefs.log_value + float(graph.log_constant)), info
+    log_value, _, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
+    return estimate.Estimate(log_value + float(graph.log_constant)), info
 
 
 def marginals(
@@ -99,19 +83,34 @@ def marginals(
 
     Arguments are those of ``log_partition``.
     """
-    beliefs, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
+    log_value, beliefs, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
     probabilities = np.zeros(np.shape(graph.log_unary))
-    if beliefs.log_value == -np.inf:
+    if log_value == -np.inf:
         return probabilities, info
     sizes = np.asarray(graph.num_states)
-    rows = (row for group in beliefs.outer for row in np.asarray(group, dtype=np.float64))
     # The smallest region of a variable comes last.
-    for region, row in reversed(list(zip(beliefs.regions, rows, strict=True))):
+    for region, row in reversed(beliefs):
         table = row.reshape(sizes[list(region)])
         for axis, variable in enumerate(region):
             others = tuple({*range(len(region))} - {axis})
             probabilities[variable, : sizes[variable]] = table.sum(axis=others)
     return probabilities, info
+
+
+class State(NamedTuple):
+    """Log-messages from inner to outer regions, in the order of a layout.
+
+    Attributes:
+      messages: float [M].
+      linear: float [M], what the linear part of the free energy adds to them.
+      residual: the largest move that any of them still wants to make; inf at first.
+      iterations: updates so far.
+    """
+
+    messages: jax.Array
+    linear: jax.Array
+    residual: jax.Array
+    iterations: jax.Array
 
 
 def init(layout: region_layout.RegionLayout) -> State:
@@ -141,12 +140,6 @@ def linearise(layout: region_layout.RegionLayout, state: State) -> State:
     return State(messages, linear, jnp.maximum(state.residual, move), state.iterations)
 
 
-class _Beliefs(NamedTuple):
-    log_value: float
-    outer: list[np.ndarray]  # probabilities [R, T] for each size T
-    regions: list[region_graph.Region]
-
-
 def _run(
     graph: factor_graph.FactorGraph,
     timeout: float | None,
@@ -155,7 +148,8 @@ def _run(
     tolerance: float,
     iterations: int,
     dtype: DTypeLike,
-) -> tuple[_Beliefs, answer.Settled]:
+) -> tuple[float, list[tuple[region_graph.Region, np.ndarray]], answer.Settled]:
+    """The free energy with its sign turned, the outer regions with their probabilities [T]."""
     begun, deadline = time.monotonic(), limits.Deadline.after(timeout)
     limits.require_memory(region_layout.logical_octets(graph), memory, "tables of logical factors")
     graph = factor_graph.tabulate(graph)
@@ -172,10 +166,11 @@ def _run(
             deadline,
         )
         log_value, outer = _read_out(layout, state)
-        beliefs = _Beliefs(float(log_value), [np.asarray(table) for table in outer], built.outer)
+        rows = [row for tables in outer for row in np.asarray(tables, np.float64)]
         residual, made = float(state.residual), int(state.iterations)
     seconds = time.monotonic() - begun
-    return beliefs, answer.Settled(status, seconds, residual <= tolerance, made, residual)
+    info = answer.Settled(status, seconds, residual <= tolerance, made, residual)
+    return float(log_value), list(zip(built.outer, rows, strict=True)), info
 
 
 @jax.jit

@@ -50,14 +50,6 @@ class Surveys(NamedTuple):
     complexity: float
 
 
-class State(NamedTuple):
-    """Surveys [C, k], their largest change in the last update, and updates so far."""
-
-    warnings: jax.Array
-    residual: jax.Array
-    iterations: jax.Array
-
-
 def surveys(
     formula: cnf.CNF,
     *,
@@ -153,6 +145,14 @@ def decimate(
     seconds = time.monotonic() - begun
     message = f"{(fixed >= 0).sum()} of {num_variables} variables fixed by surveys"
     return dataclasses.replace(found, seconds=seconds), answer.Info(status, seconds, message)
+
+
+class State(NamedTuple):
+    """Surveys [C, k], their largest change in the last update, and updates so far."""
+
+    warnings: jax.Array
+    residual: jax.Array
+    iterations: jax.Array
 
 
 def step(
