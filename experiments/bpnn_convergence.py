@@ -70,24 +70,16 @@ def run(config: Config, key: Any) -> registry.Result:
         "BP, damping 0.5": (bpnn_operators.damping(0.5), 0.0),
         "BP, all-up": (bpnn_operators.damping(0.0), bpnn_layers.CERTAIN),
     }
-    rows: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
     scalars: dict[str, Any] = {}
     for name, (operators, log_ratio) in methods.items():
         value, sweeps, residual = solve(operators, log_ratio)
         converged, error = residual < config.tolerance, value - exact
-        for i in range(config.graphs):
-            rows.append(
-                {
-                    "method": name,
-                    "graph": i,
-                    "sweeps": sweeps[i],
-                    "converged": converged[i],
-                    "error": error[i],
-                }
-            )
+        mine = {"method": np.full(config.graphs, name), "graph": np.arange(config.graphs)}
+        parts.append(mine | {"sweeps": sweeps, "converged": converged, "error": error})
         scalars |= _summary(name, sweeps, converged, error)
     scalars["speed_against_bp"] = scalars["mean_sweeps: BP"] / scalars["mean_sweeps: BPNN-D"]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     units = {name: "nats" for name in scalars if name.startswith("rmse")}
     units |= {name: "sweeps" for name in scalars if "_sweeps: " in name}
     return registry.Result(columns, scalars, units=units)
@@ -138,7 +130,7 @@ def _solver(graph: factor_graph.FactorGraph, config: Config) -> Callable:
         )
         return bpnn_layers.log_bethe(graph, messages), *rest
 
-    solve = jax.jit(jax.vmap(one, in_axes=(ising_grids.stacked_axes(graph), None, None)))
+    solve = jax.jit(jax.vmap(one, in_axes=(ising_grids.AXES, None, None)))
 
     def solved(operators: bpnn_operators.Operators, log_ratio: float) -> list[np.ndarray]:
         with jax.enable_x64(True):

@@ -17,6 +17,7 @@ The default takes five minutes, most of them for generalised BP.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import time
@@ -139,32 +140,37 @@ def plot(result: registry.Result) -> Figure:
 
 def _batched(graph: factor_graph.FactorGraph, config: Config) -> dict[str, Method]:
     """The methods that take all grids of a column at once; one trace serves several of them."""
-    bethe, phases = _bethe(graph, config), _phases(graph, config)
-    combine = _combined(bpnn_phases.pairs(graph))
-    cycles, none = bpnn_phases.cycles(graph), np.zeros((0, 4), np.int32)
+    options: Any = {"iterations": config.sweeps, "tolerance": config.tolerance}
+    phases = _batch(functools.partial(bpnn_training.phases, **options))
+    bethe, combine = _bethe(config), jax.jit(bpnn_training.combine)
+    pairs, cycles = bpnn_phases.pairs(graph), bpnn_phases.cycles(graph)
     loops = bpnn_phases.CycleNetwork()  # not trained: the loop series
     bp, damped = bpnn_operators.damping(0.0), bpnn_operators.damping(0.5)
     operators, readout = bpnn_b.shipped()
+
+    def both(network: bpnn_phases.CycleNetwork, cycles: np.ndarray) -> Method:
+        return lambda graph: combine(network, pairs, cycles, *phases(graph))[0]
+
     return {
         "BPNN-D": lambda graph: bethe(graph, bpnn_operators.shipped(), config.sweeps),
-        "BPNN-B": _batch(graph, lambda one: bpnn_b.read(operators, readout, one)),
-        "GNN": _batch(graph, lambda one: graph_network.shipped()(one)),
-        "BPNN phases": lambda graph: combine(bpnn_phases.shipped(), cycles, phases(graph)),
+        "BPNN-B": _batch(lambda one: bpnn_b.read(operators, readout, one)),
+        "GNN": _batch(lambda one: graph_network.shipped()(one)),
+        "BPNN phases": both(bpnn_phases.shipped(), cycles),
         "BP, 10 sweeps": lambda graph: bethe(graph, bp, 10),
         "BP, 1000 sweeps": lambda graph: bethe(graph, bp, config.sweeps),
         "BP, damping 0.5": lambda graph: bethe(graph, damped, config.sweeps),
         "ordered start": lambda graph: jnp.maximum(*(p.log_bethe for p in phases(graph))),
-        "two phases": lambda graph: combine(loops, none, phases(graph)),
-        "two phases, loops": lambda graph: combine(loops, cycles, phases(graph)),
+        "two phases": both(loops, cycles[:0]),
+        "two phases, loops": both(loops, cycles),
     }
 
 
-def _batch(graph: factor_graph.FactorGraph, function: Callable, *others: None) -> Callable:
+def _batch(function: Callable, *others: None) -> Callable:
     """A function of one grid, and of what all share, for stacked grids."""
-    return jax.jit(jax.vmap(function, in_axes=(ising_grids.stacked_axes(graph), *others)))
+    return jax.jit(jax.vmap(function, in_axes=(ising_grids.AXES, *others)))
 
 
-def _bethe(graph: factor_graph.FactorGraph, config: Config) -> Callable:
+def _bethe(config: Config) -> Callable:
     """From stacked grids, operators and a number of sweeps to Bethe values from equal messages."""
 
     def bethe(
@@ -174,26 +180,7 @@ def _bethe(graph: factor_graph.FactorGraph, config: Config) -> Callable:
         found, *_ = bpnn_layers.solve(operators, graph, bpnn_layers.start(graph), **options)
         return bpnn_layers.log_bethe(graph, found)
 
-    return _batch(graph, bethe, None, None)
-
-
-def _phases(graph: factor_graph.FactorGraph, config: Config) -> Callable:
-    """From stacked grids to their two phases."""
-    options: Any = {"iterations": config.sweeps, "tolerance": config.tolerance}
-    return _batch(graph, lambda one: bpnn_training.phases(one, **options))
-
-
-def _combined(edges: np.ndarray) -> Callable:
-    """From a network, cycles and the phases of all grids to their log Z."""
-
-    @jax.jit
-    def combine(network: bpnn_phases.CycleNetwork, cycles: np.ndarray, found: Any) -> jax.Array:
-        def one(up: bpnn_phases.Phase, down: bpnn_phases.Phase) -> jax.Array:
-            return bpnn_phases.combine(network, edges, cycles, up, down)[0]
-
-        return jax.vmap(one)(*found)
-
-    return combine
+    return _batch(bethe, None, None)
 
 
 def _single(config: Config) -> dict[str, Method]:
@@ -204,14 +191,11 @@ def _single(config: Config) -> dict[str, Method]:
         "GBP": lambda graph: gbp.log_partition(graph)[0].log_value,
     }
 
-    def method(function: Callable) -> Method:
-        def estimate(graph: factor_graph.FactorGraph) -> np.ndarray:
-            some = range(min(config.slow_graphs, len(graph.log_unary)))
-            return np.array([function(ising_grids.one_of(graph, i)) for i in some])
+    def first(function: Callable, graph: factor_graph.FactorGraph) -> np.ndarray:
+        some = range(min(config.slow_graphs, len(graph.log_unary)))
+        return np.array([function(ising_grids.one_of(graph, i)) for i in some])
 
-        return estimate
-
-    return {name: method(function) for name, function in functions.items()}
+    return {name: functools.partial(first, function) for name, function in functions.items()}
 
 
 def _timed(estimate: Method, graph: factor_graph.FactorGraph) -> tuple[np.ndarray, float]:

@@ -25,6 +25,24 @@ class Info(NamedTuple):
     message: str = ""
 
 
+class Settled(NamedTuple):
+    """How rounds of updates went that settle where nothing moves.
+
+    Attributes:
+      status: "done", "timeout" or "interrupted".
+      seconds: wall time, compilation included.
+      converged: whether nothing moved by more than the tolerance in the last round.
+      iterations: updates of all messages.
+      residual: the largest move in the last of them.
+    """
+
+    status: str
+    seconds: float
+    converged: bool
+    iterations: int
+    residual: float
+
+
 class Status(enum.Enum):
     """How far an oracle got with one question."""
 

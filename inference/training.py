@@ -90,16 +90,22 @@ def fit(
     state = _resume(checkpoint, _init(parameters, optimizer))
     step = _jitted(loss, optimizer)
     judge = None if validate is None else jax.jit(validate)
-    save_now_and_then = _saving(checkpoint)
+    saved = time.monotonic()
     bar = tqdm.tqdm(total=steps, initial=len(state.loss), desc=progress, leave=False, disable=None)
 
     def advance(state: State) -> State:
-        state = _step(step, state, batches(len(state.loss)))
+        nonlocal saved
+        batch = batches(len(state.loss))
+        parameters, chosen, value = step(state.parameters, state.optimizer, batch)
+        loss = np.append(state.loss, float(value))
+        state = state._replace(parameters=parameters, optimizer=chosen, loss=loss)
         if judge is not None and len(state.loss) % validate_every == 0:
             state = _validated(state, float(judge(state.parameters)))
         bar.set_postfix(loss=f"{state.loss[-1]:.4g}", refresh=False)
         bar.update()
-        save_now_and_then(state)
+        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save(checkpoint, state)
+            saved = time.monotonic()
         return state
 
     with bar:
@@ -155,19 +161,6 @@ def _resume(checkpoint: str | Path | None, state: State) -> State:
     return loaded._replace(**arrays)
 
 
-def _saving(checkpoint: str | Path | None) -> Callable[[State], None]:
-    """Writes a state where the last one is ``CHECKPOINT_SECONDS`` old."""
-    saved = time.monotonic()
-
-    def save_now_and_then(state: State) -> None:
-        nonlocal saved
-        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            save(checkpoint, state)
-            saved = time.monotonic()
-
-    return save_now_and_then
-
-
 def _jitted(loss: Callable[[P, B], ArrayLike], optimizer: optax.GradientTransformation) -> Callable:
     @jax.jit
     def step(parameters: P, optimizer_state: Any, batch: B) -> tuple[P, Any, jax.Array]:
@@ -176,12 +169,6 @@ def _jitted(loss: Callable[[P, B], ArrayLike], optimizer: optax.GradientTransfor
         return optax.apply_updates(parameters, updates), optimizer_state, value
 
     return step
-
-
-def _step(step_fn: Callable, state: State, batch: Any) -> State:
-    parameters, optimizer_state, value = step_fn(state.parameters, state.optimizer, batch)
-    loss = np.append(state.loss, float(value))
-    return State(parameters, optimizer_state, state.best, loss, state.validation)
 
 
 def _validated(state: State, value: float) -> State:

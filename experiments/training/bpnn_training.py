@@ -8,6 +8,7 @@ coupling limit 5), the others on a mixture of all columns of the experiment ``bp
 grids of the same kinds choose the best step. Nothing here sees a test grid: those have other seeds.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,8 @@ from inference.problems import factor_graph
 
 SIDE = 10
 _SWEEPS = (5, 30)  # BPNN-D learns on the Bethe values after 5, ..., 29 layers
-
+#: Of the phases of all grids, by one network; pairs and cycles are those of each grid.
+combine = jax.vmap(bpnn_phases.combine, in_axes=(None, None, None, 0, 0))
 
 Data = tuple[ising_grids.Grids, np.ndarray]  # grids and their exact log Z
 Graphs = tuple[factor_graph.FactorGraph, jax.Array]  # grids as one stacked graph, and log Z
@@ -98,14 +100,10 @@ def grids(seed: int, part: str, number: int, mixture: bool = True) -> Data:
 
 def phase_inputs(drawn: ising_grids.Grids, values: np.ndarray) -> Phases:
     """The two ``Phase``s of each grid by BP in float64, as float32, Bethe values less log Z."""
-    graph = ising_grids.stacked(drawn)
-    axes = ising_grids.stacked_axes(graph)
-
-    def one(graph: factor_graph.FactorGraph) -> Phases:
-        return phases(graph, iterations=500, tolerance=1e-8)
-
+    one = functools.partial(phases, iterations=500, tolerance=1e-8)
+    reached = jax.jit(jax.vmap(one, in_axes=(ising_grids.AXES,)))
     with jax.enable_x64(True):
-        found = jax.tree.map(np.asarray, jax.jit(jax.vmap(one, in_axes=(axes,)))(graph))
+        found = jax.tree.map(np.asarray, reached(ising_grids.stacked(drawn)))
     shifted = [phase._replace(log_bethe=phase.log_bethe - values) for phase in found]
     up, down = jax.tree.map(lambda a: a.astype(np.float32), shifted)
     return up, down
@@ -136,7 +134,7 @@ def _learn_d(seed: int, steps: int) -> Objective:
 
     def loss(operators: bpnn_operators.Operators, batch: Graphs) -> jax.Array:
         graph, values = batch
-        read = jax.vmap(_layers, in_axes=(None, ising_grids.stacked_axes(graph)))
+        read = jax.vmap(_layers, in_axes=(None, ising_grids.AXES))
         bethe, residuals = read(operators, graph)
         errors = optax.huber_loss(bethe, values[:, None], delta=10.0)
         return jnp.mean(errors) + jnp.mean(residuals)
@@ -151,7 +149,7 @@ def _learn_d(seed: int, steps: int) -> Objective:
             )
             return sweeps, bpnn_layers.log_bethe(graph, found)
 
-        sweeps, bethe = jax.vmap(one, in_axes=(ising_grids.stacked_axes(graph),))(graph)
+        sweeps, bethe = jax.vmap(one, in_axes=(ising_grids.AXES,))(graph)
         return jnp.mean(sweeps + (bethe - values) ** 2)
 
     keys = jax.random.split(jax.random.key(seed))
@@ -190,10 +188,9 @@ def _learn_b(seed: int, steps: int) -> Objective:
 
 
 def _learn_gnn(seed: int, steps: int) -> Objective:
+    start = graph_network.GraphNetwork(jax.random.key(seed))
     loss = _huber(lambda network, graph: network(graph))
-    return Objective(
-        loss, graph_network.GraphNetwork(jax.random.key(seed)), _adam(0.01, steps), _graphs
-    )
+    return Objective(loss, start, _adam(0.01, steps), _graphs)
 
 
 def _learn_phases(seed: int, steps: int) -> Objective:
@@ -202,10 +199,7 @@ def _learn_phases(seed: int, steps: int) -> Objective:
     pairs, cycles = bpnn_phases.pairs(structure), bpnn_phases.cycles(structure)
 
     def errors(network: bpnn_phases.CycleNetwork, phases: Phases) -> jax.Array:
-        def read(up: bpnn_phases.Phase, down: bpnn_phases.Phase) -> jax.Array:
-            return bpnn_phases.combine(network, pairs, cycles, up, down)[0]
-
-        return jax.vmap(read)(*phases)
+        return combine(network, pairs, cycles, *phases)[0]
 
     def loss(network: bpnn_phases.CycleNetwork, batch: tuple[Phases, np.ndarray]) -> jax.Array:
         phases, weights = batch
@@ -248,7 +242,7 @@ def _huber(
 
     def loss(parameters: Any, batch: Graphs) -> jax.Array:
         graph, values = batch
-        read = jax.vmap(predict, in_axes=(None, ising_grids.stacked_axes(graph)))
+        read = jax.vmap(predict, in_axes=(None, ising_grids.AXES))
         return jnp.mean(optax.huber_loss(read(parameters, graph), values, delta=10.0))
 
     return loss

@@ -16,6 +16,8 @@ import numpy as np
 from inference import randomness
 from inference.problems import factor_graph, generators
 
+#: What ``vmap`` wants as ``in_axes`` for a stacked graph.
+AXES = factor_graph.FactorGraph(None, 0, (factor_graph.FactorGroup(None, 0),), 0, None)
 COLUMNS = tuple((f, c) for f in (0.1, 0.2, 1.0) for c in (5.0, 10.0, 50.0))
 
 
@@ -54,25 +56,14 @@ def stacked(grids: Grids) -> factor_graph.FactorGraph:
     side = grids.fields.shape[-1]
     graph = generators.ising_grid(side, side, 1.0)
     spins = np.array([-1.0, 1.0])
-    strengths = np.concatenate(
-        [
-            grids.couplings[:, 0, :, :-1].reshape(len(grids.fields), -1),
-            grids.couplings[:, 1, :-1].reshape(len(grids.fields), -1),
-        ],
-        axis=1,
-    )
+    right, down = grids.couplings[:, 0, :, :-1], grids.couplings[:, 1, :-1]
+    strengths = np.concatenate([a.reshape(len(a), -1) for a in (right, down)], axis=1)
     tables = strengths[..., None, None] * np.outer(spins, spins)
     groups = tuple(group._replace(log_potentials=tables) for group in graph.groups)
     log_unary = grids.fields.reshape(len(grids.fields), -1, 1) * spins
     return graph._replace(
         log_unary=log_unary, groups=groups, log_constant=np.zeros(len(grids.fields))
     )
-
-
-def stacked_axes(graph: factor_graph.FactorGraph) -> factor_graph.FactorGraph:
-    """What ``vmap`` wants as ``in_axes`` for a stacked graph."""
-    groups = tuple(factor_graph.FactorGroup(None, 0) for _ in graph.groups)
-    return factor_graph.FactorGraph(None, 0, groups, 0, None)
 
 
 def one_of(graph: factor_graph.FactorGraph, index: int) -> factor_graph.FactorGraph:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from inference import answer, estimate, limits, randomness
-from inference.message_passing import bp_rounds, confirm, edge_graph, schedules
+from inference.message_passing import bp_rounds, edge_graph, schedules
 from inference.message_passing.bp_rounds import State
 from inference.message_passing.layouts import general, protocol
 from inference.problems import factor_graph
@@ -76,28 +76,22 @@ class Prepared:
 def prepare(
     graph: factor_graph.FactorGraph,
     *,
-    graph_ids: np.ndarray | None = None,
-    log_constants: np.ndarray | None = None,
     temperature: float = 1.0,
     dtype: DTypeLike = np.float64,
     fast: bool = True,
+    **batch: Any,
 ) -> Prepared:
     """The work on the host, once per graph.
 
     Args:
-      graph_ids, log_constants: of a batch, see ``bp_batch.join``.
       temperature: 1 for sums, 0 for maxima; above 0 it divides the potentials.
       dtype: of the messages; what is read off them is float64 always.
       fast: whether a fast layout may be taken.
+      batch: ``graph_ids`` and ``log_constants`` of a batch, see ``bp_batch.join``.
     """
-    make = functools.partial(
-        edge_graph.prepare,
-        graph_ids=graph_ids,
-        log_constants=log_constants,
-        temperature=temperature,
-    )
-    model = make(graph)
-    small = model if np.dtype(dtype) == np.float64 else make(graph, dtype=dtype)
+    make = functools.partial(edge_graph.prepare, graph, temperature=temperature, **batch)
+    model = make()
+    small = model if np.dtype(dtype) == np.float64 else make(dtype=dtype)
     layout = protocol.choose(small) if fast else general.prepare(small)
     with jax.enable_x64(True):
         layout = jax.tree.map(jnp.asarray, layout)
@@ -137,7 +131,7 @@ def run(
 ) -> tuple[State, str]:
     """Rounds until every graph has converged, or so many more have been made; with the status.
 
-    What ``confirm`` refutes, in float32 or a layout that cuts, does not count as converged.
+    What ``bp_rounds.confirmed`` refutes, in float32 or a layout that cuts, has not converged.
 
     Args:
       schedule: which messages move, and how far; all but ``damped`` need ``fast=False``.
@@ -167,7 +161,7 @@ def run(
     state = State(state.messages, *(np.asarray(part) for part in state[1:]))
     if state.converged.any() and (prepared.layout.cuts or np.dtype(prepared.dtype).itemsize <= 4):
         sent = messages(prepared, state)
-        state = confirm.confirmed(prepared.model, sent, state, 100 * tolerance)
+        state = bp_rounds.confirmed(prepared.model, sent, state, 100 * tolerance)
     return state, status
 
 
@@ -204,12 +198,9 @@ def best_of(
         if len(starts) == 1:
             return state, status
         value = np.where(state.converged, bethe(prepared, state), -np.inf)
-        if best is None:
-            best, values = state, value
-        else:
-            keeps = value <= values
-            best = bp_rounds.choose(prepared.layout, keeps, best, state)
-            values = np.maximum(value, values)
+        chosen = prepared.layout, value <= values
+        best = state if best is None else bp_rounds.choose(*chosen, best, state)
+        values = np.maximum(value, values)
         if status != "done":
             break
     if best is None:
@@ -323,7 +314,7 @@ def _solve(
     memory: int | None,
     **options: Any,
 ) -> tuple[Prepared, State, str]:
-    """The best run; what ``confirm`` refutes runs again in float64, then in the general layout."""
+    """The best run; what is refuted runs again in float64, then in the general layout."""
     options["deadline"] = limits.Deadline.after(timeout)
     limits.require_memory(edge_graph.octets(graph), memory, "messages and tables")
     is_damped = isinstance(options["schedule"], schedules.damped)

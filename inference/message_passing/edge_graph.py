@@ -13,7 +13,7 @@ potentials and ``grad`` work.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -145,12 +145,9 @@ def update(model: EdgeModel, messages: jax.Array) -> jax.Array:
 
 def send(model: EdgeModel, incoming: jax.Array) -> jax.Array:
     """The messages that cavities, as ``cavities`` returns them, make."""
-    outgoing, at = [incoming[:0]], 0
-    for group in model.groups:
-        size = int(np.prod(group.variables.shape))
-        part = incoming[at : at + size].reshape(*group.variables.shape, *incoming.shape[1:])
+    outgoing = [incoming[:0]]
+    for group, part in _by_group(model, incoming):
         outgoing.append(_messages(group, part, model.temperature).reshape(-1, *incoming.shape[1:]))
-        at += size
     return jnp.concatenate(outgoing)
 
 
@@ -194,7 +191,7 @@ def bethe(model: EdgeModel, messages: jax.Array) -> jax.Array:
     both = _rows(model, incoming) + _rows(model, messages)
     edges = jnp.where(model.edge_mask, rules.log_sum(both, -1, model.temperature), 0.0)
     variables = _log_sums(model, _log_beliefs(model, messages))
-    factors = _factor_log_partitions(model, incoming)
+    factors = [_factor_log_partition(model, *part) for part in _by_group(model, incoming)]
     return _add_up(model, factors, variables, edges)
 
 
@@ -239,6 +236,15 @@ def _mask(group: Group) -> np.ndarray:
     return np.asarray(group.mask)
 
 
+def _by_group(model: EdgeModel, messages: jax.Array) -> Iterator[tuple[Group, jax.Array]]:
+    """Each group with its messages, [F, k] or [F, k, S]."""
+    at = 0
+    for group in model.groups:
+        size = int(np.prod(group.variables.shape))
+        yield group, messages[at : at + size].reshape(*group.variables.shape, *messages.shape[1:])
+        at += size
+
+
 def _messages(group: Group, incoming: jax.Array, temperature: int) -> jax.Array:
     """Messages of a group from incoming log ratios [F, k] or rows [F, k, S], in the same form."""
     if isinstance(group, factor_graph.FactorGroup):
@@ -254,24 +260,15 @@ def _messages(group: Group, incoming: jax.Array, temperature: int) -> jax.Array:
     return ratios if incoming.ndim == 2 else _padded(rules.to_rows(ratios), incoming.shape[-1])
 
 
-def _factor_log_partitions(model: EdgeModel, incoming: jax.Array) -> list[jax.Array]:
-    """ln Z_a [F] of each group from normalised incoming messages."""
-    found, at = [], 0
-    for group in model.groups:
-        size = int(np.prod(group.variables.shape))
-        part = incoming[at : at + size].reshape(*group.variables.shape, *incoming.shape[1:])
-        at += size
-        if isinstance(group, factor_graph.FactorGroup):
-            rows = _rows(model, part)
-            one = rules.table_log_partition(group.log_potentials, rows, model.temperature)
-        else:
-            ratios = part if model.is_binary else rules.to_log_ratios(part)
-            if isinstance(group, factor_graph.ClauseGroup):
-                one = rules.clause_log_partition(group.signs, group.mask, ratios)
-            else:
-                one = rules.parity_log_partition(group.rhs, group.mask, ratios)
-        found.append(one)
-    return found
+def _factor_log_partition(model: EdgeModel, group: Group, incoming: jax.Array) -> jax.Array:
+    """ln Z_a [F] of a group from its normalised incoming messages."""
+    if isinstance(group, factor_graph.FactorGroup):
+        rows = _rows(model, incoming)
+        return rules.table_log_partition(group.log_potentials, rows, model.temperature)
+    ratios = incoming if model.is_binary else rules.to_log_ratios(incoming)
+    if isinstance(group, factor_graph.ClauseGroup):
+        return rules.clause_log_partition(group.signs, group.mask, ratios)
+    return rules.parity_log_partition(group.rhs, group.mask, ratios)
 
 
 def _rows(model: EdgeModel, messages: jax.Array) -> jax.Array:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import DTypeLike
 
-from inference import estimate, limits
+from inference import answer, estimate, limits
 from inference.message_passing import region_graph, region_layout, rules
 from inference.problems import factor_graph
 
@@ -34,40 +34,6 @@ ROUND = 10  # updates of all messages for each linear part
 ROUNDS = 20  # between looks at the clock
 
 Sets = Callable[[factor_graph.FactorGraph], Iterable[Iterable[int]]]
-
-
-class Info(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-      status: "done", "timeout" or "interrupted".
-      seconds: wall time, with the choice of regions and compilation.
-      converged: whether nothing moved by more than the tolerance in the last round.
-      iterations: updates of all messages.
-      residual: the largest move that a log-message still wants to make, in nats.
-    """
-
-    status: str
-    seconds: float
-    converged: bool
-    iterations: int
-    residual: float
-
-
-class State(NamedTuple):
-    """Log-messages from inner to outer regions, in the order of a layout.
-
-    Attributes:
-      messages: float [M].
-      linear: float [M], what the linear part of the free energy adds to them.
-      residual: the largest move that any of them still wants to make; inf at first.
-      iterations: updates so far.
-    """
-
-    messages: jax.Array
-    linear: jax.Array
-    residual: jax.Array
-    iterations: jax.Array
 
 
 def log_partition(
@@ -80,7 +46,7 @@ def log_partition(
     tolerance: float = 1e-6,
     iterations: int = 10000,
     dtype: DTypeLike = np.float64,
-) -> tuple[estimate.Estimate, Info]:
+) -> tuple[estimate.Estimate, answer.Settled]:
     """The region estimate of log Z; no claim. -inf where messages prove that Z = 0.
 
     Args:
@@ -98,9 +64,8 @@ def log_partition(
     Raises:
       ValueError: more memory is needed, or a clause is too long for a table.
     """
-    deadline = limits.Deadline.after(timeout)
-    beliefs, info = _run(graph, regions, tolerance, iterations, dtype, deadline, memory)
-    return estimate.Estimate(beliefs.log_value + float(graph.log_constant)), info
+    log_value, _, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
+    return estimate.Estimate(log_value + float(graph.log_constant)), info
 
 
 def marginals(
@@ -113,25 +78,39 @@ def marginals(
     tolerance: float = 1e-6,
     iterations: int = 10000,
     dtype: DTypeLike = np.float64,
-) -> tuple[np.ndarray, Info]:
+) -> tuple[np.ndarray, answer.Settled]:
     """Region estimates of the states' probabilities, float64 [V, S]; all zero where Z = 0.
 
     Arguments are those of ``log_partition``.
     """
-    deadline = limits.Deadline.after(timeout)
-    beliefs, info = _run(graph, regions, tolerance, iterations, dtype, deadline, memory)
+    log_value, beliefs, info = _run(graph, timeout, memory, regions, tolerance, iterations, dtype)
     probabilities = np.zeros(np.shape(graph.log_unary))
-    if beliefs.log_value == -np.inf:
+    if log_value == -np.inf:
         return probabilities, info
     sizes = np.asarray(graph.num_states)
-    rows = (row for group in beliefs.outer for row in np.asarray(group, dtype=np.float64))
     # The smallest region of a variable comes last.
-    for region, row in reversed(list(zip(beliefs.regions, rows, strict=True))):
+    for region, row in reversed(beliefs):
         table = row.reshape(sizes[list(region)])
         for axis, variable in enumerate(region):
-            others = tuple(other for other in range(len(region)) if other != axis)
+            others = tuple({*range(len(region))} - {axis})
             probabilities[variable, : sizes[variable]] = table.sum(axis=others)
     return probabilities, info
+
+
+class State(NamedTuple):
+    """Log-messages from inner to outer regions, in the order of a layout.
+
+    Attributes:
+      messages: float [M].
+      linear: float [M], what the linear part of the free energy adds to them.
+      residual: the largest move that any of them still wants to make; inf at first.
+      iterations: updates so far.
+    """
+
+    messages: jax.Array
+    linear: jax.Array
+    residual: jax.Array
+    iterations: jax.Array
 
 
 def init(layout: region_layout.RegionLayout) -> State:
@@ -161,22 +140,17 @@ def linearise(layout: region_layout.RegionLayout, state: State) -> State:
     return State(messages, linear, jnp.maximum(state.residual, move), state.iterations)
 
 
-class _Beliefs(NamedTuple):
-    log_value: float
-    outer: list[np.ndarray]  # probabilities [R, T] for each size T
-    regions: list[region_graph.Region]
-
-
 def _run(
     graph: factor_graph.FactorGraph,
+    timeout: float | None,
+    memory: int | None,
     regions: Sets,
     tolerance: float,
     iterations: int,
     dtype: DTypeLike,
-    deadline: limits.Deadline,
-    memory: int | None,
-) -> tuple[_Beliefs, Info]:
-    start = time.monotonic()
+) -> tuple[float, list[tuple[region_graph.Region, np.ndarray]], answer.Settled]:
+    """The free energy with its sign turned, the outer regions with their probabilities [T]."""
+    begun, deadline = time.monotonic(), limits.Deadline.after(timeout)
     limits.require_memory(region_layout.logical_octets(graph), memory, "tables of logical factors")
     graph = factor_graph.tabulate(graph)
     built = region_graph.build(graph, regions(graph))
@@ -192,10 +166,11 @@ def _run(
             deadline,
         )
         log_value, outer = _read_out(layout, state)
-        beliefs = _Beliefs(float(log_value), [np.asarray(table) for table in outer], built.outer)
+        rows = [row for tables in outer for row in np.asarray(tables, np.float64)]
         residual, made = float(state.residual), int(state.iterations)
-    seconds = time.monotonic() - start
-    return beliefs, Info(status, seconds, residual <= tolerance, made, residual)
+    seconds = time.monotonic() - begun
+    info = answer.Settled(status, seconds, residual <= tolerance, made, residual)
+    return float(log_value), list(zip(built.outer, rows, strict=True)), info
 
 
 @jax.jit
@@ -268,7 +243,8 @@ def _blocks(layout: region_layout.RegionLayout, entries: jax.Array) -> list[jax.
 def _normalise(layout: region_layout.RegionLayout, messages: jax.Array) -> jax.Array:
     """The largest entry of each message becomes 0."""
     blocks = _blocks(layout, messages)
-    shifted = [block - _finite(block.max(axis=1, keepdims=True)) for block in blocks]
+    least = jnp.finfo(messages.dtype).min  # against -inf - -inf
+    shifted = [b - jnp.maximum(b.max(axis=1, keepdims=True), least) for b in blocks]
     return jnp.concatenate([messages[:0], *(block.ravel() for block in shifted)])
 
 
@@ -279,8 +255,4 @@ def _minus(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _difference(a: jax.Array, b: jax.Array) -> jax.Array:
     """a - b, 0 where both are -inf; b = -inf has it in ``a`` as well."""
-    return jnp.where(a == b, 0.0, a - jnp.where(b == -jnp.inf, 0.0, b))
-
-
-def _finite(x: jax.Array) -> jax.Array:
-    return jnp.maximum(x, jnp.finfo(x.dtype).min)
+    return jnp.where(a == b, 0.0, _minus(a, b))

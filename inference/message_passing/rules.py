@@ -74,9 +74,9 @@ def table_messages(
     """
     outgoing = []
     for slot in range(incoming.shape[1]):
-        joint = _joint(log_potentials, incoming, without=slot)
         others = tuple(1 + other for other in range(incoming.shape[1]) if other != slot)
-        row = normalize(log_sum(joint, others, temperature), temperature)
+        total = joint(log_potentials, incoming, without=slot)
+        row = normalize(log_sum(total, others, temperature), temperature)
         padding = ((0, 0), (0, incoming.shape[2] - row.shape[1]))
         outgoing.append(jnp.pad(row, padding, constant_values=-jnp.inf))
     return jnp.stack(outgoing, axis=1)
@@ -86,8 +86,18 @@ def table_log_partition(
     log_potentials: jax.Array, incoming: jax.Array, temperature: Temperature = 1.0
 ) -> jax.Array:
     """ln Z_a [F]: the soft maximum of each table plus its incoming rows [F, k, S]."""
-    joint = _joint(log_potentials, incoming)
-    return log_sum(joint, tuple(range(1, joint.ndim)), temperature)
+    total = joint(log_potentials, incoming)
+    return log_sum(total, tuple(range(1, total.ndim)), temperature)
+
+
+def joint(log_potentials: jax.Array, incoming: jax.Array, without: int = -1) -> jax.Array:
+    """Tables plus the incoming rows of all slots but one, each along its own axis."""
+    total = log_potentials
+    for slot, size in enumerate(log_potentials.shape[1:]):
+        if slot != without:
+            shape = [-1, *(size if axis == slot else 1 for axis in range(incoming.shape[1]))]
+            total = total + incoming[:, slot, :size].reshape(shape)
+    return total
 
 
 def clause_messages(
@@ -187,16 +197,6 @@ def log1mexp(values: jax.Array) -> jax.Array:
     large = jnp.where(near, -1.0, values)
     result = jnp.where(near, jnp.log(-jnp.expm1(small)), jnp.log1p(-jnp.exp(large)))
     return jnp.where(zero, -jnp.inf, result)
-
-
-def _joint(log_potentials: jax.Array, incoming: jax.Array, without: int = -1) -> jax.Array:
-    """Tables plus the incoming rows of all slots but one, each along its own axis."""
-    joint = log_potentials
-    for slot, size in enumerate(log_potentials.shape[1:]):
-        if slot != without:
-            shape = [-1, *(size if axis == slot else 1 for axis in range(incoming.shape[1]))]
-            joint = joint + incoming[:, slot, :size].reshape(shape)
-    return joint
 
 
 def _most(values: jax.Array) -> float:

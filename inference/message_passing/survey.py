@@ -50,32 +50,6 @@ class Surveys(NamedTuple):
     complexity: float
 
 
-class Info(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-      status: "done", "timeout" or "interrupted".
-      seconds: wall time, compilation included.
-      converged: whether the last update changed no survey by more than the tolerance.
-      iterations: updates of all surveys.
-      residual: the largest change in the last update, before damping.
-    """
-
-    status: str
-    seconds: float
-    converged: bool
-    iterations: int
-    residual: float
-
-
-class State(NamedTuple):
-    """Surveys [C, k], their largest change in the last update, and updates so far."""
-
-    warnings: jax.Array
-    residual: jax.Array
-    iterations: jax.Array
-
-
 def surveys(
     formula: cnf.CNF,
     *,
@@ -86,7 +60,7 @@ def surveys(
     damping: float = 0.3,
     tolerance: float = 1e-6,
     iterations: int = 2000,
-) -> tuple[Surveys, Info]:
+) -> tuple[Surveys, answer.Settled]:
     """A fixed point of survey propagation from random surveys.
 
     Args:
@@ -173,6 +147,14 @@ def decimate(
     return dataclasses.replace(found, seconds=seconds), answer.Info(status, seconds, message)
 
 
+class State(NamedTuple):
+    """Surveys [C, k], their largest change in the last update, and updates so far."""
+
+    warnings: jax.Array
+    residual: jax.Array
+    iterations: jax.Array
+
+
 def step(
     clauses: logical_groups.ClauseGroup,
     num_variables: int,
@@ -206,7 +188,7 @@ def _settle(
     deadline: limits.Deadline,
     clauses: logical_groups.ClauseGroup,
     warnings: np.ndarray,
-) -> tuple[Surveys, Info]:
+) -> tuple[Surveys, answer.Settled]:
     """Updates with a rho, a damping, to a tolerance and so many, from given surveys."""
     rho, damping, tolerance, iterations = settings
 
@@ -227,7 +209,7 @@ def _settle(
         positive, negative, complexity = map(np.asarray, read)
         residual, made = float(state.residual), int(state.iterations)
     found = Surveys(np.asarray(state.warnings), positive, negative, float(complexity))
-    return found, Info(status, 0.0, residual <= tolerance, made, residual)
+    return found, answer.Settled(status, 0.0, residual <= tolerance, made, residual)
 
 
 @functools.partial(jax.jit, static_argnames="num_variables")
@@ -292,7 +274,7 @@ def _fix(
     fixed: np.ndarray,
     warnings: np.ndarray,
     most: int,
-    settle: Callable[..., tuple[Surveys, Info]],
+    settle: Callable[..., tuple[Surveys, answer.Settled]],
 ) -> None:
     """Fixes variables (state or -1, int [n]) in place, as long as surveys say something."""
     while True:

@@ -22,12 +22,10 @@ from inference.message_passing import edge_graph, rules
 from inference.message_passing.layouts import tables
 from inference.message_passing.rules import Array
 
-_static = {"static": True}
-
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Binary(tables.Logarithms):
+class Binary(tables.Cut):
     """Messages [E] by block; make it with ``prepare``.
 
     Attributes:
@@ -36,8 +34,6 @@ class Binary(tables.Logarithms):
       tables: [2, ..., 2, N] per arity, the variable's own axis first, largest entry 1.
       others: int32 [k - 1, N] per arity, where the cavities of the further axes stand.
       places: int32 [E], where each message of ``edge_graph`` stands.
-      graph_ids: int32 [E].
-      most: the largest log ratio.
     """
 
     fields: tuple[Float[Array, " _"], ...]
@@ -45,20 +41,16 @@ class Binary(tables.Logarithms):
     tables: tuple[Float[Array, "2 ... _"], ...]
     others: tuple[Int32[Array, "_ _"], ...]
     places: Int32[Array, " E"]
-    graph_ids: Int32[Array, " E"]
-    most: float = dataclasses.field(metadata=_static)
-    has_zeros: bool = dataclasses.field(metadata=_static)
-    temperature: int = dataclasses.field(metadata=_static)
 
     def enter(self, messages: Array) -> jax.Array:
         """Log ratios of ``edge_graph`` in this layout."""
-        inside = jnp.clip(jnp.asarray(messages, self.fields[0].dtype), -self.most, self.most)
+        inside = jnp.clip(jnp.asarray(messages, self.fields[0].dtype), self.floor, -self.floor)
         return jnp.zeros_like(inside).at[self.places].set(inside)
 
     def leave(self, messages: jax.Array) -> jax.Array:
         """The log ratios of ``edge_graph``."""
         if self.has_zeros:
-            is_hard = jnp.abs(messages) >= 0.99 * self.most
+            is_hard = jnp.abs(messages) >= -0.99 * self.floor
             messages = jnp.where(is_hard, jnp.inf * jnp.sign(messages), messages)
         return messages[self.places]
 
@@ -67,19 +59,18 @@ class Binary(tables.Logarithms):
         padded, cavities = jnp.pad(messages, (0, 1)), []
         for field, slots in zip(self.fields, self.slots):
             others = rules.exclusive(jnp.add, padded[slots], 0.0, axis=0)
-            cavities.append(jnp.clip(others + field[None], -self.most, self.most).ravel())
+            cavities.append(jnp.clip(others + field[None], self.floor, -self.floor).ravel())
         return jnp.exp(jnp.concatenate(cavities))
 
     def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
         """The messages that cavities make: one round of flooding."""
-        combine = jnp.maximum if self.temperature == 0 else jnp.add
-        tiny = math.exp(-self.most)
+        tiny = math.exp(self.floor)
         parts = []
         for values, others in zip(self.tables, self.others):
             for at in others[::-1]:
                 ratio = cavities.at[at].get(mode="promise_in_bounds")
                 row = jnp.stack([jnp.minimum(1 / ratio, 1.0), jnp.minimum(ratio, 1.0)])
-                values = tables.contract(values, row, combine)
+                values = tables.contract(values, row, self.combine)
             zero, one = (jnp.maximum(value, tiny) for value in values)
             parts.append(jnp.log(one / zero))
         return jnp.concatenate(parts)
@@ -101,19 +92,15 @@ def prepare(model: edge_graph.EdgeModel) -> Binary | None:
         values.append(np.ascontiguousarray(np.moveaxis(joined, 0, -1)).astype(dtype))
         around = np.concatenate([piece.others for piece in block])
         others.append(np.ascontiguousarray(model.places[around].T))
-    most = 80.0 if dtype.itemsize <= 4 else 700.0
     with np.errstate(invalid="ignore"):  # a variable without any possible state
         fields = np.nan_to_num(
             model.log_unary[:, 1] - model.log_unary[:, 0], posinf=1e6, neginf=-1e6
         )
     return Binary(
+        *tables.cut(model, model.graph_ids[model.edge_variables[order]]),
         tuple(fields[own].astype(dtype) for own in model.owners),
         tuple(places[slots] for slots in model.slots),
         tuple(values),
         tuple(others),
         places[:-1],
-        model.graph_ids[model.edge_variables[order]],
-        most,
-        tables.has_zeros(model),
-        model.temperature,
     )

@@ -19,7 +19,7 @@ gather per iteration brings every cavity to the other end of its edge.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ from inference.message_passing import edge_graph
 from inference.message_passing.rules import Array
 
 _static = {"static": True}
-M = TypeVar("M", jax.Array, tuple[jax.Array, ...])
+M = TypeVar("M", jax.Array, tuple[jax.Array, ...])  # messages
 
 
 class Arithmetic(NamedTuple):
@@ -88,6 +88,29 @@ LOGS = Arithmetic(0.0, jnp.add, jnp.subtract, _transfer_log_ratio, _mix_logs, _s
 MAXIMA = LOGS._replace(transfer=_clip_cavity)  # the limit of temperature 0
 
 
+class Combined(Generic[M]):
+    """What layouts share that combine messages by an ``arithmetic``, arrays like ``graph_ids``."""
+
+    cuts: ClassVar[bool] = False
+    graph_ids: Array
+    arithmetic: Arithmetic = LOGS
+
+    def mix(self, old: M, new: M, weight: float) -> M:
+        """Damping of the logarithms."""
+        return jax.tree.map(lambda a, b: self.arithmetic.mix(a, b, weight), old, new)
+
+    def change(self, old: M, new: M, num_graphs: int) -> jax.Array:
+        """The largest change of a logarithm in each graph, [G]."""
+        before, after = (map(self.arithmetic.to_log, jax.tree.leaves(m)) for m in (old, new))
+        far = functools.reduce(jnp.maximum, (jnp.abs(b - a) for a, b in zip(before, after)))
+        return edge_graph.largest_by_graph(far, self.graph_ids, num_graphs)
+
+    def keep(self, frozen: Array, old: M, new: M) -> M:
+        """Old messages for frozen graphs, bool [G], else new ones."""
+        stays = frozen[self.graph_ids]
+        return jax.tree.map(lambda a, b: jnp.where(stays, a, b), old, new)
+
+
 class Ising(NamedTuple):
     """A binary pairwise graph as couplings and fields, on the host.
 
@@ -136,10 +159,9 @@ def ising(model: edge_graph.EdgeModel) -> Ising | None:
     return Ising(pairs, couplings, shifts, fields, arithmetic, most)
 
 
-@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Ports:
-    """How messages of ``edge_graph`` pass into a layout and out of it.
+class Ports(Combined[M]):
+    """How messages of ``edge_graph`` pass into a layout of log ratios or ratios, and out of it.
 
     Attributes:
       places: int32 [E], where each message stands in the layout's, end to end.
@@ -152,35 +174,29 @@ class Ports:
     most: Float[Array, ""]
     arithmetic: Arithmetic = dataclasses.field(metadata=_static)
 
-    def enter(self, messages: Array, size: int) -> jax.Array:
-        """Log ratios [E] as ``size`` messages of the layout."""
+    def flat(self, messages: Array, size: int) -> jax.Array:
+        """Log ratios [E] as ``size`` messages of the layout, end to end."""
         bare = jnp.asarray(messages, self.shifts.dtype) - self.shifts
         inside = self.arithmetic.from_log(jnp.clip(bare, -self.most, self.most))
         return jnp.full(size, self.arithmetic.identity, bare.dtype).at[self.places].set(inside)
 
-    def leave(self, messages: jax.Array) -> jax.Array:
-        """Messages of the layout, end to end, as log ratios [E]."""
-        return self.arithmetic.to_log(messages[self.places]) + self.shifts
-
-    def mix(self, old: M, new: M, weight: float) -> M:
-        """Damping of the logarithms."""
-        return jax.tree.map(lambda a, b: self.arithmetic.mix(a, b, weight), old, new)
-
-    def change(self, old: jax.Array, new: jax.Array) -> jax.Array:
-        """By how much each log ratio changes."""
-        return jnp.abs(self.arithmetic.to_log(new) - self.arithmetic.to_log(old))
+    def leave(self, messages: M) -> jax.Array:
+        """The log ratios [E] of ``edge_graph``."""
+        flat = jnp.concatenate(jax.tree.leaves(messages))
+        return self.arithmetic.to_log(flat[self.places]) + self.shifts
 
 
-def ports(model: edge_graph.EdgeModel, spins: Ising, places: Array) -> Ports:
-    """The ports of a layout with its messages at these places."""
+def ports(
+    model: edge_graph.EdgeModel, spins: Ising, places: Array
+) -> tuple[Array, Array, Array, Arithmetic]:
+    """The fields of ``Ports`` for a layout with its messages at these places."""
     shifts = spins.shifts.ravel().astype(model.log_unary.dtype)
-    most = np.asarray(spins.most, shifts.dtype)
-    return Ports(places.astype(np.int32), shifts, most, spins.arithmetic)
+    return places.astype(np.int32), shifts, np.asarray(spins.most, shifts.dtype), spins.arithmetic
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Pairwise:
+class Pairwise(Ports[jax.Array]):
     """Messages [N] by the variable they go to; make it with ``prepare``.
 
     Attributes:
@@ -191,49 +207,30 @@ class Pairwise:
       shapes: (d, W) per degree.
     """
 
-    cuts: ClassVar[bool] = False
     fields: tuple[Float[Array, " _"], ...]
     strengths: Float[Array, " N"]
     partners: Int32[Array, " N"]
     graph_ids: Int32[Array, " N"]
-    ports: Ports
     shapes: tuple[tuple[int, ...], ...] = dataclasses.field(metadata=_static)
 
     def enter(self, messages: Array) -> jax.Array:
         """Log ratios [E] of ``edge_graph`` in this layout."""
-        return self.ports.enter(messages, len(self.strengths))
-
-    def leave(self, messages: jax.Array) -> jax.Array:
-        """The log ratios [E] of ``edge_graph``."""
-        return self.ports.leave(messages)
+        return self.flat(messages, len(self.strengths))
 
     def collect(self, messages: jax.Array) -> jax.Array:
         """The cavity beside each message, [N]: its variable's field and other messages."""
-        arithmetic = self.ports.arithmetic
         cavities, at = [], 0
         for (depth, width), field in zip(self.shapes, self.fields):
             own = messages[at : at + depth * width].reshape(depth, width)
-            total = functools.reduce(arithmetic.combine, own, field)
-            cavities.append(arithmetic.leave_out(total[None], own).ravel())
+            total = functools.reduce(self.arithmetic.combine, own, field)
+            cavities.append(self.arithmetic.leave_out(total[None], own).ravel())
             at += depth * width
         return jnp.concatenate(cavities)
 
     def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
         """The messages that cavities make: one round of flooding."""
         incoming = cavities.at[self.partners].get(mode="promise_in_bounds")
-        return self.ports.arithmetic.transfer(self.strengths, incoming)
-
-    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
-        """The largest change of a log ratio in each graph, [G]."""
-        return edge_graph.largest_by_graph(self.ports.change(old, new), self.graph_ids, num_graphs)
-
-    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
-        """Damping of the logarithms."""
-        return self.ports.mix(old, new, weight)
-
-    def keep(self, frozen: Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        """Old messages for frozen graphs, bool [G], else new ones."""
-        return jnp.where(frozen[self.graph_ids], old, new)
+        return self.arithmetic.transfer(self.strengths, incoming)
 
 
 def prepare(model: edge_graph.EdgeModel) -> Pairwise | None:
@@ -249,11 +246,11 @@ def prepare(model: edge_graph.EdgeModel) -> Pairwise | None:
     owners = [np.broadcast_to(o, s.shape) for o, s in zip(model.owners, model.slots)]
     represent, dtype = representation(spins.arithmetic), model.log_unary.dtype
     return Pairwise(
+        *ports(model, spins, model.places),
         tuple(represent(spins.fields[own]).astype(dtype) for own in model.owners),
         represent(strengths).astype(dtype),
         partners,
         model.graph_ids[np.concatenate([np.ravel(o) for o in owners])],
-        ports(model, spins, model.places),
         tuple(slots.shape for slots in model.slots),
     )
 

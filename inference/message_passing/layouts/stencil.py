@@ -12,7 +12,6 @@ shifts vectors and gathers nothing. The arithmetic is that of ``pairwise``.
 
 import dataclasses
 import functools
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +29,7 @@ LEAST_FILLED = 0.5  # of all edges at these distances: what is missing is comput
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Stencil:
+class Stencil(pairwise.Ports[tuple[jax.Array, ...]]):
     """Vectors over variables; make it with ``prepare``.
 
     Its messages are a tuple with, for each distance d, those from variable i - d to i and those
@@ -43,28 +42,22 @@ class Stencil:
       offsets: the distances d.
     """
 
-    cuts: ClassVar[bool] = False
     fields: Float[Array, " V"]
     strengths: tuple[Float[Array, " V"], ...]
     graph_ids: Int32[Array, " V"]
-    ports: pairwise.Ports
     offsets: tuple[int, ...] = dataclasses.field(metadata=_static)
 
     def enter(self, messages: Array) -> tuple[jax.Array, ...]:
         """Log ratios [E] of ``edge_graph`` in this layout."""
-        flat = self.ports.enter(messages, len(self.strengths) * len(self.fields))
+        flat = self.flat(messages, len(self.strengths) * len(self.fields))
         return tuple(flat.reshape(len(self.strengths), -1))
-
-    def leave(self, messages: tuple[jax.Array, ...]) -> jax.Array:
-        """The log ratios [E] of ``edge_graph``."""
-        return self.ports.leave(jnp.concatenate(messages))
 
     def collect(self, messages: tuple[jax.Array, ...]) -> None:
         """Nothing is worth keeping: cavities are made where they are sent."""
 
     def send(self, messages: tuple[jax.Array, ...], cavities: None) -> tuple[jax.Array, ...]:
         """One round of flooding."""
-        combine, transfer = self.ports.arithmetic.combine, self.ports.arithmetic.transfer
+        combine, transfer = self.arithmetic.combine, self.arithmetic.transfer
         pairs = list(zip(messages[::2], messages[1::2]))
         both = [combine(*pair) for pair in pairs]
         moved: list[jax.Array] = []
@@ -74,26 +67,6 @@ class Stencil:
             moved.append(transfer(to_ahead, _shift(combine(others, behind), offset)))
             moved.append(transfer(to_behind, _shift(combine(others, ahead), -offset)))
         return tuple(moved)
-
-    def change(
-        self, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...], num_graphs: int
-    ) -> jax.Array:
-        """The largest change of a log ratio in each graph, [G]."""
-        far = functools.reduce(jnp.maximum, map(self.ports.change, old, new))
-        return edge_graph.largest_by_graph(far, self.graph_ids, num_graphs)
-
-    def mix(
-        self, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...], weight: float
-    ) -> tuple[jax.Array, ...]:
-        """Damping of the logarithms."""
-        return self.ports.mix(old, new, weight)
-
-    def keep(
-        self, frozen: Array, old: tuple[jax.Array, ...], new: tuple[jax.Array, ...]
-    ) -> tuple[jax.Array, ...]:
-        """Old messages for frozen graphs, bool [G], else new ones."""
-        stays = frozen[self.graph_ids]
-        return tuple(jnp.where(stays, a, b) for a, b in zip(old, new))
 
 
 def prepare(model: edge_graph.EdgeModel) -> Stencil | None:
@@ -113,10 +86,10 @@ def prepare(model: edge_graph.EdgeModel) -> Stencil | None:
     vectors = 2 * which[:, None] + ~from_behind
     represent, dtype = pairwise.representation(spins.arithmetic), model.log_unary.dtype
     return Stencil(
+        *pairwise.ports(model, spins, (vectors * size + spins.pairs).ravel()),
         represent(spins.fields).astype(dtype),
         tuple(represent(strengths).astype(dtype)),
         model.graph_ids,
-        pairwise.ports(model, spins, (vectors * size + spins.pairs).ravel()),
         tuple(offsets.tolist()),
     )
 

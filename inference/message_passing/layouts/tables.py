@@ -66,43 +66,48 @@ class EdgeBlock:
     others: tuple[Int32[Array, "_ N"], ...]
 
 
-class Logarithms:
-    """What layouts share whose messages are one array of logarithms, as are ``graph_ids``."""
+@dataclasses.dataclass(frozen=True)
+class Cut(pairwise.Combined[jax.Array]):
+    """What layouts of tables share: logarithms far out are cut.
+
+    Attributes:
+      graph_ids: int32 [M].
+      floor: the smallest logarithm.
+      has_zeros: whether a state is impossible, or past a domain.
+    """
 
     cuts: ClassVar[bool] = True
-    graph_ids: Array
+    graph_ids: Int32[Array, " M"]
+    floor: float = dataclasses.field(metadata=_static)
+    has_zeros: bool = dataclasses.field(metadata=_static)
+    temperature: int = dataclasses.field(metadata=_static)
 
-    def change(self, old: jax.Array, new: jax.Array, num_graphs: int) -> jax.Array:
-        """The largest change of a logarithm in each graph, [G]."""
-        return edge_graph.largest_by_graph(jnp.abs(new - old), self.graph_ids, num_graphs)
+    @property
+    def combine(self) -> Callable:
+        """Sums over states, or maxima."""
+        return jnp.maximum if self.temperature == 0 else jnp.add
 
-    def mix(self, old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
-        """Damping of the logarithms."""
-        return pairwise.LOGS.mix(old, new, weight)
 
-    def keep(self, frozen: Array, old: jax.Array, new: jax.Array) -> jax.Array:
-        """Old messages for frozen graphs, bool [G], else new ones."""
-        return jnp.where(frozen[self.graph_ids], old, new)
+def cut(model: edge_graph.EdgeModel, graph_ids: Array) -> tuple[Array, float, bool, int]:
+    """The fields of ``Cut`` for the layout of a model."""
+    log_unary, tables = edge_graph.potentials(model)
+    has_zeros = not all(np.isfinite(values).all() for values in (log_unary, *tables))
+    floor = -80.0 if model.log_unary.dtype.itemsize <= 4 else -700.0
+    return graph_ids, floor, has_zeros, model.temperature
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Tables(Logarithms):
+class Tables(Cut):
     """Messages [M] by block, state and edge; make it with ``prepare``.
 
     Attributes:
       places: int32 [E, S], where each message of ``edge_graph`` stands, M past its domain.
-      graph_ids: int32 [M].
-      floor: the smallest logarithm.
     """
 
     variables: tuple[VariableBlock, ...]
     edges: tuple[EdgeBlock, ...]
     places: Int32[Array, "E S"]
-    graph_ids: Int32[Array, " M"]
-    floor: float = dataclasses.field(metadata=_static)
-    has_zeros: bool = dataclasses.field(metadata=_static)
-    temperature: int = dataclasses.field(metadata=_static)
 
     def enter(self, messages: Array) -> jax.Array:
         """Messages of ``edge_graph`` in this layout."""
@@ -125,8 +130,7 @@ class Tables(Logarithms):
 
     def send(self, messages: jax.Array, cavities: jax.Array) -> jax.Array:
         """The messages that cavities make: one round of flooding."""
-        combine = jnp.maximum if self.temperature == 0 else jnp.add
-        parts = [_outgoing(block, cavities, combine, self.floor) for block in self.edges]
+        parts = [_outgoing(block, cavities, self.combine, self.floor) for block in self.edges]
         return jnp.concatenate(parts)
 
 
@@ -177,20 +181,11 @@ def prepare(model: edge_graph.EdgeModel) -> Tables | None:
     ids[places] = model.graph_ids[model.edge_variables][:, None]
     variables, at = _variable_blocks(model, domains, starts, strides)
     return Tables(
+        *cut(model, ids[:-1]),
         tuple(variables),
         tuple(_edge_block(key, pieces, at, dtype) for key, pieces in blocks.items()),
         places.astype(np.int32),
-        ids[:-1],
-        -80.0 if dtype.itemsize <= 4 else -700.0,
-        has_zeros(model),
-        model.temperature,
     )
-
-
-def has_zeros(model: edge_graph.EdgeModel) -> bool:
-    """Whether a state is impossible, or past a domain."""
-    log_unary, tables = edge_graph.potentials(model)
-    return not all(np.isfinite(values).all() for values in (log_unary, *tables))
 
 
 class Piece(NamedTuple):

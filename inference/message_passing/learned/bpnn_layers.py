@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference import estimate, limits
+from inference import answer, estimate, limits
 from inference.message_passing import rules
 from inference.message_passing.learned import bpnn_operators
 from inference.problems import factor_graph
@@ -54,24 +54,6 @@ class Beliefs(NamedTuple):
 
     variables: jax.Array
     factors: tuple[jax.Array, ...]
-
-
-class Info(NamedTuple):
-    """How a run of BPNN-D ended.
-
-    Attributes:
-      status: "done", "timeout" or "interrupted".
-      seconds: wall time.
-      iterations: sweeps over all messages.
-      converged: whether the largest change of a log ratio fell below the tolerance.
-      residual: that change in the last sweep.
-    """
-
-    status: str
-    seconds: float
-    iterations: int
-    converged: bool
-    residual: float
 
 
 @jax.jit
@@ -136,10 +118,7 @@ def beliefs(graph: factor_graph.FactorGraph, messages: Messages) -> Beliefs:
     log_unary = jnp.asarray(graph.log_unary)
     factors = []
     for group, rows in zip(graph.groups, messages.to_factors, strict=True):
-        table = jnp.asarray(group.log_potentials)
-        for slot in range(rows.shape[1]):
-            shape = [2 if axis == slot else 1 for axis in range(rows.shape[1])]
-            table = table + rows[:, slot].reshape(-1, *shape)
+        table = rules.joint(jnp.asarray(group.log_potentials), rows)
         factors.append(rules.normalize(table.reshape(len(table), -1)).reshape(table.shape))
     return Beliefs(rules.normalize(_totals(graph, messages.to_variables, log_unary)), (*factors,))
 
@@ -157,11 +136,8 @@ def pooled_terms(graph: factor_graph.FactorGraph, believed: Beliefs) -> jax.Arra
     minus_entropy = (degree - 1)[:, None] * rules.expected(believed.variables, believed.variables)
     terms = [rules.expected(believed.variables, log_unary).sum(axis=0), minus_entropy.sum(axis=0)]
     for group, table in zip(graph.groups, believed.factors, strict=True):
-        for kind in (
-            rules.expected(table, jnp.asarray(group.log_potentials)),
-            -rules.expected(table, table),
-        ):
-            pooled = kind.sum(axis=0)
+        energy = rules.expected(table, jnp.asarray(group.log_potentials))
+        for pooled in (energy.sum(axis=0), -rules.expected(table, table).sum(axis=0)):
             orders = list(itertools.permutations(range(pooled.ndim)))
             terms.append(sum(map(pooled.transpose, orders), 0.0 * pooled) / len(orders))
     return jnp.concatenate([term.ravel() for term in terms])
@@ -189,7 +165,7 @@ def log_partition(
     log_ratio: float = 0.0,
     iterations: int = 1000,
     tolerance: float = 1e-8,
-) -> tuple[estimate.Estimate, Info]:
+) -> tuple[estimate.Estimate, answer.Settled]:
     """Bethe value of log Z by BPNN-D, float64; claim NONE.
 
     Args:
@@ -202,10 +178,9 @@ def log_partition(
     Raises:
       ValueError: a variable has more than two states, or there is too little memory.
     """
-    options: Any = {"iterations": iterations, "tolerance": tolerance}
     with jax.enable_x64(True):
-        prepared, messages, info = _solve(graph, timeout, memory, operators, log_ratio, **options)
-        return estimate.Estimate(float(log_bethe(prepared, messages))), info
+        reached, info = _solve(graph, timeout, memory, operators, log_ratio, iterations, tolerance)
+        return estimate.Estimate(float(log_bethe(*reached))), info
 
 
 def marginals(
@@ -218,12 +193,11 @@ def marginals(
     log_ratio: float = 0.0,
     iterations: int = 1000,
     tolerance: float = 1e-8,
-) -> tuple[np.ndarray, Info]:
+) -> tuple[np.ndarray, answer.Settled]:
     """Beliefs of the variables by BPNN-D, float64 [V, S]; arguments as in ``log_partition``."""
-    options: Any = {"iterations": iterations, "tolerance": tolerance}
     with jax.enable_x64(True):
-        prepared, messages, info = _solve(graph, timeout, memory, operators, log_ratio, **options)
-        believed = np.exp(np.asarray(beliefs(prepared, messages).variables))
+        reached, info = _solve(graph, timeout, memory, operators, log_ratio, iterations, tolerance)
+        believed = np.exp(np.asarray(beliefs(*reached).variables))
         return believed[:, : graph.log_unary.shape[1]], info
 
 
@@ -235,7 +209,7 @@ def iterate(
     iterations: int,
     tolerance: float,
     deadline: limits.Deadline = limits.NEVER,
-) -> tuple[Messages, Info]:
+) -> tuple[Messages, answer.Settled]:
     """``solve`` from the host, within a time limit; Ctrl-C ends it as well."""
     began = time.monotonic()
 
@@ -253,7 +227,7 @@ def iterate(
     state, status = limits.run_until(advance, (messages, 0, math.inf), is_done, deadline)
     reached, number, residual = state
     seconds = time.monotonic() - began
-    return reached, Info(status, seconds, number, residual < tolerance, residual)
+    return reached, answer.Settled(status, seconds, residual < tolerance, number, residual)
 
 
 def octets(graph: factor_graph.FactorGraph) -> float:
@@ -287,16 +261,16 @@ def _solve(
     memory: int | None,
     operators: bpnn_operators.Operators | None,
     log_ratio: float,
-    **options: Any,
-) -> tuple[factor_graph.FactorGraph, Messages, Info]:
+    iterations: int,
+    tolerance: float,
+) -> tuple[tuple[factor_graph.FactorGraph, Messages], answer.Settled]:
     """The graph prepared, the messages reached, and how it went."""
     began, deadline = time.monotonic(), limits.Deadline.after(timeout)
     limits.require_memory(octets(graph), memory, "tables and messages")
     prepared, chosen = prepare(graph), operators or bpnn_operators.shipped()
-    messages, info = iterate(
-        chosen, prepared, start(prepared, log_ratio), deadline=deadline, **options
-    )
-    return prepared, messages, info._replace(seconds=time.monotonic() - began)
+    first: Any = chosen, prepared, start(prepared, log_ratio)
+    messages, info = iterate(*first, iterations=iterations, tolerance=tolerance, deadline=deadline)
+    return (prepared, messages), info._replace(seconds=time.monotonic() - began)
 
 
 def _corrected(operator: Callable, previous: jax.Array, fresh: jax.Array) -> jax.Array:

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from inference import limits, training
+from inference import answer, limits, training
 from inference.message_passing import rules
 from inference.message_passing.learned import bpnn_layers, bpnn_operators
 from inference.problems import factor_graph
@@ -258,7 +258,7 @@ def _fixed_point(
     iterations: int,
     tolerance: float,
     deadline: limits.Deadline,
-) -> tuple[bpnn_layers.Messages, bpnn_layers.Info]:
+) -> tuple[bpnn_layers.Messages, answer.Settled]:
     """Plain BP, which ordered starts of ferromagnets need; damped if it has not converged."""
     messages, done = bpnn_layers.start(graph, log_ratio), 0
     for alpha, most in ((0.0, min(_UNDAMPED, iterations)), (0.5, iterations)):

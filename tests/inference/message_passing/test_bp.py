@@ -121,7 +121,8 @@ def bethe_of_beliefs(model, messages):
     variables = average(own, model.log_unary) + (degrees - 1) * average(own, logs)
     possible = jnp.max(own, axis=-1, initial=0.0) > 0
     variables = jnp.where(possible, variables, -jnp.inf)
-    factors = edge_graph._factor_log_partitions(model, incoming)
+    parts = edge_graph._by_group(model, incoming)
+    factors = [edge_graph._factor_log_partition(model, *part) for part in parts]
     return edge_graph._add_up(model, factors, variables, edges)
 
 

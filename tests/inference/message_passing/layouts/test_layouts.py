@@ -138,7 +138,7 @@ def test_strong_couplings_leave_the_ratios_and_stay_right(coupling):
     graph = generators.ising_grid(6, 6, coupling, 0.1)
     fast, got = iterate(graph, fast=True, dtype=np.float32, rounds=200)
     plain, want = iterate(graph, fast=False, rounds=200)
-    assert fast.layout.ports.arithmetic is pairwise.LOGS
+    assert fast.layout.arithmetic is pairwise.LOGS
     assert np.isfinite(bp.messages(fast, got)).all()
     np.testing.assert_allclose(bp.bethe(fast, got), bp.bethe(plain, want), rtol=1e-5)
 
@@ -146,7 +146,7 @@ def test_strong_couplings_leave_the_ratios_and_stay_right(coupling):
 def test_the_arithmetic_follows_couplings_and_temperature():
     weak, strong = generators.ising_grid(5, 5, 1.0), generators.ising_grid(5, 5, 15.0)
     arithmetic = [
-        bp.prepare(graph, dtype=dtype, temperature=temperature).layout.ports.arithmetic
+        bp.prepare(graph, dtype=dtype, temperature=temperature).layout.arithmetic
         for graph, dtype, temperature in [
             (weak, np.float32, 1.0),
             (strong, np.float32, 1.0),
