@@ -122,7 +122,8 @@ def count(
         if not isinstance(how, Info):
             how = Info(*how, 0, (), scheme, support.unreduced(formula))
         return result, how
-    found = witness.Witness(formula.digest(), given, words, *tolerances, NONE, NONE, {})
+    everything = formula.sampling_set  # until the formula is reduced
+    found = witness.Witness(formula.digest(), given, words, *tolerances, everything, NONE, {})
     search = _Rounds(formula, found, scheme, limits.Deadline.after(timeout, stop))
 
     def run() -> None:
@@ -152,9 +153,7 @@ class _Rounds:
         self._ending, self._calls = searches.Ending(), 0
         self._scheme, self._deadline = scheme, deadline
         self._reached: dict[int, nested_cells.Reached] = {}
-        # Until the formula is reduced, what would hold of it as it is.
-        self._reduction = support.unreduced(formula)
-        self._found = asked._replace(support=formula.sampling_set)
+        self._reduction, self._found = support.unreduced(formula), asked
 
     def prepare(
         self,

@@ -58,9 +58,9 @@ def open_search(models, seed=0, cutoff=4, repetitions=10, law=row_laws.adaptive,
     """A search without a time limit, ready for trials."""
     formula = unconstrained(models.shape[1])
     search = adaptive._Levels(
-        randomness.seed_words(seed),
         formula,
-        lambda _: None,
+        seed=randomness.seed_words(seed),
+        progress=lambda _: None,
         delta=delta,
         cutoff=cutoff,
         repetitions=repetitions,
