@@ -20,7 +20,7 @@ from inference.problems import barren, factor_graph, trivial
 def partition(
     graph: factor_graph.FactorGraph,
     *,
-    seed: int = 0,
+    seed: Any = 0,
     timeout: float | None = None,
     memory: int | None = None,
     method: str = "auto",
@@ -51,7 +51,7 @@ def partition(
 def marginals(
     graph: factor_graph.FactorGraph,
     *,
-    seed: int = 0,
+    seed: Any = 0,
     timeout: float | None = None,
     memory: int | None = None,
     method: str = "auto",
@@ -86,7 +86,7 @@ def marginals(
 def maximize(
     graph: factor_graph.FactorGraph,
     *,
-    seed: int = 0,
+    seed: Any = 0,
     timeout: float | None = None,
     memory: int | None = None,
     method: str = "auto",
@@ -105,7 +105,7 @@ def _answer_graph(
     question: str,
     graph: factor_graph.FactorGraph,
     method: str,
-    seed: int,
+    seed: Any,
     timeout: float | None,
     memory: int | None,
 ) -> tuple[graph_runs.Gathered, Info]:

@@ -1,7 +1,7 @@
 """How an answer came about, whatever the question."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inference import estimate
 
@@ -25,7 +25,7 @@ class Info(NamedTuple):
     seconds: float
     method: str
     oracle_calls: int = 0
-    seed: int | None = None
+    seed: Any = None
     message: str = ""
     claim: estimate.Claim = estimate.Claim.NONE
     error: float = math.inf

@@ -61,8 +61,8 @@ def test_formulas_that_are_easy_are_left_out(folder):
 def test_a_bound_above_the_count_is_reported(folder, monkeypatch):
     honest = adaptive.count
 
-    def too_high(key, formula, **options):
-        result, info = honest(key, formula, **options)
+    def too_high(formula, **options):
+        result, info = honest(formula, **options)
         if formula.num_variables != 14 or options["repetitions"] == 1:
             return result, info
         return estimate.bounded(10.0, 10.0, 14.0, 0.05, 0.0), info

@@ -154,10 +154,13 @@ def pooled_terms(graph: factor_graph.FactorGraph, believed: Beliefs) -> jax.Arra
     degree = jnp.zeros(len(log_unary), log_unary.dtype)
     for group in graph.groups:
         degree = degree.at[jnp.ravel(group.variables)].add(1.0)
-    minus_entropy = (degree - 1)[:, None] * _product(believed.variables, believed.variables)
-    terms = [_product(believed.variables, log_unary).sum(axis=0), minus_entropy.sum(axis=0)]
+    minus_entropy = (degree - 1)[:, None] * rules.expected(believed.variables, believed.variables)
+    terms = [rules.expected(believed.variables, log_unary).sum(axis=0), minus_entropy.sum(axis=0)]
     for group, table in zip(graph.groups, believed.factors, strict=True):
-        for kind in (_product(table, jnp.asarray(group.log_potentials)), -_product(table, table)):
+        for kind in (
+            rules.expected(table, jnp.asarray(group.log_potentials)),
+            -rules.expected(table, table),
+        ):
             pooled = kind.sum(axis=0)
             orders = list(itertools.permutations(range(pooled.ndim)))
             terms.append(sum(map(pooled.transpose, orders), 0.0 * pooled) / len(orders))
@@ -166,7 +169,10 @@ def pooled_terms(graph: factor_graph.FactorGraph, believed: Beliefs) -> jax.Arra
 
 @jax.jit
 def log_bethe(graph: factor_graph.FactorGraph, messages: Messages) -> jax.Array:
-    """Bethe value of log Z in the form with beliefs; -inf where they contradict each other."""
+    """Bethe value of log Z in the form with beliefs; -inf where they contradict each other.
+
+    Equal to ``edge_graph.bethe`` at fixed points; BPNN-B reads the terms of this form.
+    """
     believed = beliefs(graph, messages)
     value = pooled_terms(graph, believed).sum() + jnp.asarray(graph.log_constant)
     possible = [rows.max(axis=tuple(range(1, rows.ndim))) for rows in jax.tree.leaves(believed)]
@@ -336,9 +342,3 @@ def _change(before: Messages, after: Messages) -> jax.Array:
         same = ratios[0] == ratios[1]  # infinite ones too
         changes.append(jnp.where(same, 0.0, jnp.abs(ratios[0] - ratios[1])).ravel())
     return jnp.concatenate(changes).max()
-
-
-def _product(log_probability: jax.Array, values: jax.Array) -> jax.Array:
-    """exp(log_probability) values, 0 where the probability is 0."""
-    possible = log_probability > -jnp.inf
-    return jnp.where(possible, jnp.exp(log_probability) * jnp.where(possible, values, 0.0), 0.0)

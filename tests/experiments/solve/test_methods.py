@@ -1,3 +1,6 @@
+import importlib
+import inspect
+
 import pytest
 
 from experiments import solve
@@ -28,6 +31,30 @@ def test_rows_are_whole(method):
     assert set(method.draws) <= set(method.claims)
     assert method.decoded in ("", "marginals", "maximize")
     assert len({one.name for one in methods.METHODS}) == len(methods.METHODS)
+
+
+LIMITS = ["seed", "timeout", "memory"]
+
+
+@pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: method.name)
+def test_modules_answer_as_their_rows_say(method):
+    module = importlib.import_module(method.module)
+    own = {method.decoded if method.decoded and one == "maximize" else one for one in method.claims}
+    found = {question for question in QUESTIONS if hasattr(module, question)}
+    assert found == own
+    for question in own:
+        _, *others = inspect.signature(getattr(module, question)).parameters
+        assert others[:3] == LIMITS
+        options = set(method.options) if question == "count" else set(method.quick)
+        assert options | (set(method.patient) if question != "count" else set()) <= set(others)
+
+
+@pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: method.name)
+def test_options_that_users_know_are_in_the_row(method):
+    if "count" in method.claims:
+        entry = importlib.import_module(method.module).count
+        known = {"epsilon", "delta", "assumptions", "reduce", "checkpoint", "executor"}
+        assert set(inspect.signature(entry).parameters) & known <= set(method.options)
 
 
 WEIGHTLESS = [one.name for one in methods.METHODS if "no weights" in one.formulas]
