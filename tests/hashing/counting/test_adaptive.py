@@ -4,6 +4,7 @@ import math
 import signal
 import time
 
+import degenerate
 import enumerated
 import numpy as np
 import pytest
@@ -359,13 +360,7 @@ def test_small_counts_are_exact_and_certain():
 
 @pytest.mark.parametrize("law", ["baseline", "adaptive"])
 def test_degenerate_formulas(law):
-    for formula, expected in [
-        (cnf.from_clauses([[1], [-1]]), 0),
-        (cnf.from_clauses([[]]), 0),
-        (cnf.from_clauses([]), 1),
-        (cnf.from_clauses([[1, 2]], projection=[]), 1),
-        (cnf.from_clauses([], num_variables=1), 2),
-    ]:
+    for formula, expected in degenerate.FORMULAS:
         result, _ = count(formula, seed=0, **LAWS[law])
         assert (result.count, result.claim) == (expected, Claim.CERTAIN)
 
