@@ -39,8 +39,7 @@ def new_figure(
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     styles = [style(number) for number in range(len(COLOURS) * len(MARKERS))]
-    cycles = cycler(color=[one["color"] for one in styles])
-    cycles += cycler(marker=[one["marker"] for one in styles])
+    cycles = cycler(**{name: [one[name] for one in styles] for name in styles[0]})
     labels = zip(axes, _per_panel(x_label, panels), _per_panel(y_label, panels), strict=True)
     for one, x, y in labels:
         one.set_prop_cycle(cycles)

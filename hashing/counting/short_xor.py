@@ -222,6 +222,8 @@ class _Trials(searches.Search):
     def _limits(self, failure: float) -> tuple[float, float]:
         """The best bounds over all levels, in nats; each holds at all levels at once."""
         lower, upper, tightest = -math.inf, math.inf, 1.0
+        # More than what sums over n shells of numbers up to n in size can be off by, in nats.
+        rounding = 2.0**-48 * (self._num_columns + 10) ** 2
         # Between the levels of the trials the limits of p(m) stay the same: the last level says
         # most below, the first one above.
         for level in sorted({level for pair in self.levels for level in pair}):
@@ -234,16 +236,12 @@ class _Trials(searches.Search):
                 self._trials - empty, self._trials, failure / self._num_columns
             )
             if least:
-                lower = max(lower, math.log(least) + level * math.log(2) - self._rounding())
+                lower = max(lower, math.log(least) + level * math.log(2) - rounding)
             if most < tightest:  # else a lower level said more
                 tightest = most
                 size = log_largest_size(self._num_columns, level, most, self._density)
-                upper = min(upper, size + self._rounding())
+                upper = min(upper, size + rounding)
         return lower, upper
-
-    def _rounding(self) -> float:
-        """More than what sums over n shells of numbers up to n in size can be off by, in nats."""
-        return 2.0**-48 * (self._num_columns + 10) ** 2
 
 
 class _Sequence:
