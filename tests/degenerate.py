@@ -6,7 +6,7 @@ from inference.problems import cnf
 CASES = [
     ([], 0, None, 1),
     ([], 1, None, 2),
-    ([], 3, None, 8),
+    ([], 2, None, 4),
     ([[]], 3, None, 0),
     ([[1], [-1]], 2, None, 0),
     ([[1, 2]], 4, [], 1),

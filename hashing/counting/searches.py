@@ -121,9 +121,6 @@ def attempt(search: Callable[[], T]) -> tuple[T | None, Ending]:
 
 
 def bound(
-    entry: Callable[..., tuple[estimate.Estimate, I]],
-    open_search: Callable[..., Search],
-    info: Callable[..., I],
     formula: cnf.CNF,
     *,
     search: Callable[..., Search],
@@ -138,7 +135,7 @@ def bound(
 ) -> tuple[estimate.Estimate, I]:
     """The claim of a search over the reduced formula, doubled for each free variable.
 
-    Half of the time is for the reduction.
+    Half of the time that is left is for the reduction.
 
     Args:
       search: opened with the reduced formula, ``seed``, ``progress`` and ``options``.
@@ -171,14 +168,16 @@ def bound(
     return result, info(ending.status, time.monotonic() - start, ending.message, *told)
 
 
-def _check(
+def check(
     formula: cnf.CNF,
     delta: float,
     assumptions: Sequence[int],
     reduce: Callable[..., support.Reduction],
+    method: str,
 ) -> None:
+    """Raises ValueError where an argument of a bound is out of range."""
     if formula.log_weights is not None:
-        raise ValueError("a bound is on the number of models: expected no weights, given some")
+        raise ValueError(f"{method} counts models: expected no weights, given some")
     if not 0.0 < delta < 1.0:
         raise ValueError(f"expected delta in (0, 1), given {delta}")
     # Its own may be of the formula without them.
