@@ -23,7 +23,7 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments.harness import plots, promises, registry
+from experiments.harness import claims, plots, promises, registry
 from hashing.counting import adaptive
 from hashing.parity import row_laws
 from inference import estimate, randomness
@@ -144,7 +144,7 @@ def _bound_formula(config: Config, key: Any, name: str, formula: cnf.CNF) -> dic
     row = {
         "formula": name,
         "variables": len(formula.sampling_set),
-        "exact_log2": _log2(exact.log_value) if exact is not None else math.nan,
+        "exact_log2": exact.log_value / claims.LN2 if exact is not None else math.nan,
         "seconds_exact": info.seconds,
         "easy": easy,
     }
@@ -176,7 +176,7 @@ def _bound_once(
         )
         lower, done, seconds = result.log_lower, info.status == "done", info.seconds
     return {
-        f"lower_{method}": _log2(lower),
+        f"lower_{method}": lower / claims.LN2,
         f"violated_{method}": exact is not None and lower > exact.log_upper,
         f"done_{method}": done,
         f"seconds_{method}": seconds,
@@ -210,7 +210,3 @@ def _generate(config: Config, key: Any) -> Iterator[tuple[str, cnf.CNF]]:
         yield f"reachability {side} x {side}", generators.grid_reachability(side, side)
         zeros = [[-i] for i in range(n // 2 + 1, n + 1)]
         yield f"half frozen {n}", cnf.from_clauses([[1, 2], *zeros], num_variables=n)
-
-
-def _log2(log_value: float) -> float:
-    return log_value / math.log(2)

@@ -20,7 +20,7 @@ import tqdm
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.harness import plots, promises, registry
+from experiments.harness import claims, plots, promises, registry
 from hashing.counting import approxmc, guarantee, witness
 from inference import randomness
 from inference.exact import ganak
@@ -137,7 +137,7 @@ def _count_formula(config: Config, key: Any, n: int, ratio: float) -> list[dict[
     exact = ganak.count(formula)[0].log_value
     # A key for each count: with one for two tolerances both would draw the same parities.
     return [
-        {"variables": n, "ratio": ratio, "epsilon": epsilon, "exact_log2": _log2(exact)}
+        {"variables": n, "ratio": ratio, "epsilon": epsilon, "exact_log2": exact / claims.LN2}
         | _count_once(config, words + f"{epsilon} {i}".encode(), formula, epsilon, exact)
         for epsilon in config.epsilons
         for i in range(config.repeats)
@@ -150,11 +150,11 @@ def _count_once(
     result, info = approxmc.count(formula, seed=key, epsilon=epsilon, delta=config.delta)
     width = math.log1p(epsilon)
     # Rounds count the residual formula; a round without parities listed it and cannot miss.
-    residual = exact - len(info.reduction.free) * math.log(2)
+    residual = exact - len(info.reduction.free) * claims.LN2
     hashed = [r for r in info.rounds if r.num_hashes]
     off = np.array([info.scheme.log_value(r) - residual for r in hashed])
     return {
-        "error_log2": _log2(result.log_value - exact) if result.log_value != exact else 0.0,
+        "error_log2": (result.log_value - exact) / claims.LN2 if result.log_value != exact else 0.0,
         "inside": result.log_lower <= exact <= result.log_upper,
         "rounds": len(hashed),
         "under": int((off < -width).sum()),
@@ -172,9 +172,5 @@ def _mean_ratio(hashed: list[witness.Round], scheme: guarantee.Scheme, residual:
     """
     if not hashed or not scheme.threshold:
         return math.nan
-    shifts = [r.num_hashes * math.log(2) - residual for r in hashed]
+    shifts = [r.num_hashes * claims.LN2 - residual for r in hashed]
     return float(np.mean([len(r.models) * math.exp(x) for r, x in zip(hashed, shifts)]))
-
-
-def _log2(log_value: float) -> float:
-    return log_value / math.log(2)

@@ -87,17 +87,17 @@ def run(config: Config, key: Any) -> registry.Result:
     rows = []
     for family, name, graphs in tqdm.tqdm(list(_graphs(config, key)), leave=False, disable=None):
         rows.append({"family": family, "graph": name, **_compare(config, graphs())})
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    ratios = np.array(columns["seconds_ratio"])
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     scalars, units = {}, {}
-    for family in dict.fromkeys(columns["family"]):
-        here = np.array(columns["family"]) == family
+    for family in dict.fromkeys(columns["family"].tolist()):
+        here = columns["family"] == family
         name = f"seconds_rate_{family}_median"
-        scalars[name] = float(np.median(np.array(columns["seconds_rate_tally"])[here]))
+        scalars[name] = np.median(columns["seconds_rate_tally"][here])
         units[name] = "million messages/s"
-        if np.isfinite(ratios[here]).any():
-            scalars[f"seconds_ratio_{family}_median"] = float(np.nanmedian(ratios[here]))
-            scalars[f"seconds_ratio_{family}_worst"] = float(np.nanmin(ratios[here]))
+        ratios = columns["seconds_ratio"][here]
+        if np.isfinite(ratios).any():
+            scalars[f"seconds_ratio_{family}_median"] = np.nanmedian(ratios)
+            scalars[f"seconds_ratio_{family}_worst"] = np.nanmin(ratios)
     return registry.Result(columns, scalars, units=units)
 
 

@@ -103,7 +103,8 @@ def check(result: registry.Result) -> None:
     """No counter fails, and counts contradict Ganak's no more often than delta allows."""
     columns = result.columns
     failed = columns["status"] == "failed"
-    told = ", ".join(f"{tool}: {text}" for tool, text in _reasons(columns, failed))
+    reasons = dict.fromkeys(zip(columns["tool"][failed], columns["message"][failed]))
+    told = ", ".join(f"{tool}: {text}" for tool, text in reasons)
     promises.expect(not failed.any(), f"expected no counter to fail, given {told}")
     for tool, wrong in _by_tool(columns, "contradicts").items():
         what = f"counts by {tool} that contradict Ganak's"
@@ -318,8 +319,3 @@ def _by_family(columns: Mapping[str, Any]) -> dict[str, str]:
         parts += [f"{pair} {ratio:.2f}" for pair, ratio in ratios if math.isfinite(ratio)]
         lines[f"family {family or '(none)'}:"] = ", ".join(parts)
     return lines
-
-
-def _reasons(columns: Mapping[str, Any], mine: np.ndarray) -> list[tuple[str, str]]:
-    """Counter and message of some rows, each pair once."""
-    return list(dict.fromkeys(zip(columns["tool"][mine], columns["message"][mine])))

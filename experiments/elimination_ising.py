@@ -56,10 +56,10 @@ def run(config: Config, key: Any) -> registry.Result:
         _compare(side, model, strength, config.field, key)
         for side, model, strength in tqdm.tqdm(grids, "grids", leave=False, disable=None)
     ]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    inside = np.array(columns["error"]) <= np.array(columns["stated_error"])
-    scalars = {"inside_stated_error": int(inside.sum()), "grids": len(rows)}
-    scalars["worst_error"] = max(columns["error"])
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    inside = int((columns["error"] <= columns["stated_error"]).sum())
+    scalars = {"inside_stated_error": inside, "grids": len(rows)}
+    scalars["worst_error"] = columns["error"].max()
     return registry.Result(columns, scalars, units={"worst_error": "nats"})
 
 

@@ -67,7 +67,7 @@ def run(config: Config, key: Any) -> registry.Result:
         _measure(codes[n], n, channel, level, config, key)
         for n, channel, level in tqdm.tqdm(points, "codes", leave=False, disable=None)
     ]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     scalars = _summary(columns)
     kinds = {"symmetric": "crossover probability", "gaussian": "standard deviation"}
     units = {name: kinds[name.split("_")[0]] for name in scalars}
@@ -197,13 +197,12 @@ def _measure(
     }
 
 
-def _summary(columns: dict[str, list]) -> dict[str, float]:
+def _summary(columns: dict[str, np.ndarray]) -> dict[str, float]:
     """Where the longest code's word error rate crosses one half, by channel; NaN if it does not."""
-    table = {name: np.array(values) for name, values in columns.items()}
     found = {}
     for channel, threshold in THRESHOLDS.items():
-        here = (table["channel"] == channel) & (table["length"] == table["length"].max())
-        level, rate = table["level"][here], table["word_error_rate"][here]
+        here = (columns["channel"] == channel) & (columns["length"] == columns["length"].max())
+        level, rate = columns["level"][here], columns["word_error_rate"][here]
         crossed = rate.min() <= 0.5 <= rate.max()
         found[f"{channel}_half_of_words"] = float(
             np.interp(0.5, rate, level) if crossed else np.nan

@@ -23,6 +23,14 @@ from tyro.conf import arg
 from inference import files, limits
 
 T = TypeVar("T")
+# What users meet of tyro's messages, and what is said in their place.
+PLAIN_WORDS = {
+    r"([^:]*).*literal for int\(\) with base 10: ('.*?')": r"\1: expected an integer, given \2",
+    r"([^:]*).*could not convert string to float: ('.*?')": r"\1: expected a number, given \2",
+    r"([^:]*).*valid parse for arguments: \[(.*?)\]": r"\1: expected numbers, given \2",
+    r"missing value for argument '(--[\w-]+)'": r"\1: expected a value, given none",
+    r"missing from tally .*?: (\S+)": r"expected \1, given none",
+}
 SEEDS = 2**32  # without 64-bit integers JAX makes one key of s and s + 2**32
 Limit = Annotated[float | None, arg(metavar="SECONDS")]
 Mebibytes = Annotated[int | None, arg(metavar="MIB")]
@@ -140,17 +148,9 @@ def _first_rows(box: str) -> str:
 
 def _in_plain_words(message: str, kind: Any) -> str:
     """A message of tyro's as `expected ..., given ...`, where it is one that users meet."""
-    option = message.split(":", 1)[0]
-    if found := re.search(r"literal for int\(\) with base 10: ('.*?')", message):
-        return f"{option}: expected an integer, given {found[1]}"
-    if found := re.search(r"could not convert string to float: ('.*?')", message):
-        return f"{option}: expected a number, given {found[1]}"
-    if found := re.search(r"valid parse for arguments: \[(.*?)\]", message):
-        return f"{option}: expected numbers, given {found[1]}"
-    if found := re.match(r"missing value for argument '(--[\w-]+)'", message):
-        return f"{found[1]}: expected a value, given none"
-    if found := re.match(r"missing from tally .*?: (\S+)", message):
-        return f"expected {found[1]}, given none"
+    for pattern, words in PLAIN_WORDS.items():
+        if found := re.match(pattern, message):
+            return found.expand(words)
     if found := re.match(r"unrecognized options: ([^-].*)", message):
         fields = {field.name for field in dataclasses.fields(kind)}
         takes = next((name for name in ("file", "name", "path") if name in fields), "")

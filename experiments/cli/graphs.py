@@ -84,6 +84,13 @@ def print_head(asked: Asked, outcome: str) -> None:
     output.print_how(output.PLAIN, asked.info, outcome, asked.seconds)
 
 
+def how(asked: Asked) -> dict[str, Any]:
+    """What a JSON object says about how an answer without an ``Estimate`` came about."""
+    info = asked.info
+    told = {"method": info.method, "seconds": asked.seconds, "oracle_calls": info.oracle_calls}
+    return {**told, "seed": info.seed, "status": info.status, **notes(info)}
+
+
 def notes(info: Any) -> dict[str, Any]:
     """What a JSON object says about an answer on a graph alone."""
     return {"converged": info.converged, "note": info.message}

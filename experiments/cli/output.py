@@ -24,17 +24,6 @@ def print_object(**fields: Any) -> None:
     print(json.dumps(claims.plain(fields), allow_nan=False))
 
 
-def how(info: Any, seconds: float) -> dict[str, Any]:
-    """What a JSON object says about how an answer without an ``Estimate`` came about."""
-    return {
-        "method": info.method,
-        "seconds": seconds,
-        "oracle_calls": info.oracle_calls,
-        "seed": info.seed,
-        "status": info.status,
-    }
-
-
 def finish(info: Any) -> None:
     """After the best valid answer is printed: says how it ended, unless all is well.
 

@@ -39,8 +39,7 @@ def new_figure(
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     styles = [style(number) for number in range(len(COLOURS) * len(MARKERS))]
-    cycles = cycler(color=[one["color"] for one in styles])
-    cycles += cycler(marker=[one["marker"] for one in styles])
+    cycles = cycler(**{name: [one[name] for one in styles] for name in styles[0]})
     labels = zip(axes, _per_panel(x_label, panels), _per_panel(y_label, panels), strict=True)
     for one, x, y in labels:
         one.set_prop_cycle(cycles)
@@ -51,22 +50,6 @@ def new_figure(
     if title:
         figure.suptitle(title, fontsize="medium")
     return figure, axes
-
-
-def add_intervals(
-    axes: Axes,
-    x: Sequence[float] | np.ndarray,
-    value: Sequence[float] | np.ndarray,
-    lower: Sequence[float] | np.ndarray,
-    upper: Sequence[float] | np.ndarray,
-    *,
-    label: str,
-) -> None:
-    """Draws values with bars from ``lower`` to ``upper``; an infinite side draws no bar."""
-    middle = np.asarray(value, dtype=float)
-    sides = [middle - np.asarray(lower, float), np.asarray(upper, float) - middle]
-    bars = [np.where(np.isfinite(side), np.maximum(side, 0.0), 0.0) for side in sides]
-    axes.errorbar(x, middle, yerr=np.stack(bars), label=label, linestyle="none", capsize=2.5)
 
 
 def heat_map(
@@ -171,10 +154,9 @@ def _has_points(handle: Any) -> bool:
     """Whether a line has a finite point, or a bar a finite length."""
     if isinstance(handle, container.BarContainer):
         return any(np.isfinite([one.get_width(), one.get_height()]).all() for one in handle)
-    line = handle[0] if isinstance(handle, container.ErrorbarContainer) else handle
-    if not isinstance(line, lines.Line2D):
+    if not isinstance(handle, lines.Line2D):
         return True
-    points = np.array(np.broadcast_arrays(line.get_xdata(), line.get_ydata()), dtype=float)
+    points = np.array(np.broadcast_arrays(handle.get_xdata(), handle.get_ydata()), dtype=float)
     return bool(np.isfinite(points).all(axis=0).any())
 
 

@@ -26,8 +26,8 @@ import numpy as np
 from hashing.cells import levels
 from hashing.counting import searches
 from hashing.parity import row_laws
-from inference import answer, estimate, limits, randomness
-from inference.oracles import protocol, renewed, sat
+from inference import estimate, limits, randomness
+from inference.oracles import protocol, sat
 from inference.problems import cnf
 from inference.reduction import support
 
@@ -99,26 +99,16 @@ def count(
       ValueError: an argument is out of range, the formula has weights, an assumption is no literal
         of it, or with ``memory`` a function cannot go to another process.
     """
+    searches.check(formula, delta, assumptions, reduce, "adaptive")
     if cutoff < 1 or repetitions < 1:
         raise ValueError(
             f"expected cutoff and repetitions of at least 1, given {cutoff} and {repetitions}"
         )
+    options: dict[str, Any] = {"delta": delta, "cutoff": cutoff, "repetitions": repetitions}
+    options |= {"draw_rows": draw_rows, "open_session": open_session, "progress": progress}
+    options |= {"assumptions": assumptions, "reduce": reduce}
     return searches.bound(
-        count,
-        _Levels,
-        Info,
-        formula,
-        seed=seed,
-        timeout=timeout,
-        memory=memory,
-        delta=delta,
-        assumptions=assumptions,
-        reduce=reduce,
-        progress=progress,
-        cutoff=cutoff,
-        repetitions=repetitions,
-        draw_rows=draw_rows,
-        open_session=open_session,
+        formula, search=_Levels, info=Info, seed=seed, timeout=timeout, memory=memory, **options
     )
 
 
@@ -144,55 +134,33 @@ def log_bet(average: float) -> float:
     return math.log(2 / 3 + 4 / 3 * average)
 
 
-class _Levels:
+class _Levels(searches.Search):
     """Single trials to find a level, tests downward from it, and what has been found meanwhile."""
 
     def __init__(
         self,
-        seed: bytes,
         formula: cnf.CNF,
-        progress: searches.Progress,
         *,
-        delta: float,
         cutoff: int,
         repetitions: int,
         draw_rows: row_laws.RowLaw,
-        open_session: Callable[[cnf.CNF], protocol.SatSession],
+        **shared: Any,
     ) -> None:
-        self._seed, self._digest, self._progress = seed, formula.digest(), progress
+        super().__init__(formula, cutoff * repetitions + 1, **shared)
         self._cutoff, self._repetitions, self._draw_rows = cutoff, repetitions, draw_rows
-        self._num_columns, self._delta = len(formula.sampling_set), delta
-        self._log_needed = math.log(num_tests(self._num_columns) / delta)
-        self._session = renewed.RenewedSession(formula, open_session)
-        self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
+        self._log_needed = math.log(num_tests(self._num_columns) / self._delta)
         self._num_models = 0
         self._ones = np.zeros(self._num_columns)
         self._log_early = -math.inf  # log max_t 2^m (mean cell of trial t) / (t (t + 1))
         self._log_mean = -math.inf  # mean cell at the level that passed, in logs
         self.passed = self.trials = 0
 
-    def told(self) -> tuple:
-        """As ``Info`` has it."""
-        return self._session.calls, self.passed, self.trials
+    def _told(self) -> tuple[int, int]:
+        return self.passed, self.trials
 
-    def close(self) -> None:
-        """Ends the solver session."""
-        self._session.close()
-
-    def run(self, deadline: limits.Deadline) -> None:
-        """Counts all models if they are few, else finds and tests levels.
-
-        Raises:
-          OutOfTime: at the deadline.
-        """
+    def _hash(self, deadline: limits.Deadline) -> None:
+        """Finds and tests levels."""
         self._deadline = deadline
-        limit = self._cutoff * self._repetitions + 1
-        self._progress("all models, no parities")
-        self._all_models = self._session.enumerate(limit, deadline=self._deadline)
-        if self._all_models.status is answer.Status.UNKNOWN:
-            raise limits.OutOfTime
-        if self._all_models.status is answer.Status.OPTIMAL:
-            return
         too_high, step = levels.first_level(self._seems_too_high, 1), 1
         # Again from there: single trials fail by chance, and rows are better than on the way up.
         level = levels.first_level(self._seems_too_high, too_high) - 1
@@ -274,7 +242,8 @@ class _Levels:
         self, rows: np.ndarray, rhs: np.ndarray, limit: int, deadline: limits.Deadline
     ) -> np.ndarray:
         """Up to ``limit`` models in a cell: bool [N, k]."""
-        self._session.renew()
+        self._renew()
+        self._num_rows += len(rows)
         switches = self._session.add_parities(rows, rhs)
         found = self._session.enumerate(limit, assumptions=switches, deadline=deadline)
         assert found.assignments is not None  # an enumeration always lists what it found
@@ -285,13 +254,7 @@ class _Levels:
             return np.full(self._num_columns, 0.5)
         return self._ones / self._num_models
 
-    def claim(self) -> estimate.Estimate:
-        """The best valid estimate from what has been found so far."""
-        if self._all_models.status is answer.Status.OPTIMAL:
-            return estimate.exact_count(self._all_models.value)
-        found = estimate.exact_count(self._all_models.value)
-        # Outward by more than the rounding of this product.
-        upper = self._num_columns * math.log(2) * (1 + 2.0**-51)
+    def _claim_of(self, found: estimate.Estimate, most: float) -> estimate.Estimate:
         tested = early = -math.inf
         value = self._log_early
         if self.passed:
@@ -299,8 +262,8 @@ class _Levels:
             value = self._log_mean + self.passed * math.log(2)
         if self._log_early > -math.inf:
             early = self._log_early - self._log_needed
-        probable = min(max(tested, early), upper)
+        probable = min(max(tested, early), most)
         if probable <= found.log_lower:
-            return estimate.bounded(found.log_value, found.log_lower, upper, 0.0, 0.0)
-        value = min(max(value, probable), upper)
-        return estimate.bounded(value, probable, upper, self._delta, 0.0)
+            return estimate.bounded(found.log_value, found.log_lower, most, 0.0, 0.0)
+        value = min(max(value, probable), most)
+        return estimate.bounded(value, probable, most, self._delta, 0.0)

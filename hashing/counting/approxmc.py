@@ -122,13 +122,14 @@ def count(
         if not isinstance(how, Info):
             how = Info(*how, 0, (), scheme, support.unreduced(formula))
         return result, how
-    found = witness.Witness(formula.digest(), given, words, *tolerances, NONE, NONE, {})
+    everything = formula.sampling_set  # until the formula is reduced
+    found = witness.Witness(formula.digest(), given, words, *tolerances, everything, NONE, {})
     search = _Rounds(formula, found, scheme, limits.Deadline.after(timeout, stop))
 
     def run() -> None:
         progress("preprocessing")
         search.prepare(formula, reduce, checkpoint)
-        tasks, level = search.tasks(open_session), search.level()
+        tasks, level = search.tasks(open_session)
         outcomes = rounds.run(tasks, level, executor, stop, progress, patience) if tasks else ()
         search.take(outcomes, checkpoint)
 
@@ -152,9 +153,7 @@ class _Rounds:
         self._ending, self._calls = searches.Ending(), 0
         self._scheme, self._deadline = scheme, deadline
         self._reached: dict[int, nested_cells.Reached] = {}
-        # Until the formula is reduced, what would hold of it as it is.
-        self._reduction = support.unreduced(formula)
-        self._found = asked._replace(support=formula.sampling_set)
+        self._reduction, self._found = support.unreduced(formula), asked
 
     def prepare(
         self,
@@ -181,8 +180,8 @@ class _Rounds:
 
     def tasks(
         self, open_session: Callable[[cnf.CNF], protocol.SatSession]
-    ) -> list[rounds.RoundTask]:
-        """The rounds that are left."""
+    ) -> tuple[list[rounds.RoundTask], int | None]:
+        """The rounds that are left, and where the search starts, if that is known."""
         found, threshold = self._found, self._scheme.threshold
         common = rounds.RoundTask(
             number=0,
@@ -194,16 +193,12 @@ class _Rounds:
             deadline=self._deadline.at + time.time() - time.monotonic(),
             open_session=open_session,
         )
-        left = set(range(self._scheme.rounds)) - set(found.rounds)
-        return [
+        left = [i for i in range(self._scheme.rounds) if i not in found.rounds]
+        tasks = [
             common._replace(number=i, draw_key=witness.draw_key(found.seed, found.digest, i))
-            for i in sorted(left if guarantee.listed(found) is None else ())
+            for i in (left if guarantee.listed(found) is None else ())
         ]
-
-    def level(self) -> int | None:
-        """Where the search starts, if that is known."""
-        rounds_known = self._found.rounds.values()
-        return next((r.num_hashes for r in rounds_known), self._found.level)
+        return tasks, next((r.num_hashes for r in found.rounds.values()), found.level)
 
     def take(
         self, outcomes: Iterable[rounds.RoundOutcome], checkpoint: str | os.PathLike | None

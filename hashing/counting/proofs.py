@@ -94,17 +94,20 @@ def _mentioned(clauses: list[list[int]], variables: Iterable[int]) -> list[int]:
 
 def count_again(
     formula: cnf.CNF,
+    found: witness.Witness,
     claimed: Mapping[str, Any],
     seed: int,
     deadline: limits.Deadline,
-    *,
-    epsilon: float = 0.8,
-    delta: float = 0.2,
-    assumptions: Sequence[int] = (),
 ) -> str:
     """Whether the interval of a count with another seed meets the claimed one."""
-    options: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "assumptions": assumptions}
-    again, info = approxmc.count(formula, seed=seed, timeout=deadline.timeout, **options)
+    again, info = approxmc.count(
+        formula,
+        seed=seed,
+        timeout=deadline.timeout,
+        epsilon=found.epsilon,
+        delta=found.delta,
+        assumptions=found.assumptions,
+    )
     low, high = again.log_lower / math.log(2), again.log_upper / math.log(2)
     interval = f"with seed {seed} log2 lies within [{low:.6g}, {high:.6g}]"
     failures = again.failure_lower, again.failure_upper

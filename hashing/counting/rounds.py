@@ -98,15 +98,17 @@ def run(
             if start is None or listed:
                 return
         left, began = [task._replace(start=start) for task in tasks], time.monotonic()
-        if executor is None or patience:
-            for done, outcome in enumerate(_run_here(left, first, stop, progress), 1):
-                yield outcome
-                if outcome.finished is None:
-                    return
-                left = [t._replace(start=outcome.finished.num_hashes) for t in left[1:]]
-                expected = (time.monotonic() - began) / done * len(left)
-                if executor is not None and expected > patience:
-                    break
+        nested: nested_cells.NestedCells | None = first
+        expected = 0.0
+        while left and (executor is None or expected < patience):
+            prefix = f"round {left[0].number + 1} of {tasks[-1].number + 1}, "
+            outcome = run_round(left[0], stop, lambda text: progress(prefix + text), nested)
+            yield outcome
+            if outcome.finished is None:
+                return
+            left = [task._replace(start=outcome.finished.num_hashes) for task in left[1:]]
+            nested = None
+            expected = (time.monotonic() - began) / (len(tasks) - len(left)) * len(left)
         if executor is not None and left:
             yield from _run_over(left, executor, stop, progress)
     finally:
@@ -162,25 +164,6 @@ def _sorted(models: np.ndarray) -> np.ndarray:
     return models[np.lexsort(models.T[::-1])] if models.size else models
 
 
-def _run_here(
-    tasks: Sequence[RoundTask],
-    first: nested_cells.NestedCells,
-    stop: Callable[[], bool],
-    progress: searches.Progress,
-) -> Iterator[RoundOutcome]:
-    """In order, up to the first that is unfinished; each starts from the level before."""
-    start = tasks[0].start
-    nested: nested_cells.NestedCells | None = first
-    for task in tasks:
-        prefix = f"round {task.number + 1} of {tasks[-1].number + 1}, "
-        task = task._replace(start=start)
-        outcome = run_round(task, stop, _prefixed(progress, prefix), nested)
-        yield outcome
-        if outcome.finished is None:
-            return
-        start, nested = outcome.finished.num_hashes, None
-
-
 def _run_over(
     tasks: Sequence[RoundTask],
     executor: futures.Executor,
@@ -225,10 +208,6 @@ def _died(error: Exception) -> RoundOutcome:
     text = " ".join(str(error).split())
     ending = searches.Ending("failed", f"a worker died: {text}")
     return RoundOutcome(-1, None, nested_cells.Reached(), 0, ending)
-
-
-def _prefixed(progress: searches.Progress, prefix: str) -> searches.Progress:
-    return lambda text: progress(prefix + text)
 
 
 def _deadline(task: RoundTask, stop: Stop) -> limits.Deadline:

@@ -28,7 +28,7 @@ from hashing.cells import levels
 from hashing.counting import searches
 from hashing.parity import draws
 from inference import answer, estimate, limits
-from inference.oracles import protocol, renewed, sat
+from inference.oracles import protocol, sat
 from inference.problems import cnf, parity_rows
 from inference.reduction import support
 
@@ -97,25 +97,16 @@ def count(
       ValueError: an argument is out of range, the formula has weights, an assumption is no literal
         of it, or with ``memory`` a function cannot go to another process.
     """
+    searches.check(formula, delta, assumptions, reduce, "short_xor")
     if density is not None and not 2.0**-32 <= density <= 0.5:
         raise ValueError(f"expected a density in (0, 1/2], at least 2^-32, given {density}")
     if trials < 1:
         raise ValueError(f"expected at least 1 trial, given {trials}")
+    options: dict[str, Any] = {"delta": delta, "density": density, "trials": trials}
+    options |= {"assumptions": assumptions, "reduce": reduce}
+    options |= {"open_session": open_session, "progress": progress}
     return searches.bound(
-        count,
-        _Trials,
-        Info,
-        formula,
-        seed=seed,
-        timeout=timeout,
-        memory=memory,
-        delta=delta,
-        assumptions=assumptions,
-        reduce=reduce,
-        progress=progress,
-        density=density,
-        trials=trials,
-        open_session=open_session,
+        formula, search=_Trials, info=Info, seed=seed, timeout=timeout, memory=memory, **options
     )
 
 
@@ -178,58 +169,34 @@ def _log_ball_sizes(num_columns: int) -> np.ndarray:
     return logs
 
 
-class _Trials:
+class _Trials(searches.Search):
     """The trials over one formula, and what they have found when they stop."""
 
     def __init__(
-        self,
-        seed: bytes,
-        formula: cnf.CNF,
-        progress: searches.Progress,
-        *,
-        delta: float,
-        density: float | None,
-        trials: int,
-        open_session: Callable[[cnf.CNF], protocol.SatSession],
+        self, formula: cnf.CNF, *, density: float | None, trials: int, **shared: Any
     ) -> None:
-        self._seed, self._digest, self._progress = seed, formula.digest(), progress
-        self._num_columns, self._delta, self._trials = len(formula.sampling_set), delta, trials
+        super().__init__(formula, EXACT_LIMIT, **shared)
         density = usual_density(self._num_columns) if density is None else density
-        self._density = round(density * 2**32) / 2**32
-        self._session = renewed.RenewedSession(formula, open_session)
-        self._all_models = answer.Answer(answer.Status.UNKNOWN, 0)
+        self._density, self._trials = round(density * 2**32) / 2**32, trials
         self.levels: list[tuple[int, int]] = []
 
-    def told(self) -> tuple:
-        """As ``Info`` has it."""
-        return self._session.calls, np.array(self.levels).reshape(-1, 2)
+    def _told(self) -> tuple[np.ndarray]:
+        return (np.array(self.levels).reshape(-1, 2),)
 
-    def close(self) -> None:
-        """Ends the solver session."""
-        self._session.close()
-
-    def run(self, deadline: limits.Deadline) -> None:
-        """All trials, or none where the models are few.
-
-        Raises:
-          OutOfTime: a query was cut.
-        """
-        self._progress("all models, no parities")
-        self._all_models = self._session.enumerate(EXACT_LIMIT, deadline=deadline)
-        if self._all_models.status is answer.Status.UNKNOWN:
-            raise limits.OutOfTime
+    def _hash(self, deadline: limits.Deadline) -> None:
+        """All trials."""
         start, was_cut = 1, False
-        trials = self._trials if self._all_models.status is answer.Status.FEASIBLE else 0
-        for index in range(trials):
-            self._progress(f"trial {index + 1} of {trials}, from {start} parities")
-            was_cut |= not self._run_trial(index, start, deadline.part(1 / (trials - index)))
+        for index in range(self._trials):
+            self._progress(f"trial {index + 1} of {self._trials}, from {start} parities")
+            share = deadline.part(1 / (self._trials - index))
+            was_cut |= not self._run_trial(index, start, share)
             start = max(1, self.levels[-1][0])
         if was_cut:
             raise limits.OutOfTime
 
     def _run_trial(self, index: int, start: int, deadline: limits.Deadline) -> bool:
         """Whether the trial found its level before the deadline."""
-        self._session.renew()
+        self._renew()
         key = draws.derive(self._seed, "short_xor", self._digest, index)
         sequence = _Sequence(self._session, key, self._num_columns, self._density)
         try:
@@ -237,16 +204,11 @@ class _Trials:
         except limits.OutOfTime:
             return False
         finally:
+            self._num_rows += len(sequence.switches)
             self.levels.append((sequence.filled_to, sequence.empty_from))
         return True
 
-    def claim(self) -> estimate.Estimate:
-        """The best valid estimate from what has been found so far."""
-        found = estimate.exact_count(self._all_models.value)
-        if self._all_models.status is answer.Status.OPTIMAL:
-            return found
-        # Outward by more than the rounding of this product.
-        most = self._num_columns * math.log(2) * (1 + 2.0**-51)
+    def _claim_of(self, found: estimate.Estimate, most: float) -> estimate.Estimate:
         lower, upper = self._limits(self._delta / 2)
         failure_lower = self._delta / 2 if lower > found.log_lower else 0.0
         failure_upper = self._delta / 2 if upper < most else 0.0
@@ -260,6 +222,8 @@ class _Trials:
     def _limits(self, failure: float) -> tuple[float, float]:
         """The best bounds over all levels, in nats; each holds at all levels at once."""
         lower, upper, tightest = -math.inf, math.inf, 1.0
+        # More than what sums over n shells of numbers up to n in size can be off by, in nats.
+        rounding = 2.0**-48 * (self._num_columns + 10) ** 2
         # Between the levels of the trials the limits of p(m) stay the same: the last level says
         # most below, the first one above.
         for level in sorted({level for pair in self.levels for level in pair}):
@@ -272,32 +236,29 @@ class _Trials:
                 self._trials - empty, self._trials, failure / self._num_columns
             )
             if least:
-                lower = max(lower, math.log(least) + level * math.log(2) - self._rounding())
+                lower = max(lower, math.log(least) + level * math.log(2) - rounding)
             if most < tightest:  # else a lower level said more
                 tightest = most
                 size = log_largest_size(self._num_columns, level, most, self._density)
-                upper = min(upper, size + self._rounding())
+                upper = min(upper, size + rounding)
         return lower, upper
-
-    def _rounding(self) -> float:
-        """More than what sums over n shells of numbers up to n in size can be off by, in nats."""
-        return 2.0**-48 * (self._num_columns + 10) ** 2
 
 
 class _Sequence:
     """The cells of one sequence of parities, as far as they are known to hold models or none.
 
     Attributes:
+      switches: of the parities so far.
       filled_to: cells of up to so many parities hold a model.
       empty_from: cells of this many and more hold none; one more than there are variables where
         none was seen to be empty.
     """
 
     def __init__(
-        self, session: renewed.RenewedSession, draw_key: int, num_columns: int, density: float
+        self, session: protocol.SatSession, draw_key: int, num_columns: int, density: float
     ) -> None:
         self._session = session
-        self._switches: list[int] = []
+        self.switches: list[int] = []
         self._draw_key, self._num_columns, self._density = draw_key, num_columns, density
         self.filled_to, self.empty_from = 0, num_columns + 1
 
@@ -309,9 +270,7 @@ class _Sequence:
         """
         if self.filled_to < level < self.empty_from:
             self._add_parities(level, deadline)
-            found = self._session.enumerate(
-                1, assumptions=self._switches[:level], deadline=deadline
-            )
+            found = self._session.enumerate(1, assumptions=self.switches[:level], deadline=deadline)
             if found.status is answer.Status.UNKNOWN:
                 raise limits.OutOfTime
             if found.assignments is not None and len(found.assignments):
@@ -325,11 +284,11 @@ class _Sequence:
 
     def _add_parities(self, level: int, deadline: limits.Deadline) -> None:
         step = max(1, _BLOCK_BITS // (self._num_columns + 1))
-        while (present := len(self._switches)) < level:
+        while (present := len(self.switches)) < level:
             deadline.check()
             rows, rhs = self._draw(present, min(step, level - present))
             bits = parity_rows.unpack(rows, self._num_columns)
-            self._switches += self._session.add_parities(bits, rhs)
+            self.switches += self._session.add_parities(bits, rhs)
 
     def _draw(self, first: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Parities ``first``, ``first + 1`` and so on, counted from 0."""

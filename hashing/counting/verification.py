@@ -104,7 +104,8 @@ def check(
             ("complete cells", lambda: proofs.resolve_cells(*asked)),
         ]
     if reseed is not None:
-        parts += [("another seed", lambda: _count_again(formula, claimed, found, reseed, deadline))]
+        again = formula, found, claimed, reseed, deadline
+        parts += [("another seed", lambda: proofs.count_again(*again))]
     checks: list[Check] = []
     for what, part in parts:
         try:
@@ -159,18 +160,6 @@ def _report(
         level += ", counted again" if "another seed" in passed else ", for the seed as given"
     level += f"; not checked: {', '.join(missing)}" if missing else ""
     return Report(tuple(checks), level, sides)
-
-
-def _count_again(
-    formula: cnf.CNF,
-    claimed: Mapping[str, Any],
-    found: witness.Witness,
-    seed: int,
-    deadline: limits.Deadline,
-) -> str:
-    options = {"epsilon": found.epsilon, "delta": found.delta}
-    assumed = found.assumptions
-    return proofs.count_again(formula, claimed, seed, deadline, assumptions=assumed, **options)
 
 
 # ------------------------------------------------------------------------------------------------

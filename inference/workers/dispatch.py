@@ -8,17 +8,15 @@ importable by name, and the pool should be spawn-started.
 """
 
 import contextlib
-import math
 import multiprocessing
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import Any
 
-from inference import answer
+from inference import answer, limits
 from inference.workers import process
 
 
@@ -38,7 +36,7 @@ def solve_many(
       timeout: seconds for all of them. What has not started by then, or runs in a pool and has not
         ended, is UNKNOWN; a pool cannot stop a running task, so tasks need limits of their own.
     """
-    deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+    deadline = limits.Deadline.after(timeout)
     if executor is None:
         return [_solve_here(oracle, i, task, deadline) for i, task in enumerate(tasks)]
     pending = submit(executor, oracle, tasks)
@@ -111,8 +109,10 @@ def _start_worker(memory: int | None) -> None:
     process.limit(memory)
 
 
-def _solve_here(oracle: Callable, index: int, task: Any, deadline: float) -> answer.Answer:
-    if time.monotonic() >= deadline:
+def _solve_here(
+    oracle: Callable, index: int, task: Any, deadline: limits.Deadline
+) -> answer.Answer:
+    if deadline.has_passed():
         return answer.Answer(answer.Status.UNKNOWN, message="not started in time")
     try:
         return oracle(task)
@@ -120,10 +120,9 @@ def _solve_here(oracle: Callable, index: int, task: Any, deadline: float) -> ans
         return _failure(index, error)
 
 
-def _collect(index: int, future: futures.Future, deadline: float) -> answer.Answer:
-    left = deadline - time.monotonic()
+def _collect(index: int, future: futures.Future, deadline: limits.Deadline) -> answer.Answer:
     try:
-        return future.result(None if left == math.inf else max(0.0, left))
+        return future.result(deadline.timeout)
     except futures.TimeoutError:
         return answer.Answer(answer.Status.UNKNOWN, message="not finished in time")
     except Exception as error:

@@ -31,6 +31,6 @@ def main(words: Sequence[str], started: float) -> None:
         print(uai.assignment_text(best.assignments[0]), end="")
     if options.json:
         bounds = {"log2_value": value / claims.LN2, "log2_upper": float(best.bound) / claims.LN2}
-        how = {**output.how(info, asked.seconds), **graphs.notes(info), "answer": best.status.value}
+        how = {**graphs.how(asked), "answer": best.status.value}
         output.print_object(problem=asked.problem, **how, **bounds, assignment=states)
     output.finish(info)

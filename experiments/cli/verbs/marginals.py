@@ -32,7 +32,7 @@ def main(words: Sequence[str], started: float) -> None:
     if options.json:
         # What lies past a variable's number of states is padding.
         rows = [row[:size].tolist() for row, size in zip(asked.answer, num_states)]
-        how = {"claim": info.claim.value, **output.how(info, asked.seconds), **graphs.notes(info)}
+        how = {"claim": info.claim.value, **graphs.how(asked)}
         output.print_object(problem=asked.problem, **how, error=info.error, marginals=rows)
     output.finish(info)
 

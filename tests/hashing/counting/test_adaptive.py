@@ -4,6 +4,7 @@ import math
 import signal
 import time
 
+import degenerate
 import enumerated
 import numpy as np
 import pytest
@@ -58,9 +59,9 @@ def open_search(models, seed=0, cutoff=4, repetitions=10, law=row_laws.adaptive,
     """A search without a time limit, ready for trials."""
     formula = unconstrained(models.shape[1])
     search = adaptive._Levels(
-        randomness.seed_words(seed),
         formula,
-        lambda _: None,
+        seed=randomness.seed_words(seed),
+        progress=lambda _: None,
         delta=delta,
         cutoff=cutoff,
         repetitions=repetitions,
@@ -134,9 +135,6 @@ class HalfFrozen:
         self.calls, self.left = 0, queries  # then it takes Ctrl-C
         self._rows, self._rhs = np.zeros((0, 20), dtype=bool), np.zeros(0, dtype=bool)
 
-    def renew(self):
-        pass
-
     def close(self):
         pass
 
@@ -175,7 +173,7 @@ def test_rows_that_avoid_frozen_variables_have_no_variance():
     plain = open_search(cube(1, 39), law=row_laws.biregular)
     adapted = open_search(cube(1, 39))
     for search in (plain, adapted):
-        search._session = HalfFrozen()
+        search._session, search._open = HalfFrozen(), HalfFrozen
         cell_sizes(search, 8, 13)  # 52 models
     assert set(cell_sizes(adapted, 10, 300)) == {2**10}
     sizes = cell_sizes(plain, 10, 300)
@@ -359,13 +357,7 @@ def test_small_counts_are_exact_and_certain():
 
 @pytest.mark.parametrize("law", ["baseline", "adaptive"])
 def test_degenerate_formulas(law):
-    for formula, expected in [
-        (cnf.from_clauses([[1], [-1]]), 0),
-        (cnf.from_clauses([[]]), 0),
-        (cnf.from_clauses([]), 1),
-        (cnf.from_clauses([[1, 2]], projection=[]), 1),
-        (cnf.from_clauses([], num_variables=1), 2),
-    ]:
+    for formula, expected in degenerate.FORMULAS:
         result, _ = count(formula, seed=0, **LAWS[law])
         assert (result.count, result.claim) == (expected, Claim.CERTAIN)
 

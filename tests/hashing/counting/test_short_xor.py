@@ -5,6 +5,7 @@ import signal
 import time
 import tracemalloc
 
+import degenerate
 import enumerated
 import numpy as np
 import pytest
@@ -218,13 +219,7 @@ def test_small_counts_are_exact_and_certain():
 
 
 def test_degenerate_formulas():
-    for formula, expected in [
-        (cnf.from_clauses([[1], [-1]]), 0),
-        (cnf.from_clauses([[]]), 0),
-        (cnf.from_clauses([]), 1),
-        (cnf.from_clauses([[1, 2]], projection=[]), 1),
-        (cnf.from_clauses([], num_variables=1), 2),
-    ]:
+    for formula, expected in degenerate.FORMULAS:
         result, _ = count(formula, seed=0)
         assert (result.count, result.claim) == (expected, Claim.CERTAIN)
 

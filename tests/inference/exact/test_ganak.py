@@ -1,6 +1,7 @@
 import math
 from fractions import Fraction
 
+import degenerate
 import numpy as np
 import pytest
 
@@ -38,21 +39,14 @@ def test_plain_and_projected_counts(seed):
     assert solved(formula).count == expected
 
 
-@pytest.mark.parametrize(
-    "clauses, n, projection, expected",
-    [
-        ([], 0, None, 1),
-        ([], 3, None, 8),
-        ([[]], 3, None, 0),
-        ([[1], [-1]], 2, None, 0),
-        ([[1, 2]], 40, None, 3 << 38),
-        ([[1, 2]], 40, [1, 5, 6], 8),
-        ([[1, 2]], 4, [], 1),
-        ([[1], [-1]], 4, [], 0),
-    ],
-)
-def test_degenerate_formulas(clauses, n, projection, expected):
-    formula = cnf.from_clauses(clauses, num_variables=n, projection=projection)
+@pytest.mark.parametrize("formula, expected", degenerate.FORMULAS)
+def test_degenerate_formulas(formula, expected):
+    assert solved(formula).count == expected
+
+
+@pytest.mark.parametrize("projection, expected", [(None, 3 << 38), ([1, 5, 6], 8)])
+def test_variables_in_no_clause(projection, expected):
+    formula = cnf.from_clauses([[1, 2]], num_variables=40, projection=projection)
     assert solved(formula).count == expected
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 
+import degenerate
 import numpy as np
 import pytest
 
@@ -61,20 +62,8 @@ def test_blocking_under_a_group_can_be_taken_back():
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize(
-    "clauses, num_variables, projection, expected",
-    [
-        ([], 0, None, 1),
-        ([], 3, None, 8),
-        ([[]], 3, None, 0),
-        ([[1], [-1]], 2, None, 0),
-        ([[1, 2]], 2, [], 1),
-        ([[1], [-1]], 2, [], 0),
-        ([[3]], 5, [1, 5], 4),
-    ],
-)
-def test_degenerate_formulas(solver, clauses, num_variables, projection, expected):
-    formula = cnf.from_clauses(clauses, num_variables=num_variables, projection=projection)
+@pytest.mark.parametrize("formula, expected", degenerate.FORMULAS)
+def test_degenerate_formulas(solver, formula, expected):
     with sat.SatSession(formula, solver) as session:
         assert session.enumerate(50).value == expected
 
