@@ -9,7 +9,6 @@ import csv
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,12 +47,8 @@ def read(folder: Path) -> list[Problem]:
 
 def make(key: Any, number: int) -> list[Problem]:
     """Random 3-SAT and noisy diagnoses (networks of OR gates), counted by Ganak."""
-    kinds: dict[str, Callable[[np.random.Generator], cnf.CNF]] = {
-        "3sat": _random_3sat,
-        "diagnosis": lambda rng: _diagnosis(rng, causes=30, findings=30),
-    }
     problems = []
-    for family, draw in kinds.items():
+    for family, draw in (("3sat", _random_3sat), ("diagnosis", _diagnosis)):
         for index in range(number):
             formula = draw(randomness.generator(key, "bpnn_counting", family, index))
             value = math.log(2) * peers.ganak(formula, seed=0)
@@ -67,11 +62,11 @@ def _random_3sat(rng: np.random.Generator) -> cnf.CNF:
     return generators.random_ksat(int(rng.integers(2**31)), variables, int(density * variables))
 
 
-def _diagnosis(rng: np.random.Generator, causes: int, findings: int) -> cnf.CNF:
-    """Findings that are ORs of three causes each; every other one is known, as drawn causes say."""
-    clauses, truth = [], rng.random(causes) < 0.3
-    for finding in range(causes + 1, causes + findings + 1):
-        inputs = (1 + rng.choice(causes, 3, replace=False)).tolist()
+def _diagnosis(rng: np.random.Generator, size: int = 30) -> cnf.CNF:
+    """As many causes, and findings that are ORs of three of them; every other finding is known."""
+    clauses, truth = [], rng.random(size) < 0.3
+    for finding in range(size + 1, 2 * size + 1):
+        inputs = (1 + rng.choice(size, 3, replace=False)).tolist()
         clauses += [[finding, -cause] for cause in inputs] + [[-finding, *inputs]]
         if finding % 2:
             clauses.append([finding if truth[np.array(inputs) - 1].any() else -finding])

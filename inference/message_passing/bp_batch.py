@@ -11,7 +11,6 @@ Joined graphs run on one device, each until it has converged, and equal shapes d
 of one width even share a stencil. Stacked graphs can be spread over devices.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,14 +48,13 @@ def join(
 def run_stacked(
     prepared: Sequence[bp.Prepared],
     *,
-    schedule: schedules.damped = schedules.damped(0.5),
-    start: schedules.Start = schedules.uniform,
     tolerance: float = 1e-6,
     iterations: int = 1000,
     sharding: jax.sharding.Sharding | None = None,
-    seed: Any = 0,
 ) -> list[State]:
     """Runs graphs of one shape and layout side by side; their states, for ``bp.bethe`` and others.
+
+    From messages that say nothing, damped by one half.
 
     Args:
       sharding: of the leading axis, the graphs; their number is a multiple of the devices.
@@ -64,7 +62,7 @@ def run_stacked(
     Raises:
       ValueError: the graphs differ in shape or layout.
     """
-    states = [bp.init(one, start, seed=seed) for one in prepared]
+    states = [bp.init(one) for one in prepared]
     shapes = {str(jax.tree.map(np.shape, one.layout)) for one in prepared}
     if len(shapes) != 1:
         raise ValueError(f"expected graphs of one shape and layout, given {len(shapes)}")
@@ -75,16 +73,15 @@ def run_stacked(
         )
         if sharding is not None:
             layouts, stacked = jax.device_put((layouts, stacked), sharding)
-        found = _advance_stacked(layouts, stacked, tolerance, iterations, schedule)
+        found = _advance_stacked(layouts, stacked, tolerance, iterations)
         found = jax.tree.map(np.asarray, found)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(len(prepared))]
 
 
-@functools.partial(jax.jit, static_argnames=("schedule",))
-def _advance_stacked(
-    layouts: Any, states: State, tolerance: float, iterations: int, schedule: schedules.damped
-) -> State:
+@jax.jit
+def _advance_stacked(layouts: Any, states: State, tolerance: float, iterations: int) -> State:
     def one(layout: Any, state: State) -> State:
-        return bp_rounds.advance(layout, state, (None, None), (tolerance, iterations), schedule)
+        limits, schedule = (tolerance, iterations), schedules.damped(0.5)
+        return bp_rounds.advance(layout, state, (None, None), limits, schedule)
 
     return jax.vmap(one)(layouts, states)

@@ -257,7 +257,10 @@ def _messages(group: Group, incoming: jax.Array, temperature: int) -> jax.Array:
         ratios = rules.clause_messages(group.signs, group.mask, ratios, temperature)
     else:
         ratios = rules.parity_messages(group.rhs, group.mask, ratios, temperature)
-    return ratios if incoming.ndim == 2 else _padded(rules.to_rows(ratios), incoming.shape[-1])
+    if incoming.ndim == 2:
+        return ratios
+    padding = ((0, 0), (0, 0), (0, incoming.shape[2] - 2))
+    return jnp.pad(rules.to_rows(ratios), padding, constant_values=-jnp.inf)
 
 
 def _factor_log_partition(model: EdgeModel, group: Group, incoming: jax.Array) -> jax.Array:
@@ -301,11 +304,6 @@ def _add_up(
     total = jnp.asarray(model.log_constants).at[places].add(jnp.where(finite, terms, 0.0))
     possible = jnp.ones(model.num_graphs, bool).at[places].min(finite)
     return jnp.where(possible, total, -jnp.inf)
-
-
-def _padded(rows: jax.Array, size: int) -> jax.Array:
-    widths = [(0, 0)] * (rows.ndim - 1) + [(0, size - rows.shape[-1])]
-    return jnp.pad(rows, widths, constant_values=-jnp.inf)
 
 
 def _slots(
