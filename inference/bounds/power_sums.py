@@ -4,7 +4,8 @@
     >>> tree.cliques, tree.parents
     ([[0, 1], [0, 2], [1, 2], [2]], [2, 3, 3, -1])
     >>> tables = [np.zeros((2, 2))] * 3
-    >>> round(math.exp(upward(tree, fill(tree, tables), np.ones(4)).log_value), 9)
+    >>> weights = np.array([0.5, 0.5, 1.0, 1.0])  # 1 in each bucket
+    >>> round(math.exp(upward(tree, fill(tree, tables), weights).log_value), 9)
     8.0
 
 Here each mini-bucket sums out its variable by a power sum, w log sum_x exp(t(x) / w): a bound of
