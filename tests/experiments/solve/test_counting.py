@@ -40,7 +40,7 @@ def test_a_memory_limit_ends_with_a_valid_claim(method):
     result, info = solve.count(formula, method=method, memory=32, timeout=2.0)
     assert (info.status, result.claim) in (("failed", Claim.CERTAIN), ("timeout", Claim.CERTAIN))
     assert "out of memory at the limit of 32 MiB" in info.message or info.status == "timeout"
-    assert result.log_lower in (-math.inf, 0.0)  # a first model may have been found
+    assert result.log_lower < 16.0  # the models found until then, of e^16 or many more
     assert result.log_upper == pytest.approx(len(formula.sampling_set) * math.log(2))
     assert time.monotonic() - start < 10
 
