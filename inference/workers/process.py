@@ -225,8 +225,9 @@ def _main() -> None:
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        with limited(memory):  # the reply is written without a limit
-            arguments, keywords = pickle.load(request)
+        # What the arguments import, as scipy, may hang for ever under a limit.
+        arguments, keywords = pickle.load(request)
+        with limited(memory):  # the reply is written without one
             reply = (True, function(*arguments, **keywords))
     except MemoryError:
         reply = (False, f"out of memory at the limit of {memory} MiB")
