@@ -7,6 +7,8 @@ import pytest
 
 # Silent broadcasting hides wrong shapes. JAX reads this when a test imports it.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+# Tests compile for most of their time, and run what they compiled once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 @pytest.fixture
