@@ -241,7 +241,8 @@ def test_a_memory_limit_ends_in_one_line(tmp_path):
         assert done.returncode == 2 and "arb int" not in done.stdout
         assert done.stderr.startswith(f"tally: error: {method} failed: out of memory at the limit")
         assert done.stderr.count("\n") == 1
-        assert ("s UNKNOWN" in done.stdout) == (method == "approxmc")
+        # Hashing may have found a first model, of Ganak there is no part of an answer.
+        assert bool(done.stdout) == (method == "approxmc")
 
 
 def test_huge_counts_are_printed_in_full(capsys, solve, files):

@@ -82,11 +82,11 @@ def run(config, seed=1):
 
 def test_a_time_limit_in_earnest(tmp_path, monkeypatch):
     monkeypatch.setattr(count_benchmark, "GRACE", 1.0)
-    dimacs.write(generators.latin_square(8), tmp_path / "latin.cnf")
-    config = count_benchmark.Config(str(tmp_path), tools=("ganak", "hashing"), timeout=0.5)
+    dimacs.write(generators.latin_square(12), tmp_path / "latin.cnf")
+    config = count_benchmark.Config(str(tmp_path), tools=("ganak", "hashing"), timeout=2.0)
     result = run(config)
     assert result.columns["status"].tolist() == ["timeout", "timeout"]
-    assert result.columns["seconds_par2"].tolist() == [1.0, 1.0]
+    assert result.columns["seconds_par2"].tolist() == [4.0, 4.0]
     assert result.scalars["solved_ganak"] == result.scalars["contradictions_hashing"] == 0
 
 
