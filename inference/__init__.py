@@ -10,7 +10,8 @@
 ``training``        fits learned models
 ``problems``        ``cnf``, ``dimacs``, ``factor_graph``, ``barren``, ``uai``, ``convert``,
                     ``generators``, ``parity_rows``, ``trivial`` bounds
-``workers``         ``process``: a call in a child; ``dispatch``: many calls over an executor
+``workers``         ``process``: a call in a child; ``background``: one beside its parent;
+                    ``within``: an entry within limits; ``dispatch``: many over an executor
 ``oracles``         ``protocol``: ``SatSession``, ``MapOracle``; ``sat``, ``apart``
 ``reduction``       ``preprocess``, ``support``: fewer variables, the same count
 ``exact``           ``elimination``, ``exhaustive``, ``ganak``
