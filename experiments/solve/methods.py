@@ -92,6 +92,15 @@ METHODS = (
         is_exact=True,
     ),
     Method(
+        name="elimination",
+        module="inference.exact.bucket_count",
+        line="reduction, then variable elimination; plain, projected, weighted",
+        claims={"count": "certain"},
+        formulas="small treewidth once reduced",
+        options=("reduce", "stop"),
+        is_exact=True,
+    ),
+    Method(
         name="exhaustive",
         module="inference.exact.exhaustive",
         line="enumeration",
