@@ -9,7 +9,8 @@
 ``files``           files written whole, read packed or not
 ``training``        fits learned models
 ``problems``        ``cnf``, ``dimacs``, ``factor_graph``, ``barren``, ``uai``, ``convert``,
-                    ``generators``, ``parity_rows``, ``trivial`` bounds
+                    ``generators``, ``formula_families``, ``parity_rows``,
+                    ``trivial`` bounds
 ``workers``         ``process``: a call in a child; ``background``: one beside its parent;
                     ``within``: an entry within limits; ``dispatch``: many over an executor
 ``oracles``         ``protocol``: ``SatSession``, ``MapOracle``; ``sat``, ``apart``
