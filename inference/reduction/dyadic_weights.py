@@ -177,10 +177,10 @@ def _float_error(weights: np.ndarray, bits: np.ndarray) -> float:
 
 
 def _fixed(formula: cnf.CNF, variables: np.ndarray) -> np.ndarray:
-    """The signs that unit clauses give the variables, 0 for none: int [k]."""
+    """The signs that unit clauses give the variables, either where they clash, 0 for none."""
     clauses = formula.clauses
     units = clauses.values[clauses.offsets[:-1][np.diff(clauses.offsets) == 1]]
-    return np.isin(variables, units).astype(int) - np.isin(variables, -units)
+    return np.where(np.isin(variables, -units), -1, np.isin(variables, units).astype(int))
 
 
 def _mentioned(formula: cnf.CNF, variables: np.ndarray) -> np.ndarray:
