@@ -13,7 +13,8 @@
 ``workers``         ``process``: a call in a child; ``background``: one beside its parent;
                     ``within``: an entry within limits; ``dispatch``: many over an executor
 ``oracles``         ``protocol``: ``SatSession``, ``MapOracle``; ``sat``, ``apart``
-``reduction``       ``preprocess``, ``support``: fewer variables, the same count
+``reduction``       ``preprocess``, ``support``: fewer variables, the same count;
+                    ``dyadic_weights``: no weights, nearly the same count
 ``exact``           ``elimination``, ``exhaustive``, ``ganak``
 ``bounds``          certain bounds: ``mini_bucket``, ``trw``, ``mean_field``
 ``message_passing`` estimates: ``bp``, ``gbp``, ``survey``; ``learned``

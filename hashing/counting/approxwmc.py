@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hashing.counting import approxmc, guarantee, searches
-from inference import estimate, limits, randomness
+from inference import answer, estimate, limits, randomness
+from inference.oracles import sat
 from inference.problems import cnf, trivial
 from inference.reduction import dyadic_weights, support
 from inference.workers import within
@@ -32,6 +33,8 @@ from inference.workers import within
 # Of log(1 + epsilon), for the rounding of weights. A bit less for each variable would take twice
 # the share; a tenth costs hashing a sixth more models in a cell.
 ROUNDING = 0.1
+# So few models are listed and their weights added, which takes no longer than one cell.
+MOST_LISTED = 72
 
 
 class Info(NamedTuple):
@@ -40,7 +43,7 @@ class Info(NamedTuple):
     ``status`` is "done", "timeout", "interrupted" or "failed". ``bits`` are the variables that were
     counted in place of those with two weights, ``log2_tilt`` is the largest weight of an assignment
     of them over the smallest, ``log_error`` what their rounding may do, in nats; ``hashing`` tells
-    of the count without weights, None where it never began.
+    of the count without weights, None where it never began or few models were listed.
     """
 
     status: str
@@ -107,28 +110,33 @@ def count(
         result, how = within.count(count, formula, memory=memory, **options)
         return result, Info(*how)
     assumed = support.conditioned(formula, assumptions)
-    progress("preprocessing")
-    prepared, ending = searches.attempt(lambda: _prepared(assumed, reduce, epsilon, deadline))
-    if prepared is None:
+
+    def prepare() -> estimate.Estimate | tuple[dyadic_weights.Unweighted, Callable]:
+        progress("preprocessing")
+        residual, terms, again = _reduced(assumed, reduce, deadline)
+        listed = _listed(residual, terms, deadline.part(0.25))
+        return listed or (_rewritten(residual, terms, epsilon, deadline), again)
+
+    prepared, ending = searches.attempt(prepare)
+    if prepared is None or isinstance(prepared, estimate.Estimate):
         seconds = time.monotonic() - start
-        return trivial.count(formula), Info(ending.status, seconds, ending.message)
+        return prepared or trivial.count(formula), Info(ending.status, seconds, ending.message)
     same, options["reduce"] = prepared
     options["epsilon"] = _left_of(epsilon, same.log_error)
     options |= {"executor": executor, "patience": patience, "progress": progress}
-    found, how = approxmc.count(same.formula, timeout=deadline.timeout, **options)
-    told = same.bits, same.log2_tilt, same.log_error, how
-    message = "; ".join(part for part in (_described(same), how.message) if part)
-    seconds = time.monotonic() - start
-    return _weighted(found, same), Info(how.status, seconds, message, how.oracle_calls, *told)
+    found, hashed = approxmc.count(same.formula, timeout=deadline.timeout, **options)
+    message = "; ".join(part for part in (_described(same), hashed.message) if part)
+    told = hashed.oracle_calls, same.bits, same.log2_tilt, same.log_error, hashed
+    return _weighted(found, same), Info(hashed.status, time.monotonic() - start, message, *told)
 
 
-def _prepared(
-    formula: cnf.CNF,
-    reduce: Callable[..., support.Reduction],
-    epsilon: float,
-    deadline: limits.Deadline,
-) -> tuple[dyadic_weights.Unweighted, Callable[..., support.Reduction]]:
-    """The reduced formula without weights, and what reduces it again."""
+def _reduced(
+    formula: cnf.CNF, reduce: Callable[..., support.Reduction], deadline: limits.Deadline
+) -> tuple[cnf.CNF, list[float], Callable[..., support.Reduction]]:
+    """A smaller weighted formula, logarithms of what its count lacks, and what reduces it again.
+
+    It has the variables with two weights, those that are hashed, and what defines them.
+    """
     formula = dyadic_weights.possible(formula)
     two, single = _parted(formula)
     kept = np.flatnonzero(two[:, 0] != two[:, 1]) + 1
@@ -141,15 +149,40 @@ def _prepared(
     residual = dataclasses.replace(
         reduction.formula, projection=np.union1d(hashed, weighted), log_weights=weights
     )
-    share = ROUNDING * math.log1p(epsilon)
-    same = dyadic_weights.rewrite(residual, share, deadline=deadline)
-    terms = [same.log_factor, single, len(reduction.free) * math.log(2)]
-    sizes = [abs(x) for x in terms if x != -math.inf]
-    log_error = same.log_error + 2.0**-50 * math.fsum(sizes)
-    same = same._replace(log_factor=math.fsum(terms), log_error=log_error)
     # What defined a weighted variable that was not hashed is defined by its bits, perhaps.
     is_support = np.isin(weighted, hashed).all()
-    return same, _reduced_again if is_support else support.reduce
+    terms = [single, len(reduction.free) * math.log(2)]
+    return residual, terms, _reduced_again if is_support else support.reduce
+
+
+def _rewritten(
+    residual: cnf.CNF, terms: list[float], epsilon: float, deadline: limits.Deadline
+) -> dyadic_weights.Unweighted:
+    """The formula without weights; its factor has the terms in it."""
+    same = dyadic_weights.rewrite(residual, ROUNDING * math.log1p(epsilon), deadline=deadline)
+    terms = [*terms, same.log_factor]
+    log_error = same.log_error + _rounding(terms)
+    return same._replace(log_factor=math.fsum(terms), log_error=log_error)
+
+
+def _listed(
+    formula: cnf.CNF, terms: list[float], deadline: limits.Deadline
+) -> estimate.Estimate | None:
+    """The weight of all models with the terms, where they are few; ``approxmc`` lists as well."""
+    if formula.log_weights is None or not formula.log_weights.any():
+        return None
+    with sat.SatSession(formula) as session:
+        found = session.enumerate(MOST_LISTED + 1, deadline=deadline)
+    if found.status is not answer.Status.OPTIMAL or found.assignments is None:
+        return None
+    logs = formula.log_weights[formula.sampling_set - 1]
+    chosen = np.where(found.assignments, logs[:, 1], logs[:, 0]).tolist()
+    value = float(np.logaddexp.reduce([math.fsum([*terms, *x]) for x in chosen] or [-math.inf]))
+    if value == -math.inf:
+        return estimate.certain(value, 0.0)
+    # A logarithm of two added weights has an error of its size, and of 1.
+    largest = max(_rounding([*terms, *x]) for x in chosen)
+    return estimate.certain(value, largest + 2.0**-50 * len(chosen) * (1 + abs(value) + largest))
 
 
 def _parted(formula: cnf.CNF) -> tuple[np.ndarray, float]:
@@ -164,6 +197,11 @@ def _parted(formula: cnf.CNF) -> tuple[np.ndarray, float]:
 def _reduced_again(formula: cnf.CNF, **options: Any) -> support.Reduction:
     """Simplified only: new bits define the old variables, and nothing defines them."""
     return support.reduce(formula, **options | {"support": formula.sampling_set})
+
+
+def _rounding(terms: Sequence[float]) -> float:
+    """More than a sum of finite terms, each rounded, and their sum are off by."""
+    return 2.0**-50 * math.fsum(abs(x) for x in terms if x != -math.inf)
 
 
 def _left_of(epsilon: float, log_error: float) -> float:

@@ -72,8 +72,8 @@ def rewrite(
     """
     if formula.log_weights is None:
         return Unweighted(formula, 0.0, 0.0, 0, 0.0)
-    formula, variables = possible(formula), formula.sampling_set
-    weights = formula.log_weights[variables - 1]
+    variables = formula.sampling_set
+    weights, formula = formula.log_weights[variables - 1], possible(formula)
     signs, is_mentioned = _fixed(formula, variables), _mentioned(formula, variables)
     differ = weights[:, 0] != weights[:, 1]
     chained = differ & is_mentioned & (signs == 0)
