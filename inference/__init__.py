@@ -14,8 +14,10 @@
 ``workers``         ``process``: a call in a child; ``background``: one beside its parent;
                     ``within``: an entry within limits; ``dispatch``: many over an executor
 ``oracles``         ``protocol``: ``SatSession``, ``MapOracle``; ``sat``, ``apart``
-``reduction``       ``preprocess``, ``support``: fewer variables, the same count; ``components``
-``exact``           ``elimination``, ``exhaustive``, ``ganak``
+``reduction``       ``preprocess``, ``support``: fewer variables, the same count;
+                    ``components``, ``definability``; ``chains``: short clauses for long ones;
+                    ``dyadic_weights``: no weights, nearly the same count
+``exact``           ``elimination``, ``bucket_count``, ``commonality``, ``exhaustive``, ``ganak``
 ``bounds``          certain bounds: ``mini_bucket``, ``trw``, ``mean_field``
 ``message_passing`` estimates: ``bp``, ``gbp``, ``survey``; ``learned``
 ==================  ============================================================================

@@ -123,6 +123,18 @@ METHODS = (
         ),
     ),
     Method(
+        name="approxwmc",
+        module="hashing.counting.approxwmc",
+        line="random parities over bits of weights",
+        claims={"count": "within 1 + epsilon with probability 1 - delta"},
+        formulas="weights or none",
+        draws=("count",),
+        options=(
+            *("epsilon", "delta", "assumptions"),
+            *("executor", "patience", "stop", "progress"),
+        ),
+    ),
+    Method(
         name="adaptive",
         module="hashing.counting.adaptive",
         line="parities that adapt",
