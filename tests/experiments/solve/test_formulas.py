@@ -79,7 +79,7 @@ def test_assumptions_by_name():
         assert found.count == reference.count_models(4, [*clauses, *units])
     close = "the name or number of a variable, given"
     for bad, message in (
-        ("NET_IPV4", rf"{close} 'NET_IPV4' \(close: NET_IPV6, NET\)$"),
+        ("NET_IPV4", rf"{close} 'NET_IPV4' \(close: NET_IPV6\)$"),
         ("-net", rf"{close} '-net' \(close: NET\)$"),
         ("--NET", rf"{close} '--NET' "),
         ("zzz", f"{close} 'zzz'$"),
