@@ -114,7 +114,8 @@ def _count(options: Count, started: float, progress: Callable[[str], None]) -> N
     held = literals.from_words(formula, options.assume)
     if options.condition is not None:
         held += literals.from_file(formula, options.condition)
-    limits = {"timeout": arguments.left(options.timeout, started), "memory": options.memory}
+    left = arguments.left(options.timeout, started)
+    limits: dict[str, Any] = {"timeout": left, "memory": options.memory}
     if options.each:
         progress("each variable")
         estimate, info, shares = each.count(formula, held, seed=options.seed, **limits)
