@@ -19,7 +19,7 @@ def draw(options: commonality.Commonality, *, title: str = "") -> Figure:
     not free at all, are only counted.
     """
     figure, [curve, least] = plots.new_figure(
-        ["options, sorted", "share of the models with the rarer choice"],
+        ["options, sorted", "share of the models with the rarer choice [%]"],
         ["share of the models with it [%]", ""],
         title=title,
         panels=2,
@@ -53,7 +53,7 @@ def draw_least_free(axes: plots.Axes, options: commonality.Commonality) -> None:
     chosen = least_free(options)
     for number, (label, is_on) in enumerate((("rarely on", True), ("rarely off", False)), start=3):
         shown = [(i, rarer) for i, (_, rarer, rare_on) in enumerate(chosen) if rare_on == is_on]
-        x, y = [rarer for _, rarer in shown], [i for i, _ in shown]
+        x, y = [100 * rarer for _, rarer in shown], [i for i, _ in shown]
         axes.plot(x, y, label=label, linestyle="none", **plots.style(number))
     names = [name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..." for name, *_ in chosen]
     axes.set_yticks(range(len(names)), names, fontsize="small")
