@@ -77,10 +77,8 @@ def count(
     found, how = told.value
     if how.status != "done":
         return _unfinished(held, how.status, told.seconds)
-    told_of = commonality.of(formula, found)
-    return Counted(
-        estimate.exact_count(found.total), Info("done", told.seconds, METHOD, seed=seed), told_of
-    )
+    info = Info("done", told.seconds, METHOD, message=how.message)  # nothing was drawn
+    return Counted(estimate.exact_count(found.total), info, commonality.of(formula, found))
 
 
 def show(options: commonality.Commonality, figure: str | None, problem: str) -> None:
