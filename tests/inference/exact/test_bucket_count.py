@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference import estimate
-from inference.exact import bucket_count, commonality, elimination, residues
+from inference.exact import bucket_count, elimination, residues, true_counts
 from inference.problems import cnf, generators
 from inference.reduction import support
 from tests import reference
@@ -145,7 +145,7 @@ def test_each_variable_against_enumeration(seed):
     n, clauses, xors, projection, _ = draw(seed)
     sides = [(v, int(s)) for v, s in xors]
     formula = cnf.from_clauses(clauses, num_variables=n, xors=xors, projection=projection)
-    each, info = commonality.count_each(formula)
+    each, info = true_counts.count_each(formula)
     assert info.status == "done"
     assert each.total == reference.count_models(n, clauses, sides, projection)
     for variable, true in zip(each.variables.tolist(), each.true, strict=True):
@@ -156,11 +156,11 @@ def test_each_variable_against_enumeration(seed):
 def test_each_refuses_what_it_cannot_answer():
     formula = cnf.from_clauses([[1, 2, 3]], projection=[1, 2])
     with pytest.raises(ValueError, match="sampling set, given 3"):
-        commonality.count_each(formula, variables=np.array([3]))
+        true_counts.count_each(formula, variables=np.array([3]))
     weighted = cnf.from_clauses([[1]], log_weights=np.zeros((1, 2)))
     with pytest.raises(ValueError, match="no weights"):
-        commonality.count_each(weighted)
-    each, info = commonality.count_each(formula, timeout=0)
+        true_counts.count_each(weighted)
+    each, info = true_counts.count_each(formula, timeout=0)
     assert (info.status, each.true, each.total) == ("timeout", (), None)
 
 
