@@ -65,11 +65,9 @@ def count(
     chosen = methods.find("count", method)
     process.check_memory(memory)
     start, formula = time.monotonic(), formulas.with_weights(formulas.read(formula), weights)
-    if chosen is None and formula.log_weights is not None:
-        chosen = methods.find("count", "ganak")
     asked = "auto" if chosen is None else chosen.name
     options = {"epsilon": epsilon, "delta": delta, "checkpoint": checkpoint, "reduce": reduction}
-    _check(asked, options, jobs)
+    _check(asked, options, jobs, formula.log_weights is not None)
     given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory, "jobs": jobs}
     held = tuple(formulas.literals(formula, assumptions))
     given |= {"assumptions": held, "progress": progress}
@@ -86,10 +84,10 @@ def count(
     return result, info
 
 
-def _check(method: str, options: dict[str, Any], jobs: int) -> None:
+def _check(method: str, options: dict[str, Any], jobs: int, weighted: bool) -> None:
     """Raises ValueError for what the method does not take, or values out of range."""
     for option, value in options.items():
-        taking = methods.taking(option)
+        taking = methods.taking(option, weighted)
         if value is not None and method not in taking:
             name = "reduction" if option == "reduce" else option
             raise ValueError(f"expected {_either(taking)} for {name}, given {method}")

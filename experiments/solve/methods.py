@@ -13,13 +13,13 @@ from typing import Any
 
 #: What ``auto`` does.
 AUTO = {
-    "count": "ganak and approxmc race; with weights ganak",
+    "count": "elimination, ganak and hashing race",
     "log_partition": "elimination where it fits, else belief propagation and certain bounds",
     "marginals": "elimination where it fits, else belief propagation",
     "maximize": "elimination where it fits, else the best of max-product and mini-buckets",
 }
-#: Which race for a count in ``auto``.
-RACERS = ("ganak", "approxmc")
+#: Which race for a count in ``auto``, without weights and with them.
+RACERS = {False: ("elimination", "ganak", "approxmc"), True: ("elimination", "ganak", "approxwmc")}
 #: Other names of methods.
 ALIASES = {"count": {"exact": "ganak"}}
 #: What any exact method keeps, whatever is asked for.
@@ -97,7 +97,7 @@ METHODS = (
         line="reduction, then variable elimination; plain, projected, weighted",
         claims={"count": "certain"},
         formulas="small treewidth once reduced",
-        options=("reduce", "stop"),
+        options=("reduce", "stop", "budget"),
         is_exact=True,
     ),
     Method(
@@ -233,10 +233,10 @@ def lines(question: str) -> dict[str, str]:
     return {"auto": AUTO[question], **aliases, **rows}
 
 
-def taking(option: str) -> list[str]:
+def taking(option: str, weighted: bool = False) -> list[str]:
     """The names that ``solve.count`` may be asked by together with an option."""
     taken = [name for name, one in answering("count").items() if _takes(one, option)]
-    auto = ["auto"] if any(name in taken for name in RACERS) else []
+    auto = ["auto"] if any(name in taken for name in RACERS[weighted]) else []
     aliases = [name for name, of in ALIASES["count"].items() if of in taken]
     return [*auto, *aliases, *taken]
 

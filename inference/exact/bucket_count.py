@@ -33,6 +33,7 @@ from inference.exact import (
 )
 from inference.problems import cnf, trivial
 from inference.reduction import components, definability, support
+from inference.workers import within
 
 # Measured on one core: an entry of a table for one prime; a bucket, its tables and all.
 SECONDS_PER_ENTRY, SECONDS_PER_BUCKET = 6e-9, 1e-4
@@ -116,6 +117,8 @@ def count(
     memory: int | None = None,
     reduce: Callable[..., support.Reduction] = support.reduce,
     stop: Callable[[], bool] = lambda: False,
+    budget: float = math.inf,
+    tables: int | None = None,
 ) -> tuple[estimate.Estimate, Info]:
     """The (weighted, projected) model count: CERTAIN, with ``count`` unless there are weights.
 
@@ -123,17 +126,27 @@ def count(
       formula: of small width, once it is reduced.
       seed: nothing is drawn.
       timeout: seconds; then ``trivial.count``.
-      memory: mebibytes the tables may take, by default ``elimination.MEMORY``.
+      memory: mebibytes, as for ``within.count``, in another process; None for no limit.
       reduce: from the formula without weights to one of fewer variables, as ``support.reduce``.
       stop: asked between tables; once it is true the count ends as at the time limit.
+      budget: seconds that elimination should take at most.
+      tables: mebibytes they may take, by default ``memory``, and without it ``elimination.MEMORY``.
 
     Raises:
-      TooWide: the tables need more than ``memory`` mebibytes.
+      TooWide: the tables need more than that, or more than ``WIDEST`` variables.
+      ValueError: elimination should take longer than the budget.
     """
+    if memory is not None:
+        sent: dict[str, Any] = {"reduce": reduce, "stop": stop, "budget": budget}
+        sent |= {"tables": memory if tables is None else tables}
+        result, how = within.count(count, formula, timeout=timeout, memory=memory, **sent)
+        return result, Info(*how)
     deadline = limits.Deadline.after(timeout, stop)
     try:
         prepared = prepare(formula, reduce=reduce, deadline=deadline)
-        return solve(prepared, memory=memory, deadline=deadline)
+        if prepared.seconds > budget:
+            raise ValueError(f"expected at most {budget} s, given {prepared.seconds:.3g} s")
+        return solve(prepared, memory=tables, deadline=deadline)
     except limits.OutOfTime:
         return trivial.count(formula), Info("timeout", deadline.seconds)
 
@@ -154,6 +167,8 @@ def prepare(
     weights = literal_weights.take(formula)
     kept = np.flatnonzero(weights.matters) + 1
     reduction = reduce(weights.formula, keep=kept.tolist(), support=None, deadline=deadline)
+    if not np.isin(kept, reduction.variables).all():
+        raise ValueError("expected a reduction that keeps the variables with two weights")
     outside = np.setdiff1d(reduction.variables, formula.sampling_set)
     parts = []
     for component in components.split(reduction.formula):
