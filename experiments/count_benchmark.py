@@ -185,8 +185,9 @@ def _formulas(config: Config, scratch: Path) -> list[Path]:
     made = {} if config.folder else OWN
     if config.families:
         made = counting_families.families(config.families)
-    for name, formula in made.items():
-        dimacs.write(formula(), scratch / f"{name}.cnf")
+    for file, formula in ((scratch / f"{name}.cnf", made[name]) for name in made):
+        if file.match(config.pattern):
+            dimacs.write(formula(), file)
     found = Path(config.folder or scratch).glob(config.pattern)
     files = sorted(file for file in found if ".cnf" in file.suffixes)
     if not files:
