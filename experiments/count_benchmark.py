@@ -13,9 +13,8 @@ the draws is for tuning counters and the other for reporting how they do:
 
     tally run count_benchmark --families held_out
 
-Expected: no count that contradicts
-Ganak's, though those by hashing each may with probability delta. Fifty formulas take about half an
-hour, the default two minutes.
+Expected: no count that contradicts Ganak's, though those by hashing may, each with probability
+delta. Fifty formulas take about half an hour, the default two minutes.
 """
 
 import dataclasses
@@ -95,7 +94,7 @@ class Config:
 )
 def run(config: Config, key: Any) -> registry.Result:
     """One row per formula and counter; ``seconds_par2`` is twice the limit where it was passed."""
-    _check(config)
+    _check_config(config)
     with tempfile.TemporaryDirectory() as scratch:
         files = _formulas(config, Path(scratch))
         bar = enumerate(tqdm.tqdm(files, "formulas", leave=False, disable=None))
@@ -109,7 +108,7 @@ def run(config: Config, key: Any) -> registry.Result:
     return registry.Result(columns, scalars, units=units)
 
 
-def _check(config: Config) -> None:
+def _check_config(config: Config) -> None:
     known = WEIGHING if config.weights else (*OURS, *PEERS)
     unknown = [tool for tool in config.tools if tool not in known]
     if unknown or not config.tools:
@@ -117,7 +116,8 @@ def _check(config: Config) -> None:
     if min(config.repeats, config.jobs) < 1:
         raise ValueError(f"expected repeats and jobs of at least 1, given {config}")
     if config.folder and config.families:
-        raise ValueError(f"expected a folder or families, given {config.folder!r} and both")
+        both = f"{config.folder!r} and {config.families!r}"
+        raise ValueError(f"expected a folder or families, given {both}")
 
 
 def check(result: registry.Result) -> None:
@@ -185,8 +185,9 @@ def _formulas(config: Config, scratch: Path) -> list[Path]:
     made = {} if config.folder else OWN
     if config.families:
         made = counting_families.families(config.families)
-    for name, formula in made.items():
-        dimacs.write(formula(), scratch / f"{name}.cnf")
+    for file, formula in ((scratch / f"{name}.cnf", made[name]) for name in made):
+        if file.match(config.pattern):
+            dimacs.write(formula(), file)
     found = Path(config.folder or scratch).glob(config.pattern)
     files = sorted(file for file in found if ".cnf" in file.suffixes)
     if not files:

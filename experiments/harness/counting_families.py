@@ -3,7 +3,8 @@
     >>> list(families("held_out"))[0]
     'circuits__1'
 
-Six draws a family, rising in size; the other half has the same sizes, and seeds of other parity.
+Six draws a family, rising in size; the other half has the same sizes and odd seeds in place of even
+ones. On the tuning half ApproxMC solves about half of them in 20 s, and Ganak in 40 s.
 """
 
 import functools
@@ -38,15 +39,15 @@ DRAWS: dict[str, list[Callable[[int], cnf.CNF]]] = {
     ],
     "features": [
         functools.partial(formula_families.feature_tree, num_features=n, num_constraints=number)
-        for n, number in ((250, 50), (400, 40), (500, 100), (700, 50), (1000, 200), (2000, 100))
+        for n, number in ((250, 50), (400, 40), (500, 100), (700, 50), (1000, 60), (2000, 100))
     ],
     "roads": [
         functools.partial(formula_families.road_reliability, rows=rows, columns=columns, **how)
         for rows, columns, how in (
             (4, 5, {}),
             (5, 5, {"removed": 0.3}),
+            (3, 12, {}),
             (6, 8, {}),
-            (3, 30, {"removed": 0.1}),
             (12, 12, {}),
             (20, 20, {}),
         )

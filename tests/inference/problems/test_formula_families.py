@@ -45,9 +45,9 @@ def test_a_circuit_has_one_model_per_input(sizes, options):
 
 @pytest.mark.parametrize("options", [{}, {"window": 4, "shuffled": True}])
 def test_large_circuits_are_quick_and_have_one_model_per_input(options):
-    start = time.monotonic()
+    start = time.process_time()
     formula = families.random_circuit(1, 40, 20_000, share_xor=0.0, **options)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert counted(families.random_circuit(1, 12, 300, **options)) == 2**12
     assert formula.num_variables == 20_040 and formula.num_clauses == 60_000
 
