@@ -88,7 +88,7 @@ def show(options: commonality.Commonality, figure: str | None, problem: str) -> 
     if figure is not None:
         from experiments.harness import commonality_figure, plots  # they take half a second
 
-        drawn = commonality_figure.draw(options, title=problem)
+        drawn = commonality_figure.draw(options, title=Path(problem).name)
         with files.whole(figure) as beside:
             plots.save(drawn, Path(beside))
 
