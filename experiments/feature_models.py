@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from experiments import solve
 from experiments.harness import commonality, plots, promises, registry
 from inference import randomness
-from inference.exact import bucket_count, elimination
+from inference.exact import elimination, true_counts
 from inference.problems import cnf, dimacs, formula_families
 
 SHIPPED = "small_kernel.cnf"
@@ -154,7 +154,7 @@ def _row(name: str, read: Any, config: Config, key: Any) -> dict[str, Any]:
 def _count(formula: cnf.CNF, timeout: float) -> tuple[commonality.Commonality | None, float, str]:
     """The options, where they fit, the bits of all products and what is claimed of them."""
     try:
-        each, info = bucket_count.count_each(formula, timeout=timeout)
+        each, info = true_counts.count_each(formula, timeout=timeout)
         if info.status == "done":
             bits = math.log2(each.total) if each.total else -math.inf
             return commonality.of(formula, each), bits, "certain"

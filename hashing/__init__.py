@@ -10,7 +10,7 @@
 ``counting``          ``approxmc``, the (epsilon, delta) counter: ``rounds`` search cells,
                       ``guarantee`` and ``anytime`` claim, ``witness`` and ``verification`` check
                       with ``extensions`` of models, ``proofs`` by ``eliminate``, ``repairs`` and
-                      solvers; ``adaptive``, ``short_xor`` bounds
+                      solvers; ``approxwmc`` with weights; ``adaptive``, ``short_xor`` bounds
 ====================  ============================================================================
 
 Importing this package imports nothing else, so it stays light.

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from experiments.cli import arguments, output
 from experiments.harness import commonality
-from experiments.solve import formulas
 from experiments.solve.info import Info
 from inference import answer, estimate, files
 from inference.problems import cnf, trivial
+from inference.reduction import support
 from inference.workers import process
 
 METHOD = "buckets"
@@ -57,14 +57,14 @@ def count(
     """
     if formula.log_weights is not None:
         raise ValueError("--each: expected no weights (or --ignore-weights), given some")
-    from inference.exact import bucket_count  # no other count needs it
+    from inference.exact import true_counts  # no other count needs it
 
-    held = formulas.assume(formula, literals)
+    held = support.conditioned(formula, literals)
     keywords = {"seed": seed, "timeout": timeout, "memory": memory}
     late = None if timeout is None else timeout + min(1.0, 0.25 + timeout / 8)
     try:
         told = process.call(
-            bucket_count.count_each, held, keywords=keywords, timeout=late, memory=memory
+            true_counts.count_each, held, keywords=keywords, timeout=late, memory=memory
         )
     except KeyboardInterrupt:
         return _unfinished(held, "interrupted", 0.0)

@@ -49,7 +49,7 @@ class Commonality(NamedTuple):
 
 
 def of(formula: cnf.CNF, each: Any) -> Commonality:
-    """Counts of ``bucket_count.count_each`` with the names of a formula."""
+    """Counts of ``true_counts.count_each`` with the names of a formula."""
     variables = tuple(int(v) for v in each.variables)
     names = formula.names or {}
     return Commonality(

@@ -10,7 +10,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,9 @@ def with_weights(formula: cnf.CNF, weights: Mapping[int, float] | None) -> cnf.C
         weight, other = float(given), -literal
         if not 0.0 <= weight < math.inf:
             raise ValueError(f"expected a weight of at least 0 for {literal}, given {given}")
-        _check_literal(literal, formula.num_variables)
+        if not 1 <= abs(literal) <= formula.num_variables:
+            variables = f"variables 1..{formula.num_variables}"
+            raise ValueError(f"expected a literal of the {variables}, given {literal}")
         table[abs(literal) - 1, int(literal > 0)] = math.log(weight) if weight else -math.inf
         if other not in weights:
             if weight > 1:
@@ -85,20 +87,6 @@ def literals(formula: cnf.CNF, given: Iterable[int | str]) -> list[int]:
     """
     numbers = {name: variable for variable, name in (formula.names or {}).items()}
     return [_literal(one, numbers, formula.num_variables) for one in given]
-
-
-def assume(formula: cnf.CNF, literals: Sequence[int]) -> cnf.CNF:
-    """The formula with literals that hold, each a clause of its own.
-
-    Raises:
-      ValueError: a literal is none of the formula.
-    """
-    for literal in literals:
-        _check_literal(literal, formula.num_variables)
-    if not len(literals):
-        return formula
-    units = cnf.ragged([[literal] for literal in literals])
-    return dataclasses.replace(formula, clauses=cnf.join(formula.clauses, units))
 
 
 def _literals(clause: Any) -> list[int]:

@@ -55,13 +55,13 @@ class Planned(NamedTuple):
             factors.append((scope, table[tuple(index)]))
         return self._replace(plan=self.plan._replace(sizes=sizes), factors=factors)
 
-    def costliest(self) -> int:
-        """The position, not hidden, whose tables have the most entries."""
+    def costliest(self) -> int | None:
+        """The position of two states, not hidden, whose tables have the most entries."""
         costs = np.zeros(len(self.plan.sizes))
         for clique in self.plan.cliques:
             costs[clique] += self.plan.entries(clique)
         costs[: self.hidden], costs[np.array(self.plan.sizes) == 1] = -1, -1
-        return int(np.argmax(costs))
+        return int(np.argmax(costs)) if costs.max(initial=0) > 0 else None
 
 
 class _Scopes(NamedTuple):

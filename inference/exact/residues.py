@@ -28,7 +28,7 @@ PRIME_BITS = 26
 BLOCK = 2**15  # entries worked on at once: three arrays of them stay in the cache
 
 
-class Table(NamedTuple):
+class ExactTable(NamedTuple):
     """Values over positions of a plan.
 
     Attributes:
@@ -42,7 +42,7 @@ class Table(NamedTuple):
     most: float
 
 
-Buckets = list[list[Table]]
+Buckets = list[list[ExactTable]]
 T, R = TypeVar("T"), TypeVar("R")
 
 
@@ -73,7 +73,7 @@ def total(
     """
     buckets: Buckets = [[] for _ in plan.order]
     for scope, values in factors:
-        buckets[scope[0]].append(Table(scope, values, 1.0))
+        buckets[scope[0]].append(ExactTable(scope, values, 1.0))
     done, left = upward(plan, buckets, None, hidden=hidden, deadline=deadline)
     constant = math.prod(int(one.values) for one in done)
     if not any(left) or not constant:
@@ -120,12 +120,12 @@ def upward(
     *,
     hidden: int = 0,
     deadline: limits.Deadline = limits.NEVER,
-) -> tuple[list[Table], Buckets]:
+) -> tuple[list[ExactTable], Buckets]:
     """Messages of no variables, and the buckets that are left, both emptied on the way.
 
     Without primes those are left whose sums might pass ``EXACT``, and all that wait for them.
     """
-    constants: list[Table] = []
+    constants: list[ExactTable] = []
     waiting = [False] * len(buckets)
     for at, clique in enumerate(plan.cliques):
         if not buckets[at] and not waiting[at]:
@@ -145,17 +145,17 @@ def upward(
 def eliminate(
     plan: bucket_tree.Plan,
     clique: list[int],
-    bucket: Sequence[Table],
+    bucket: Sequence[ExactTable],
     primes: np.ndarray | None,
     over: Callable[..., np.ndarray] = np.sum,
     deadline: limits.Deadline = limits.NEVER,
-) -> Table:
+) -> ExactTable:
     """The product of a bucket, summed over the first position of its clique.
 
     Block by block, so that only the message takes memory. With primes the message is residues,
     unless the sum fits into a float64.
     """
-    small, large = list(bucket), list[Table]()
+    small, large = list(bucket), list[ExactTable]()
     if primes is not None and not _fits(bucket):
         small, large = _split(bucket, primes)
     tail = [len(primes)] if primes is not None and large else []
@@ -176,30 +176,32 @@ def eliminate(
         over(work, axis=0, out=part)
         if primes is not None and large:
             reduce_by(part, primes)
-    return Table(clique[1:], out, math.inf if large else float(out.max(initial=0.0)))
+    return ExactTable(clique[1:], out, math.inf if large else float(out.max(initial=0.0)))
 
 
-def _fits(bucket: Sequence[Table]) -> bool:
+def _fits(bucket: Sequence[ExactTable]) -> bool:
     return 2 * math.prod(one.most for one in bucket) <= EXACT
 
 
-def _split(bucket: Sequence[Table], primes: np.ndarray) -> tuple[list[Table], list[Table]]:
+def _split(
+    bucket: Sequence[ExactTable], primes: np.ndarray
+) -> tuple[list[ExactTable], list[ExactTable]]:
     """Tables whose product stays below 2^25, and residues of the others.
 
     A residue, at most 2^25, times the product, and two of these added, stay below ``EXACT``.
     """
-    small, large, most = list[Table](), list[Table](), 1.0
+    small, large, most = list[ExactTable](), list[ExactTable](), 1.0
     for one in sorted(bucket, key=lambda one: one.most):
         if most * one.most <= 2.0 ** (PRIME_BITS - 1):
             most *= one.most
             small.append(one)
         else:
             values = one.values if one.most == math.inf else residues_of(one.values, primes)
-            large.append(Table(one.scope, values, math.inf))
+            large.append(ExactTable(one.scope, values, math.inf))
     return small, large
 
 
-def _aligned(plan: bucket_tree.Plan, clique: list[int], table: Table) -> np.ndarray:
+def _aligned(plan: bucket_tree.Plan, clique: list[int], table: ExactTable) -> np.ndarray:
     """Residues with an axis of length 1 for each position of the clique that is missing."""
     there = set(table.scope)
     shape = [plan.sizes[at] if at in there else 1 for at in clique]
@@ -253,7 +255,7 @@ def residues_of(values: np.ndarray, primes: np.ndarray) -> np.ndarray:
     return out
 
 
-def product_of(constants: Sequence[Table], primes: np.ndarray) -> list[int]:
+def product_of(constants: Sequence[ExactTable], primes: np.ndarray) -> list[int]:
     """The product of messages of no variables, modulo each prime."""
     product = np.ones(len(primes))
     for one in constants:

@@ -8,7 +8,7 @@ import pytest
 import reference
 from experiments import feature_models
 from experiments.harness import registry
-from inference.exact import bucket_count, elimination
+from inference.exact import elimination, true_counts
 from inference.problems import cnf, dimacs
 
 CLAUSES = [[1], [-2, 1], [-3, 2], [-4, 2], [3, 4, -2], [-5, -1]]
@@ -39,7 +39,7 @@ def test_models_that_are_too_wide_have_a_count_alone(config, monkeypatch):
     def refuse(*_, **__):
         raise elimination.TooWide(40, 2**43, 2048)
 
-    monkeypatch.setattr(bucket_count, "count_each", refuse)
+    monkeypatch.setattr(true_counts, "count_each", refuse)
     result = registry.run(registry.load("feature_models"), config, seed=0)
     columns, total = result.columns, reference.count_models(6, CLAUSES)
     assert columns["log2_products"][0] == pytest.approx(np.log2(total))
