@@ -16,7 +16,7 @@ from inference.problems import cnf, trivial
 from inference.reduction import support
 from inference.workers import process
 
-METHOD = "buckets"
+METHOD = "elimination"
 # Options of other counts, and their values where they are not given.
 OTHERS = {"method": "auto", "epsilon": None, "delta": None, "checkpoint": None, "save": None}
 OTHERS |= {"write_support": None}
