@@ -160,8 +160,8 @@ def _count(formula: cnf.CNF, timeout: float) -> tuple[commonality.Commonality | 
             return commonality.of(formula, each), bits, "certain"
     except elimination.TooWide:
         pass
-    found, info = solve.count(formula, timeout=timeout)
-    return None, found.log_value / LN2 if info.status == "done" else math.nan, found.claim.value
+    found, how = solve.count(formula, timeout=timeout)
+    return None, found.log_value / LN2 if how.status == "done" else math.nan, found.claim.value
 
 
 def _check_again(

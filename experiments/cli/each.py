@@ -16,7 +16,7 @@ from inference.problems import cnf, trivial
 from inference.reduction import support
 from inference.workers import process
 
-METHOD = "buckets"
+METHOD = "elimination"
 # Options of other counts, and their values where they are not given.
 OTHERS = {"method": "auto", "epsilon": None, "delta": None, "checkpoint": None, "save": None}
 OTHERS |= {"write_support": None}
@@ -88,7 +88,7 @@ def show(options: commonality.Commonality, figure: str | None, problem: str) -> 
     if figure is not None:
         from experiments.harness import commonality_figure, plots  # they take half a second
 
-        drawn = commonality_figure.draw(options, title=problem)
+        drawn = commonality_figure.draw(options, title=Path(problem).name)
         with files.whole(figure) as beside:
             plots.save(drawn, Path(beside))
 

@@ -128,7 +128,7 @@ def _product(
     out[...] = rest
     for table in tables:
         out *= table
-        if table.shape[-1] > 1:
+        if table.dtype != bool:  # 0-1 tables leave all as small as it was
             residues.reduce_by(out, primes)
     return out
 

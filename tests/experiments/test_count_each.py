@@ -167,7 +167,7 @@ def test_each_within_its_limits(capsys, menu, monkeypatch):
     assert (status, out) == (2, []) and err == [f"tally: error: {told['wide'].message[9:]}"]
     case = "full"
     status, out, err = tally(capsys, *words)
-    assert status == 2 and err == [f"tally: error: buckets failed: {told['full'].message}"]
+    assert status == 2 and err == [f"tally: error: elimination failed: {told['full'].message}"]
     assert json.loads(out[-1])["each"] is None
 
 

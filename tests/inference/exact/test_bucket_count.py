@@ -153,6 +153,26 @@ def test_each_variable_against_enumeration(seed):
         assert true == reference.count_models(n, given, sides, projection)
 
 
+def independent_sets(node, size, held):
+    """Of the binary tree below a node: those without it and those with it; ``held`` is in all."""
+    if node > size:
+        return 1, 0
+    ways = [independent_sets(child, size, held) for child in (2 * node, 2 * node + 1)]
+    without, having = math.prod(map(sum, ways)), math.prod(one for one, _ in ways)
+    return (0 if node == held else without), having
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 32])
+def test_each_of_large_counts_with_any_number_of_primes_at_once(at_once, monkeypatch):
+    monkeypatch.setattr(bucket_count, "PRIMES_AT_ONCE", at_once)
+    size = 127
+    formula = cnf.from_clauses([[-node, -(node // 2)] for node in range(2, size + 1)])
+    each, _ = true_counts.count_each(formula)
+    assert each.total == sum(independent_sets(1, size, None)) > 2**80
+    for variable, true in zip(each.variables.tolist(), each.true, strict=True):
+        assert true == sum(independent_sets(1, size, variable))
+
+
 def test_each_refuses_what_it_cannot_answer():
     formula = cnf.from_clauses([[1, 2, 3]], projection=[1, 2])
     with pytest.raises(ValueError, match="sampling set, given 3"):
