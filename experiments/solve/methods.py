@@ -130,7 +130,7 @@ METHODS = (
         formulas="weights or none",
         draws=("count",),
         options=(
-            *("epsilon", "delta", "assumptions"),
+            *("epsilon", "delta", "assumptions", "reduce"),
             *("executor", "patience", "stop", "progress"),
         ),
     ),
