@@ -27,11 +27,11 @@ from pysat import solvers
 
 from inference import limits
 from inference.problems import cnf, parity_rows, xor_clauses
-from inference.reduction import preprocess
+from inference.reduction import closure, gates, preprocess
 
 # Conflicts for one query and for all of an order, the second order having less to gain. A query
 # that hits its limit keeps its variable.
-QUERY_CONFLICTS, FIRST_CONFLICTS, SECOND_CONFLICTS = 500, 100_000, 2_000
+QUERY_CONFLICTS, FIRST_CONFLICTS = 500, 100_000
 # Assumptions over all queries: they grow with the square of the sampling set. So many take about
 # three seconds.
 ALL_ASSUMPTIONS = 5_000_000
@@ -75,7 +75,7 @@ def reduce(
     sampled = np.union1d(formula.sampling_set, kept)
     simpler = preprocess.simplify(formula, sampled, deadline=deadline)
     if support is None:
-        support = independent_support(simpler, deadline=deadline)
+        support = independent_support(simpler, before=formula, deadline=deadline)
     hashed = np.union1d(support, kept)
     simpler = preprocess.simplify(simpler, hashed, rounds=2, deadline=deadline)
     return _renumber(simpler, support, kept)
@@ -144,26 +144,46 @@ def unreduced(formula: cnf.CNF, **_: Any) -> Reduction:
 
 
 def independent_support(
-    formula: cnf.CNF, *, deadline: limits.Deadline = limits.NEVER
+    formula: cnf.CNF, *, before: cnf.CNF | None = None, deadline: limits.Deadline = limits.NEVER
 ) -> np.ndarray:
     """Sampling variables that define the others: increasing int32 [k].
 
-    Two orders compete, and the smaller support wins: late variables first, as encodings tend to
-    number inputs before what is computed from them; frequent variables first.
+    Args:
+      formula: without weights.
+      before: the formula before it was simplified, whose gates may be clearer.
+      deadline: from then on every variable counts as undefined.
     """
-    compact = _renumber(formula, formula.sampling_set, np.zeros(0, dtype=np.int32))
+    best = formula.sampling_set
+    try:
+        best = _closed_by_gates(formula, formula if before is None else before, deadline)
+    except limits.OutOfTime:
+        return best
+    compact = _renumber(formula, best, np.zeros(0, dtype=np.int32))
     # Where XORs define, the solver would need as many conflicts as they have assignments.
     defined = _defined_by_xors(compact.formula, deadline)
     tested = np.setdiff1d(compact.formula.sampling_set, defined)
     clauses = _as_clauses(compact.formula)
-    occurrences = _count_occurrences(compact.formula)
-    late, best = tested[::-1], tested
-    frequent = tested[np.argsort(-occurrences[tested], kind="stable")]
-    smaller = _minimize(clauses, late, FIRST_CONFLICTS, len(late), deadline)
-    if smaller is not None:
-        smallest = _minimize(clauses, frequent, SECOND_CONFLICTS, len(smaller), deadline)
-        best = np.array(smaller if smallest is None else smallest, dtype=np.int32)
+    smaller = _minimize(clauses, tested[::-1], FIRST_CONFLICTS, len(tested), deadline)
+    best = tested if smaller is None else np.array(smaller, dtype=np.int32)
     return np.union1d(compact.free, compact.variables[best - 1])
+
+
+def _closed_by_gates(formula: cnf.CNF, before: cnf.CNF, deadline: limits.Deadline) -> np.ndarray:
+    """Sampling variables that make the others known through gates.
+
+    Raises:
+      OutOfTime: before they were found.
+    """
+    # The XORs are the same in both, and so are the variables that cut them.
+    both = [_as_clauses(before)] + ([_as_clauses(formula)] if formula is not before else [])
+    n = max(int(np.abs(clauses.values).max(initial=formula.num_variables)) for clauses in both)
+    found = [gates.find(clauses, n, deadline) for clauses in both]
+    together = gates.concatenate(found)
+    clear = len(found[0].variables)
+    return np.array(
+        closure.smallest(together, formula.sampling_set, n, clear=clear, deadline=deadline),
+        dtype=np.int32,
+    )
 
 
 def _minimize(

@@ -1,0 +1,222 @@
+"""Gates among the clauses of a formula: which variables, once known, make which other known.
+
+    >>> clauses = cnf.ragged([[-3, 1], [-3, 2], [3, -1, -2], [4, 5], [-4, -5]])
+    >>> found = find(clauses, 5)  # 3 is 1 and 2; 4 is not 5
+    >>> found.variables.tolist()
+    [[4, 5], [1, 2, 3]]
+    >>> found.is_output.tolist()
+    [True, True, False, False, True]
+
+And-gates and or-gates with inputs of any polarity, exclusive-ors of two to five variables, choices
+(if-then-else) and units are recognised by their clauses. Only that an output is determined is kept,
+not how. Everything is sorting and looking up, in arrays.
+
+Ostrowski, Gregoire, Mazure and Sais, Recovering and Exploiting Structural Knowledge from CNF
+Formulas (CP 2002).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from inference import limits
+from inference.problems import cnf
+
+MAX_XOR = 5  # variables; as clauses there are 2^(k - 1)
+# Pairs of literals that are looked up for and-gates, for each literal of the formula. Shorter
+# clauses come first.
+PAIRS = 20
+_PAIRS_AT_ONCE = 1 << 18
+
+
+class Gates(NamedTuple):
+    """Groups of variables: where all others of a group are known, so is an output of it.
+
+    Attributes:
+      variables: the groups, each without repeats.
+      is_output: bool [L] along ``variables.values``, at least one in each group.
+    """
+
+    variables: cnf.Ragged
+    is_output: np.ndarray
+
+
+def find(
+    clauses: cnf.Ragged, num_variables: int, deadline: limits.Deadline = limits.NEVER
+) -> Gates:
+    """The gates among the clauses over variables 1..``num_variables``.
+
+    Raises:
+      OutOfTime: before all were found.
+    """
+    codes, offsets = _sorted_codes(clauses, num_variables)
+    deadline.check()
+    pairs = _rows(codes, offsets, 2)
+    keys = np.unique(pairs[:, 0] * (2 * num_variables + 2) + pairs[:, 1])
+    found = [_all_are_outputs(_rows(codes, offsets, 1) >> 1)]
+    for size in range(2, MAX_XOR + 1):
+        deadline.check()
+        rows, patterns = _by_variables(_rows(codes, offsets, size))
+        is_xor = _is_xor(patterns, size)
+        found.append(_all_are_outputs(rows[is_xor]))
+        if size == 3:
+            found.append(_choices(rows[~is_xor], patterns[~is_xor]))
+    found.append(_ands(codes, offsets, keys, num_variables, deadline))
+    return concatenate(found)
+
+
+def _sorted_codes(clauses: cnf.Ragged, num_variables: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clauses with increasing codes, without repeats and tautologies: values and offsets.
+
+    The code of a literal is twice its variable, and one more where it is negative.
+    """
+    literals = clauses.values.astype(np.int64)
+    owner = np.repeat(np.arange(len(clauses)), np.diff(clauses.offsets))
+    base = 2 * num_variables + 2
+    keys = np.unique(owner * base + 2 * np.abs(literals) + (literals < 0))
+    owner, codes = keys // base, keys % base
+    both = (owner[1:] == owner[:-1]) & (codes[1:] ^ codes[:-1] == 1)
+    holds = np.zeros(len(clauses), dtype=bool)
+    holds[owner[1:][both]] = True
+    left = ~holds[owner]
+    sizes = np.bincount(owner[left], minlength=len(clauses))
+    return codes[left], np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _rows(codes: np.ndarray, offsets: np.ndarray, size: int) -> np.ndarray:
+    """The clauses of one size: int64 [m, size]."""
+    starts = offsets[:-1][np.diff(offsets) == size]
+    return codes[starts[:, None] + np.arange(size)]
+
+
+def _groups(rows: np.ndarray, is_output: np.ndarray) -> Gates:
+    """Groups of equal size, variables and outputs both [m, size]."""
+    offsets = np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1]
+    return Gates(cnf.Ragged(rows.reshape(-1).astype(np.int32), offsets), is_output.reshape(-1))
+
+
+def _all_are_outputs(rows: np.ndarray) -> Gates:
+    return _groups(rows, np.ones(rows.shape, dtype=bool))
+
+
+def _by_variables(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct sets of variables of clauses of one size, and which clauses there are over each.
+
+    Returns:
+      Variables [u, size], and for each a number whose bit p tells whether there is the clause whose
+      negative literals are the bits of p.
+    """
+    size = rows.shape[1]
+    patterns = (rows & 1) @ (1 << np.arange(size))
+    order = np.lexsort(rows.T >> 1)
+    variables, patterns = rows[order] >> 1, patterns[order]
+    is_first = np.ones(len(rows), dtype=bool)
+    is_first[1:] = (variables[1:] != variables[:-1]).any(axis=1)
+    starts = np.flatnonzero(is_first)
+    if not len(starts):
+        return variables, patterns
+    return variables[starts], np.bitwise_or.reduceat(np.int64(1) << patterns, starts)
+
+
+def _is_xor(patterns: np.ndarray, size: int) -> np.ndarray:
+    """Where all clauses with an odd number of negative literals are there, or all others."""
+    all_patterns = range(1 << size)
+    odd = sum(1 << p for p in all_patterns if p.bit_count() % 2)
+    even = sum(1 << p for p in all_patterns if not p.bit_count() % 2)
+    return (patterns & odd == odd) | (patterns & even == even)
+
+
+def _choices(rows: np.ndarray, patterns: np.ndarray) -> Gates:
+    """If-then-else: for each value of a condition an output equals some literal.
+
+    Two clauses of three variables make two of them equal or opposite under one literal of the
+    third; two such halves with one output and both values of one condition are a choice.
+    """
+    halves = [np.zeros((0, 4), dtype=np.int64)]
+    for position in range(3):
+        first, second = (p for p in range(3) if p != position)
+        for value in range(2):
+            shared = value << position
+            for flips in ((0, 1 << first | 1 << second), (1 << first, 1 << second)):
+                needed = sum(1 << (shared | flip) for flip in flips)
+                some = rows[patterns & needed == needed]
+                condition = some[:, position]
+                for output, other in ((first, second), (second, first)):
+                    # A clause with the condition negated speaks of where it is true.
+                    columns = [some[:, output], condition, np.full(len(some), value)]
+                    halves.append(np.stack([*columns, some[:, other]], axis=1))
+    table = np.concatenate(halves)
+    table = table[np.lexsort(table.T[::-1])]
+    # One half for each output, condition and value is enough; both values stand side by side.
+    is_new = np.ones(len(table), dtype=bool)
+    is_new[1:] = (table[1:, :3] != table[:-1, :3]).any(axis=1)
+    table = table[is_new]
+    match = np.flatnonzero((table[1:, :2] == table[:-1, :2]).all(axis=1))
+    four = np.stack([*table[match, :2].T, table[match, 3], table[match + 1, 3]], axis=1)
+    four = four[four[:, 2] != four[:, 3]]
+    is_output = np.zeros(four.shape, dtype=bool)
+    is_output[:, 0] = True
+    return _groups(four, is_output)
+
+
+def concatenate(parts: list[Gates]) -> Gates:
+    """All of them, over the same variables."""
+    variables = parts[0].variables
+    for part in parts[1:]:
+        variables = cnf.join(variables, part.variables)
+    return Gates(variables, np.concatenate([part.is_output for part in parts]))
+
+
+def _ands(
+    codes: np.ndarray,
+    offsets: np.ndarray,
+    keys: np.ndarray,
+    num_variables: int,
+    deadline: limits.Deadline,
+) -> Gates:
+    """Clauses that with pairs of one of their literals and each other, both negated, are a gate.
+
+    In the clause o | -a | -b and the pairs -o | a and -o | b, o is the conjunction of a and b.
+    """
+    sizes = np.diff(offsets)
+    base = 2 * num_variables + 2
+    degree = np.bincount(np.concatenate([keys // base, keys % base]), minlength=base)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    # Literals that stand in enough pairs, negated; those of short clauses first.
+    candidates = np.flatnonzero((sizes[owner] > 2) & (degree[codes ^ 1] >= sizes[owner] - 1))
+    candidates = candidates[np.argsort(sizes[owner[candidates]], kind="stable")]
+    work = np.cumsum(sizes[owner[candidates]])
+    candidates = candidates[work <= PAIRS * len(codes)]
+    is_output = np.zeros(len(codes), dtype=bool)
+    for part in _parts(candidates, work[: len(candidates)]):
+        deadline.check()
+        clause = owner[part]
+        lengths = sizes[clause]
+        ends = np.cumsum(lengths)
+        inside = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
+        others = codes[np.repeat(offsets[clause], lengths) + inside] ^ 1
+        output = np.repeat(codes[part] ^ 1, lengths)
+        key = np.minimum(output, others) * base + np.maximum(output, others)
+        hits = np.add.reduceat(_is_in(keys, key), ends - lengths, dtype=np.int64)
+        is_output[part] = hits == lengths - 1  # all but itself
+    left = np.zeros(len(sizes), dtype=bool)
+    left[owner[is_output]] = True
+    variables = cnf.Ragged(
+        (codes[left[owner]] >> 1).astype(np.int32), np.concatenate([[0], np.cumsum(sizes[left])])
+    )
+    return Gates(variables, is_output[left[owner]])
+
+
+def _parts(items: np.ndarray, work: np.ndarray) -> list[np.ndarray]:
+    """The items in pieces of not much more than ``_PAIRS_AT_ONCE``; ``work`` is cumulative."""
+    if not len(items):
+        return []
+    ends = np.searchsorted(work, np.arange(_PAIRS_AT_ONCE, work[-1], _PAIRS_AT_ONCE))
+    return [part for part in np.split(items, np.unique(ends)) if len(part)]
+
+
+def _is_in(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
+    if not len(increasing):
+        return np.zeros(len(values), dtype=bool)
+    place = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
+    return increasing[place] == values
