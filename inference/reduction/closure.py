@@ -1,7 +1,7 @@
 """Variables that determine others through gates, with no solver: forward chaining.
 
-    >>> gates = find(cnf.ragged([[-3, 1], [-3, 2], [3, -1, -2]]), 3)  # 3 is 1 and 2
-    >>> smallest(gates, np.array([1, 2, 3]), 3)
+    >>> found = gates.find(cnf.ragged([[-3, 1], [-3, 2], [3, -1, -2]]), 3)  # 3 is 1 and 2
+    >>> smallest(Graph(found, 3), np.array([1, 2, 3]))
     [1, 2]
 
 What the known variables make known is found as unit propagation finds it, one counter for each
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from inference import limits
-from inference.reduction.gates import Gates
+from inference.reduction import gates
 
 LOOK_STEPS = 2_000  # between two looks at the clock
 
@@ -30,14 +30,14 @@ class Graph:
       uses: for each variable, from 0 on, the gates that it is in.
     """
 
-    def __init__(self, gates: Gates, num_variables: int):
-        offsets = gates.variables.offsets
-        self.members = gates.variables.tolist()
+    def __init__(self, found: gates.Gates, num_variables: int):
+        offsets = found.variables.offsets
+        self.members = found.variables.tolist()
         owner = np.repeat(np.arange(len(self.members)), np.diff(offsets))
-        self.outputs = _split(gates.variables.values, owner, gates.is_output, len(self.members))
-        order = np.argsort(gates.variables.values, kind="stable")
+        self.outputs = _split(found.variables.values, owner, found.is_output, len(self.members))
+        order = np.argsort(found.variables.values, kind="stable")
         self.uses = _split(
-            owner[order], gates.variables.values[order], slice(None), num_variables + 1
+            owner[order], found.variables.values[order], slice(None), num_variables + 1
         )
 
 
@@ -80,9 +80,8 @@ class Known:
 
 
 def smallest(
-    gates: Gates,
+    graph: Graph,
     sampling_set: np.ndarray,
-    num_variables: int,
     *,
     clear: int = 0,
     deadline: limits.Deadline = limits.NEVER,
@@ -90,16 +89,11 @@ def smallest(
     """The smallest of a few sets of sampling variables that make all of them known, increasing.
 
     Args:
-      gates: over variables 1..``num_variables``.
+      graph: the gates.
       sampling_set: what must become known.
       clear: so many gates, the first ones, are tried alone too. Redundant ones form circles.
-      deadline: when to leave it.
-
-    Raises:
-      OutOfTime: before all were found.
+      deadline: when to raise OutOfTime.
     """
-    graph = Graph(gates, num_variables)
-    deadline.check()
     reachable = Known(graph)
     for variable in _looking(sampling_set.tolist(), deadline):
         reachable.learn(variable)

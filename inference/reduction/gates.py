@@ -65,6 +65,12 @@ def find(
     return concatenate(found)
 
 
+def normal(clauses: cnf.Ragged, num_variables: int) -> cnf.Ragged:
+    """The clauses without tautologies and repeated literals."""
+    codes, offsets = _sorted_codes(clauses, num_variables)
+    return cnf.Ragged(((codes >> 1) * np.where(codes & 1, -1, 1)).astype(np.int32), offsets)
+
+
 def _sorted_codes(clauses: cnf.Ragged, num_variables: int) -> tuple[np.ndarray, np.ndarray]:
     """Clauses with increasing codes, without repeats and tautologies: values and offsets.
 

@@ -17,24 +17,27 @@ queries, so a formula has the same support on every machine.
 """
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pysolvers
-from pysat import solvers
 
 from inference import limits
-from inference.problems import cnf, parity_rows, xor_clauses
-from inference.reduction import closure, gates, preprocess
+from inference.problems import cnf, xor_clauses
+from inference.reduction import (
+    closure,
+    definability,
+    flips,
+    gates,
+    parities,
+    preprocess,
+    questions,
+)
 
-# Conflicts for one query and for all of an order, the second order having less to gain. A query
-# that hits its limit keeps its variable.
-QUERY_CONFLICTS, FIRST_CONFLICTS = 500, 100_000
-# Assumptions over all queries: they grow with the square of the sampling set. So many take about
-# three seconds.
-ALL_ASSUMPTIONS = 5_000_000
+# What may be spent, in assigned variables, for each literal and variable of the formula.
+MODEL_WORK, QUERY_WORK = 50, 100
+# A second start that is so much larger than the best support is not tried.
+MOST_LARGER = 2
 
 
 class Reduction(NamedTuple):
@@ -148,6 +151,10 @@ def independent_support(
 ) -> np.ndarray:
     """Sampling variables that define the others: increasing int32 [k].
 
+    What gates define is dropped first, then what a solver finds. Two starts compete, and the
+    smaller support wins: inputs of gates, late variables dropped first, as encodings tend to number
+    inputs before what is computed from them; rare variables, frequent ones dropped first.
+
     Args:
       formula: without weights.
       before: the formula before it was simplified, whose gates may be clearer.
@@ -155,21 +162,28 @@ def independent_support(
     """
     best = formula.sampling_set
     try:
-        best = _closed_by_gates(formula, formula if before is None else before, deadline)
+        inputs, rare = _by_gates(formula, formula if before is None else before, deadline)
+        best = inputs
+        compact = _renumber(formula, formula.sampling_set, best[:0])
+        plain, work = _plain(compact.formula), _work(compact.formula)
+        with flips.Models(plain, questions.Budget(MODEL_WORK * work), deadline) as models:
+            if models.satisfiable is False:
+                return best[:0]
+            occurrences = _count_occurrences(compact.formula)
+            best = _by_questions(compact, plain, models, inputs, lambda v: -v, deadline)
+            if len(rare) <= MOST_LARGER * len(best):
+                frequent = lambda v: -occurrences[v]
+                again = _by_questions(compact, plain, models, rare, frequent, deadline)
+                best = min(best, again, key=len)
     except limits.OutOfTime:
-        return best
-    compact = _renumber(formula, best, np.zeros(0, dtype=np.int32))
-    # Where XORs define, the solver would need as many conflicts as they have assignments.
-    defined = _defined_by_xors(compact.formula, deadline)
-    tested = np.setdiff1d(compact.formula.sampling_set, defined)
-    clauses = _as_clauses(compact.formula)
-    smaller = _minimize(clauses, tested[::-1], FIRST_CONFLICTS, len(tested), deadline)
-    best = tested if smaller is None else np.array(smaller, dtype=np.int32)
-    return np.union1d(compact.free, compact.variables[best - 1])
+        pass
+    return best
 
 
-def _closed_by_gates(formula: cnf.CNF, before: cnf.CNF, deadline: limits.Deadline) -> np.ndarray:
-    """Sampling variables that make the others known through gates.
+def _by_gates(
+    formula: cnf.CNF, before: cnf.CNF, deadline: limits.Deadline
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sampling variables that make the others known through gates, twice: few of them, and rare.
 
     Raises:
       OutOfTime: before they were found.
@@ -178,96 +192,42 @@ def _closed_by_gates(formula: cnf.CNF, before: cnf.CNF, deadline: limits.Deadlin
     both = [_as_clauses(before)] + ([_as_clauses(formula)] if formula is not before else [])
     n = max(int(np.abs(clauses.values).max(initial=formula.num_variables)) for clauses in both)
     found = [gates.find(clauses, n, deadline) for clauses in both]
-    together = gates.concatenate(found)
+    graph, sampled = closure.Graph(gates.concatenate(found), n), formula.sampling_set
     clear = len(found[0].variables)
-    return np.array(
-        closure.smallest(together, formula.sampling_set, n, clear=clear, deadline=deadline),
-        dtype=np.int32,
-    )
+    few = closure.smallest(graph, sampled, clear=clear, deadline=deadline)
+    by_rarity = sampled[np.argsort(_count_occurrences(formula)[sampled], kind="stable")]
+    rare = sorted(closure.forward(graph, by_rarity.tolist(), deadline))
+    return np.array(few, dtype=np.int32), np.array(rare, dtype=np.int32)
 
 
-def _minimize(
-    clauses: cnf.Ragged,
-    order: np.ndarray,
-    conflicts: int,
-    below: int,
+def _by_questions(
+    compact: Reduction,
+    plain: cnf.CNF,
+    models: flips.Models,
+    start: np.ndarray,
+    key: Callable[[np.ndarray], np.ndarray],
     deadline: limits.Deadline,
-) -> list[int] | None:
-    """What is left when each variable in turn is dropped if the others define it.
-
-    None where that is not fewer than ``below``.
-    """
-    # MiniSat keeps to a limit of conflicts; Glucose looks at it between rare restarts only.
-    with solvers.Solver(name="minisat22") as solver:
-        kept: list[int] = []
-        try:
-            shift, selectors = _pair(solver, clauses, order, deadline)
-        except limits.OutOfTime:
-            return None
-        assumptions = 0
-        for position, variable in enumerate(order.tolist()):
-            assumptions += len(order) - position
-            over = solver.accum_stats()["conflicts"] > conflicts or assumptions > ALL_ASSUMPTIONS
-            if over or deadline.has_passed():
-                kept += order[position:].tolist()
-                break
-            equal = selectors[position + 1 :]
-            if not _has_no_model(solver, [variable, -variable - shift, *equal]):
-                kept.append(variable)
-                solver.add_clause([selectors[position]])  # from now on equal in every query
-            if len(kept) >= below:
-                break
-        return kept if len(kept) < below else None
-
-
-def _pair(
-    solver: solvers.Solver, clauses: cnf.Ragged, variables: np.ndarray, deadline: limits.Deadline
-) -> tuple[int, range]:
-    """Adds the formula and a copy; by how much it numbers higher, and literals that make each of
-    the variables equal.
+) -> np.ndarray:
+    """What is left of a support when XORs and the solver drop variables, those of least key first.
 
     Raises:
-      OutOfTime: before all was added.
+      OutOfTime: before the solver was asked for each of them.
     """
-    values = clauses.values
-    shift = int(np.abs(values).max(initial=0))
-    copy = cnf.Ragged(values + np.sign(values) * np.int32(shift), clauses.offsets)
-    selectors = np.arange(2 * shift + 1, 2 * shift + 1 + len(variables), dtype=np.int32)
-    forward = np.stack([-selectors, -variables, variables + np.int32(shift)], axis=1)
-    backward = np.stack([-selectors, variables, -variables - np.int32(shift)], axis=1)
-    equal = np.stack([forward, backward], axis=1).reshape(-1).astype(np.int32)
-    switches = cnf.Ragged(equal, np.arange(0, len(equal) + 1, 3, dtype=np.int64))
-    for part in itertools.chain(clauses.parts(), copy.parts(), switches.parts()):
-        deadline.check()
-        solver.append_formula(part)
-    return shift, range(2 * shift + 1, 2 * shift + 1 + len(variables))
+    inside = np.flatnonzero(_is_in(start, compact.variables)).astype(np.int32) + 1
+    kept = parities.drop(compact.formula, inside, deadline)
+    fixed = models.undefined(kept.tolist())
+    tested = np.setdiff1d(kept, fixed)
+    order = tested[np.argsort(key(tested), kind="stable")].tolist()
+    budget = questions.Budget(QUERY_WORK * _work(compact.formula))
+    left = definability.drop(plain, order, fixed, budget, deadline)
+    chosen = np.array([*fixed, *left], dtype=np.int64)
+    outside = start[~_is_in(compact.variables, start)]
+    return np.union1d(outside, compact.variables[chosen - 1])
 
 
-def _has_no_model(solver: solvers.Solver, assumptions: list[int]) -> bool:
-    solver.conf_budget(QUERY_CONFLICTS)
-    try:
-        return solver.solve_limited(assumptions) is False
-    except pysolvers.error as error:  # how PySAT's own solvers report Ctrl-C
-        raise KeyboardInterrupt from error
-
-
-def _defined_by_xors(formula: cnf.CNF, deadline: limits.Deadline) -> np.ndarray:
-    """Sampling variables that the XORs among sampling variables define by the others."""
-    inside = [v for v in formula.xors if _is_in(formula.sampling_set, v).all()]
-    columns = np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *inside]))
-    if len(inside) * len(columns) // 8 > parity_rows.MOST_BYTES:
-        return columns[:0]
-    rows = np.zeros((len(inside), parity_rows.num_words(len(columns))), dtype=np.uint32)
-    for row, variables in zip(rows, inside):
-        column = np.searchsorted(columns, variables)
-        np.bitwise_or.at(row, column // 32, np.uint32(1) << (column % 32).astype(np.uint32))
-    try:
-        _, _, pivots = parity_rows.row_reduce(
-            rows, np.zeros(len(inside), dtype=bool), deadline.check
-        )
-    except limits.OutOfTime:
-        return columns[:0]
-    return columns[pivots]
+def _work(formula: cnf.CNF) -> int:
+    """The size of a formula, to which all work is proportional."""
+    return 1000 + formula.num_variables + formula.clauses.values.size + formula.xors.values.size
 
 
 def _is_in(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -276,6 +236,14 @@ def _is_in(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.zeros(len(values), dtype=bool)
     place = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
     return increasing[place] == values
+
+
+def _plain(formula: cnf.CNF) -> cnf.CNF:
+    """Without XORs, repeated literals and tautologies."""
+    clauses = _as_clauses(formula)
+    n = max(formula.num_variables, int(np.abs(clauses.values).max(initial=0)))
+    none = cnf.from_clauses([], num_variables=n)
+    return dataclasses.replace(none, clauses=gates.normal(clauses, n))
 
 
 def _as_clauses(formula: cnf.CNF) -> cnf.Ragged:
