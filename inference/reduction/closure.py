@@ -1,7 +1,7 @@
 """Variables that determine others through gates, with no solver: forward chaining.
 
-    >>> found = gates.find(cnf.ragged([[-3, 1], [-3, 2], [3, -1, -2]]), 3)  # 3 is 1 and 2
-    >>> smallest(Graph(found, 3), np.array([1, 2, 3]))
+    >>> formula = cnf.from_clauses([[1, -3], [2, -3], [-1, -2, 3]])  # 3 is 1 and 2
+    >>> inputs(Graph(gates.find(formula), 3), np.array([1, 2, 3]))
     [1, 2]
 
 What the known variables make known is found as unit propagation finds it, one counter for each
@@ -79,31 +79,19 @@ class Known:
                     stack.append(left[gate])
 
 
-def smallest(
-    graph: Graph,
-    sampling_set: np.ndarray,
-    *,
-    clear: int = 0,
-    deadline: limits.Deadline = limits.NEVER,
+def inputs(
+    graph: Graph, sampling_set: np.ndarray, deadline: limits.Deadline = limits.NEVER
 ) -> list[int]:
-    """The smallest of a few sets of sampling variables that make all of them known, increasing.
+    """Sampling variables that make all of them known, increasing: few where gates form no circles.
 
-    Args:
-      graph: the gates.
-      sampling_set: what must become known.
-      clear: so many gates, the first ones, are tried alone too. Redundant ones form circles.
-      deadline: when to raise OutOfTime.
+    Raises:
+      OutOfTime: at the deadline.
     """
     reachable = Known(graph)
     for variable in _looking(sampling_set.tolist(), deadline):
         reachable.learn(variable)
     usable = [all(map(reachable.is_known.__getitem__, group)) for group in graph.members]
-    best = forward(graph, sampling_set.tolist(), deadline)
-    for last in sorted({clear, len(usable)}):
-        alive = usable[:last] + [False] * (len(usable) - last)
-        order = peel(graph, alive, sampling_set, deadline)
-        best = min(best, forward(graph, order, deadline), key=len)
-    return sorted(best)
+    return sorted(forward(graph, peel(graph, usable, sampling_set, deadline), deadline))
 
 
 def forward(

@@ -19,7 +19,8 @@ from inference import limits
 from inference.problems import cnf
 from inference.reduction import questions
 
-MODELS = 30  # with phases drawn at random
+# Models with phases drawn at random, and how many of them in a row may show nothing new.
+MODELS, PATIENCE = 30, 4
 FIXED = 2  # of them that questions fix
 # For one model, and for one question.
 MODEL_CONFLICTS, FLIP_CONFLICTS = 2_000, 20
@@ -73,6 +74,8 @@ class Models:
             for place, variable in enumerate(kept):
                 if variable in found:
                     continue
+                if self._budget.left <= 0:
+                    break
                 literals[place] = -literals[place]
                 if self._ask(literals, FLIP_CONFLICTS):
                     found.add(variable)
@@ -85,7 +88,7 @@ class Models:
         if n:  # MiniSat takes phases of variables that it knows only
             self._solver.add_clause([n, -n])
         variables = np.arange(1, n + 1)
-        rng = np.random.default_rng(0)
+        rng, patience = np.random.default_rng(0), PATIENCE
         for _ in range(MODELS):
             signs = np.where(rng.random(n) < 0.5, 1, -1)
             self._solver.set_phases((signs * variables).tolist())
@@ -98,7 +101,11 @@ class Models:
             literals = np.array(self._solver.get_model(), dtype=np.int64)
             model[literals[(literals > 0) & (literals <= n)]] = True
             self._models.append(model)
-            self.flips_alone[1:] |= ~_is_needed(clauses, model)[1:]
+            shown = ~_is_needed(clauses, model) & ~self.flips_alone
+            self.flips_alone |= shown
+            patience = PATIENCE if shown.any() else patience - 1
+            if not patience:
+                return
 
     def _ask(self, assumptions: list[int], conflicts: int) -> bool | None:
         return questions.ask(
@@ -107,11 +114,12 @@ class Models:
 
 
 def _is_needed(clauses: cnf.Ragged, model: np.ndarray) -> np.ndarray:
-    """By variable, whether some clause holds by it alone: bool, as long as the model."""
+    """By variable, entry 0 true, whether some clause holds by it alone: bool, as the model."""
     literals, sizes = clauses.values, np.diff(clauses.offsets)
     owner = np.repeat(np.arange(len(clauses)), sizes)
     holds = model[np.abs(literals)] == (literals > 0)
     others = np.bincount(owner[holds], minlength=len(clauses))[owner]
     needed = np.zeros(len(model), dtype=bool)
+    needed[0] = True
     needed[np.abs(literals[holds & (others == 1)])] = True
     return needed

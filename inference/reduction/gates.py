@@ -1,15 +1,15 @@
 """Gates among the clauses of a formula: which variables, once known, make which other known.
 
-    >>> clauses = cnf.ragged([[-3, 1], [-3, 2], [3, -1, -2], [4, 5], [-4, -5]])
-    >>> found = find(clauses, 5)  # 3 is 1 and 2; 4 is not 5
+    >>> formula = cnf.from_clauses([[1, -3], [2, -3], [-1, -2, 3], [4, 5], [-4, -5]])
+    >>> found = find(formula)  # 3 is 1 and 2; 4 is not 5
     >>> found.variables.tolist()
     [[4, 5], [1, 2, 3]]
     >>> found.is_output.tolist()
     [True, True, False, False, True]
 
-And-gates and or-gates with inputs of any polarity, exclusive-ors of two to five variables, choices
-(if-then-else) and units are recognised by their clauses. Only that an output is determined is kept,
-not how. Everything is sorting and looking up, in arrays.
+And-gates and or-gates with inputs of any polarity, exclusive-ors and other functions whose clauses
+are over the same five variables at most, choices (if-then-else) and units are recognised. Kept is
+only that an output is determined, not how. Everything is sorting and looking up, in arrays.
 
 Ostrowski, Gregoire, Mazure and Sais, Recovering and Exploiting Structural Knowledge from CNF
 Formulas (CP 2002).
@@ -22,7 +22,7 @@ import numpy as np
 from inference import limits
 from inference.problems import cnf
 
-MAX_XOR = 5  # variables; as clauses there are 2^(k - 1)
+MAX_SIZE = 5  # variables of gates whose clauses are all over the same ones
 # Pairs of literals that are looked up for and-gates, for each literal of the formula. Shorter
 # clauses come first.
 PAIRS = 20
@@ -41,52 +41,39 @@ class Gates(NamedTuple):
     is_output: np.ndarray
 
 
-def find(
-    clauses: cnf.Ragged, num_variables: int, deadline: limits.Deadline = limits.NEVER
-) -> Gates:
-    """The gates among the clauses over variables 1..``num_variables``.
+NONE = Gates(cnf.ragged([]), np.zeros(0, dtype=bool))
+
+
+def find(formula: cnf.CNF, deadline: limits.Deadline = limits.NEVER) -> Gates:
+    """The gates among the clauses of a formula without XORs and repeats, as ``normal`` has it.
 
     Raises:
       OutOfTime: before all were found.
     """
-    codes, offsets = _sorted_codes(clauses, num_variables)
-    deadline.check()
+    literals, offsets = formula.clauses.values.astype(np.int64), formula.clauses.offsets
+    codes = 2 * np.abs(literals) + (literals < 0)
+    base = 2 * formula.num_variables + 2
     pairs = _rows(codes, offsets, 2)
-    keys = np.unique(pairs[:, 0] * (2 * num_variables + 2) + pairs[:, 1])
-    found = [_all_are_outputs(_rows(codes, offsets, 1) >> 1)]
-    for size in range(2, MAX_XOR + 1):
+    keys = np.unique(pairs[:, 0] * base + pairs[:, 1])
+    found = []
+    for size in range(1, MAX_SIZE + 1):
         deadline.check()
         rows, patterns = _by_variables(_rows(codes, offsets, size))
-        is_xor = _is_xor(patterns, size)
-        found.append(_all_are_outputs(rows[is_xor]))
+        is_output = _is_determined(patterns, size)
+        is_gate = is_output.any(axis=1)
+        found.append(_groups(rows[is_gate], is_output[is_gate]))
         if size == 3:
-            found.append(_choices(rows[~is_xor], patterns[~is_xor]))
-    found.append(_ands(codes, offsets, keys, num_variables, deadline))
+            found.append(_choices(rows[~is_gate], patterns[~is_gate]))
+    found.append(_ands(codes, offsets, keys, base, deadline))
     return concatenate(found)
 
 
-def normal(clauses: cnf.Ragged, num_variables: int) -> cnf.Ragged:
-    """The clauses without tautologies and repeated literals."""
-    codes, offsets = _sorted_codes(clauses, num_variables)
-    return cnf.Ragged(((codes >> 1) * np.where(codes & 1, -1, 1)).astype(np.int32), offsets)
-
-
-def _sorted_codes(clauses: cnf.Ragged, num_variables: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clauses with increasing codes, without repeats and tautologies: values and offsets.
-
-    The code of a literal is twice its variable, and one more where it is negative.
-    """
-    literals = clauses.values.astype(np.int64)
-    owner = np.repeat(np.arange(len(clauses)), np.diff(clauses.offsets))
-    base = 2 * num_variables + 2
-    keys = np.unique(owner * base + 2 * np.abs(literals) + (literals < 0))
-    owner, codes = keys // base, keys % base
-    both = (owner[1:] == owner[:-1]) & (codes[1:] ^ codes[:-1] == 1)
-    holds = np.zeros(len(clauses), dtype=bool)
-    holds[owner[1:][both]] = True
-    left = ~holds[owner]
-    sizes = np.bincount(owner[left], minlength=len(clauses))
-    return codes[left], np.concatenate([[0], np.cumsum(sizes)])
+def concatenate(parts: list[Gates]) -> Gates:
+    """All of them, over the same variables."""
+    variables = parts[0].variables
+    for part in parts[1:]:
+        variables = cnf.join(variables, part.variables)
+    return Gates(variables, np.concatenate([part.is_output for part in parts]))
 
 
 def _rows(codes: np.ndarray, offsets: np.ndarray, size: int) -> np.ndarray:
@@ -99,10 +86,6 @@ def _groups(rows: np.ndarray, is_output: np.ndarray) -> Gates:
     """Groups of equal size, variables and outputs both [m, size]."""
     offsets = np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1]
     return Gates(cnf.Ragged(rows.reshape(-1).astype(np.int32), offsets), is_output.reshape(-1))
-
-
-def _all_are_outputs(rows: np.ndarray) -> Gates:
-    return _groups(rows, np.ones(rows.shape, dtype=bool))
 
 
 def _by_variables(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,12 +107,19 @@ def _by_variables(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return variables[starts], np.bitwise_or.reduceat(np.int64(1) << patterns, starts)
 
 
-def _is_xor(patterns: np.ndarray, size: int) -> np.ndarray:
-    """Where all clauses with an odd number of negative literals are there, or all others."""
-    all_patterns = range(1 << size)
-    odd = sum(1 << p for p in all_patterns if p.bit_count() % 2)
-    even = sum(1 << p for p in all_patterns if not p.bit_count() % 2)
-    return (patterns & odd == odd) | (patterns & even == even)
+def _is_determined(patterns: np.ndarray, size: int) -> np.ndarray:
+    """Which variable has one value at most for each values of the others: bool [u, size].
+
+    Clauses over the same variables exclude one assignment each, the bits of ``patterns``.
+    """
+    everything = (1 << (1 << size)) - 1
+    found = np.zeros((len(patterns), size), dtype=bool)
+    for position in range(size):
+        step = 1 << position
+        low = sum(1 << p for p in range(1 << size) if not p & step)
+        swapped = (patterns & low) << step | patterns >> step & low
+        found[:, position] = (patterns | swapped) == everything
+    return found
 
 
 def _choices(rows: np.ndarray, patterns: np.ndarray) -> Gates:
@@ -165,27 +155,19 @@ def _choices(rows: np.ndarray, patterns: np.ndarray) -> Gates:
     return _groups(four, is_output)
 
 
-def concatenate(parts: list[Gates]) -> Gates:
-    """All of them, over the same variables."""
-    variables = parts[0].variables
-    for part in parts[1:]:
-        variables = cnf.join(variables, part.variables)
-    return Gates(variables, np.concatenate([part.is_output for part in parts]))
-
-
 def _ands(
     codes: np.ndarray,
     offsets: np.ndarray,
     keys: np.ndarray,
-    num_variables: int,
+    base: int,
     deadline: limits.Deadline,
 ) -> Gates:
     """Clauses that with pairs of one of their literals and each other, both negated, are a gate.
 
-    In the clause o | -a | -b and the pairs -o | a and -o | b, o is the conjunction of a and b.
+    In the clause o | -a | -b and the pairs -o | a and -o | b, o is the conjunction of a and b. The
+    keys of pairs are increasing, of two codes below ``base`` each.
     """
     sizes = np.diff(offsets)
-    base = 2 * num_variables + 2
     degree = np.bincount(np.concatenate([keys // base, keys % base]), minlength=base)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     # Literals that stand in enough pairs, negated; those of short clauses first.

@@ -10,34 +10,19 @@ A sampling variable is *defined* when the other sampling variables leave it one 
 dropping it changes no count. It is *free* when, with everything else eliminated, no clause mentions
 it; each one doubles the count. The rest is hashed.
 
-Definability is Padoa's test: the formula and a copy of it that agree on the other variables and
-differ here have no model. Ivrii, Malik, Meel and Vardi, On Computing Minimal Independent Support
-and Its Applications to Sampling and Counting (Constraints 2016). All limits count conflicts and
-queries, so a formula has the same support on every machine.
+``independent`` finds what is defined. All limits count work, so a formula has the same support on
+every machine, unless a deadline comes first.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from inference import limits
-from inference.problems import cnf, xor_clauses
-from inference.reduction import (
-    closure,
-    definability,
-    flips,
-    gates,
-    parities,
-    preprocess,
-    questions,
-)
-
-# What may be spent, in assigned variables, for each literal and variable of the formula.
-MODEL_WORK, QUERY_WORK = 50, 100
-# A second start that is so much larger than the best support is not tried.
-MOST_LARGER = 2
+from inference.problems import cnf
+from inference.reduction import independent, preprocess, renumbering
 
 
 class Reduction(NamedTuple):
@@ -76,12 +61,14 @@ def reduce(
     """
     kept = np.array(sorted(set(keep)), dtype=np.int32)
     sampled = np.union1d(formula.sampling_set, kept)
+    # Gates are clearer before, and one that time ends has them at least.
+    known = independent.by_gates(formula, deadline) if support is None else None
     simpler = preprocess.simplify(formula, sampled, deadline=deadline)
     if support is None:
-        support = independent_support(simpler, before=formula, deadline=deadline)
+        support = independent.find(simpler, known, deadline=deadline)
     hashed = np.union1d(support, kept)
     simpler = preprocess.simplify(simpler, hashed, rounds=2, deadline=deadline)
-    return _renumber(simpler, support, kept)
+    return Reduction(*renumbering.used(simpler, support, kept))
 
 
 def assume(
@@ -147,132 +134,12 @@ def unreduced(formula: cnf.CNF, **_: Any) -> Reduction:
 
 
 def independent_support(
-    formula: cnf.CNF, *, before: cnf.CNF | None = None, deadline: limits.Deadline = limits.NEVER
+    formula: cnf.CNF, *, deadline: limits.Deadline = limits.NEVER
 ) -> np.ndarray:
     """Sampling variables that define the others: increasing int32 [k].
 
-    What gates define is dropped first, then what a solver finds. Two starts compete, and the
-    smaller support wins: inputs of gates, late variables dropped first, as encodings tend to number
-    inputs before what is computed from them; rare variables, frequent ones dropped first.
-
     Args:
       formula: without weights.
-      before: the formula before it was simplified, whose gates may be clearer.
       deadline: from then on every variable counts as undefined.
     """
-    best = formula.sampling_set
-    try:
-        inputs, rare = _by_gates(formula, formula if before is None else before, deadline)
-        best = inputs
-        compact = _renumber(formula, formula.sampling_set, best[:0])
-        plain, work = _plain(compact.formula), _work(compact.formula)
-        with flips.Models(plain, questions.Budget(MODEL_WORK * work), deadline) as models:
-            if models.satisfiable is False:
-                return best[:0]
-            occurrences = _count_occurrences(compact.formula)
-            best = _by_questions(compact, plain, models, inputs, lambda v: -v, deadline)
-            if len(rare) <= MOST_LARGER * len(best):
-                frequent = lambda v: -occurrences[v]
-                again = _by_questions(compact, plain, models, rare, frequent, deadline)
-                best = min(best, again, key=len)
-    except limits.OutOfTime:
-        pass
-    return best
-
-
-def _by_gates(
-    formula: cnf.CNF, before: cnf.CNF, deadline: limits.Deadline
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sampling variables that make the others known through gates, twice: few of them, and rare.
-
-    Raises:
-      OutOfTime: before they were found.
-    """
-    # The XORs are the same in both, and so are the variables that cut them.
-    both = [_as_clauses(before)] + ([_as_clauses(formula)] if formula is not before else [])
-    n = max(int(np.abs(clauses.values).max(initial=formula.num_variables)) for clauses in both)
-    found = [gates.find(clauses, n, deadline) for clauses in both]
-    graph, sampled = closure.Graph(gates.concatenate(found), n), formula.sampling_set
-    clear = len(found[0].variables)
-    few = closure.smallest(graph, sampled, clear=clear, deadline=deadline)
-    by_rarity = sampled[np.argsort(_count_occurrences(formula)[sampled], kind="stable")]
-    rare = sorted(closure.forward(graph, by_rarity.tolist(), deadline))
-    return np.array(few, dtype=np.int32), np.array(rare, dtype=np.int32)
-
-
-def _by_questions(
-    compact: Reduction,
-    plain: cnf.CNF,
-    models: flips.Models,
-    start: np.ndarray,
-    key: Callable[[np.ndarray], np.ndarray],
-    deadline: limits.Deadline,
-) -> np.ndarray:
-    """What is left of a support when XORs and the solver drop variables, those of least key first.
-
-    Raises:
-      OutOfTime: before the solver was asked for each of them.
-    """
-    inside = np.flatnonzero(_is_in(start, compact.variables)).astype(np.int32) + 1
-    kept = parities.drop(compact.formula, inside, deadline)
-    fixed = models.undefined(kept.tolist())
-    tested = np.setdiff1d(kept, fixed)
-    order = tested[np.argsort(key(tested), kind="stable")].tolist()
-    budget = questions.Budget(QUERY_WORK * _work(compact.formula))
-    left = definability.drop(plain, order, fixed, budget, deadline)
-    chosen = np.array([*fixed, *left], dtype=np.int64)
-    outside = start[~_is_in(compact.variables, start)]
-    return np.union1d(outside, compact.variables[chosen - 1])
-
-
-def _work(formula: cnf.CNF) -> int:
-    """The size of a formula, to which all work is proportional."""
-    return 1000 + formula.num_variables + formula.clauses.values.size + formula.xors.values.size
-
-
-def _is_in(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """As ``np.isin``, which looks at all of the first array each time."""
-    if not len(increasing):
-        return np.zeros(len(values), dtype=bool)
-    place = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
-    return increasing[place] == values
-
-
-def _plain(formula: cnf.CNF) -> cnf.CNF:
-    """Without XORs, repeated literals and tautologies."""
-    clauses = _as_clauses(formula)
-    n = max(formula.num_variables, int(np.abs(clauses.values).max(initial=0)))
-    none = cnf.from_clauses([], num_variables=n)
-    return dataclasses.replace(none, clauses=gates.normal(clauses, n))
-
-
-def _as_clauses(formula: cnf.CNF) -> cnf.Ragged:
-    extra, _ = xor_clauses.encode_formula(formula)
-    return cnf.join(formula.clauses, cnf.ragged(extra))
-
-
-def _count_occurrences(formula: cnf.CNF) -> np.ndarray:
-    """How often each variable occurs: int [n + 1], entry 0 unused."""
-    mentioned = np.concatenate([np.abs(formula.clauses.values), formula.xors.values])
-    return np.bincount(mentioned, minlength=formula.num_variables + 1)
-
-
-def _renumber(formula: cnf.CNF, support: np.ndarray, kept: np.ndarray) -> Reduction:
-    """Only the variables that occur or are kept, in their order; the others in the support free."""
-    used = _count_occurrences(formula) > 0
-    used[kept] = True
-    variables = np.flatnonzero(used).astype(np.int32)
-    number = np.zeros(formula.num_variables + 1, dtype=np.int32)
-    number[variables] = np.arange(1, len(variables) + 1)
-    residual = cnf.CNF(
-        len(variables),
-        cnf.Ragged(_signed(formula.clauses.values, number), formula.clauses.offsets),
-        cnf.Ragged(number[formula.xors.values], formula.xors.offsets),
-        formula.xor_rhs,
-        number[support[used[support]]],
-    )
-    return Reduction(residual, variables, support[~used[support]])
-
-
-def _signed(literals: np.ndarray, number: np.ndarray) -> np.ndarray:
-    return np.sign(literals) * number[np.abs(literals)]
+    return independent.find(formula, deadline=deadline)
