@@ -41,7 +41,7 @@ def drop(
     with solvers.Solver(name="minisat22") as solver:
         try:
             shift, selectors = _pair(solver, formula, order, fixed, deadline)
-            while rest and budget.left > 0:
+            while rest and not budget.is_spent:
                 variable, switch, *equal = rest[0], *selectors[len(order) - len(rest) :]
                 defined = _has_no_model(
                     solver, [variable, -variable - shift, *equal], budget, deadline

@@ -74,7 +74,7 @@ class Models:
             for place, variable in enumerate(kept):
                 if variable in found:
                     continue
-                if self._budget.left <= 0:
+                if self._budget.is_spent:
                     break
                 literals[place] = -literals[place]
                 if self._ask(literals, FLIP_CONFLICTS):

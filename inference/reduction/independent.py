@@ -30,7 +30,9 @@ from inference.reduction import (
 )
 
 # What may be spent, in assigned variables, for each literal and variable of the formula.
-MODEL_WORK, FIRST_WORK, SECOND_WORK = 50, 300, 50
+MODEL_WORK, QUERY_WORK = 50, 300
+# Conflicts for the start from inputs and for that from rare variables, which has less to gain.
+FIRST_CONFLICTS, SECOND_CONFLICTS = 100_000, 2_000
 # A second start that is so much larger than the first is not tried.
 MOST_LARGER = 2
 
@@ -127,7 +129,8 @@ def _ask(
             tested = np.setdiff1d(kept, fixed)
             first = -occurrences[tested] if frequent_first else -tested
             order = tested[np.argsort(first, kind="stable")].tolist()
-            budget = questions.Budget((SECOND_WORK if frequent_first else FIRST_WORK) * work)
+            conflicts = SECOND_CONFLICTS if frequent_first else FIRST_CONFLICTS
+            budget = questions.Budget(QUERY_WORK * work, conflicts)
             left = definability.drop(plain, order, fixed, budget, deadline)
             chosen = variables[np.array([*fixed, *left], dtype=np.int64) - 1]
             yield np.union1d(np.setdiff1d(start, variables), chosen)

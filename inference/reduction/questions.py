@@ -21,9 +21,19 @@ _SLICE = 100_000
 
 @dataclasses.dataclass
 class Budget:
-    """How many variables may yet be assigned, by assumption or by propagation."""
+    """What all questions together may still take.
+
+    Attributes:
+      left: variables to assign, by assumption or by propagation.
+      conflicts: of the solver.
+    """
 
     left: int
+    conflicts: int = 100_000
+
+    @property
+    def is_spent(self) -> bool:
+        return self.left <= 0 or self.conflicts <= 0
 
 
 def load(solver: Any, clauses: cnf.Ragged, deadline: limits.Deadline) -> None:
@@ -58,7 +68,7 @@ def ask(
       OutOfTime: at the deadline.
     """
     budget.left -= len(assumptions)
-    while conflicts > 0 and budget.left > 0:
+    while conflicts > 0 and not budget.is_spent:
         deadline.check()
         before = solver.accum_stats()
         solver.conf_budget(conflicts)
@@ -70,7 +80,8 @@ def ask(
         after = solver.accum_stats()
         # At least one, so that a question ends whatever the solver counts.
         budget.left -= max(1, after["propagations"] - before["propagations"])
-        conflicts -= after["conflicts"] - before["conflicts"]
+        spent = after["conflicts"] - before["conflicts"]
+        conflicts, budget.conflicts = conflicts - spent, budget.conflicts - spent
         if answer is not None:
             return answer
     return None

@@ -24,6 +24,9 @@ from inference import limits
 from inference.problems import cnf
 from inference.reduction import independent, preprocess, renumbering
 
+# Where at most one variable in so many is sampled, gates are looked for once only.
+FEW = 4
+
 
 class Reduction(NamedTuple):
     """A formula with fewer models: each of them stands for 2^len(free) projected models.
@@ -61,8 +64,10 @@ def reduce(
     """
     kept = np.array(sorted(set(keep)), dtype=np.int32)
     sampled = np.union1d(formula.sampling_set, kept)
-    # Gates are clearer before, and one that time ends has them at least.
-    known = independent.by_gates(formula, deadline) if support is None else None
+    # Gates are clearer before, and where time ends this they are all there is. Few sampling
+    # variables are asked for as fast.
+    few = len(sampled) * FEW < formula.num_variables
+    known = None if few or support is not None else independent.by_gates(formula, deadline)
     simpler = preprocess.simplify(formula, sampled, deadline=deadline)
     if support is None:
         support = independent.find(simpler, known, deadline=deadline)
