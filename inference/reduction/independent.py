@@ -30,7 +30,7 @@ from inference.reduction import (
 )
 
 # What may be spent, in assigned variables, for each literal and variable of the formula.
-MODEL_WORK, QUERY_WORK = 50, 300
+MODEL_WORK, QUERY_WORK = 100, 300
 # Conflicts for the start from inputs and for that from rare variables, which has less to gain.
 FIRST_CONFLICTS, SECOND_CONFLICTS = 100_000, 2_000
 # A second start that is so much larger than the first is not tried.
@@ -122,7 +122,10 @@ def _ask(
         if models.satisfiable is False:
             yield starts[0][0][:0]
             return
+        found = np.zeros(0, dtype=np.int32)
         for start, frequent_first in starts:
+            if np.array_equal(start, found):  # nothing can be dropped
+                continue
             inside = 1 + np.flatnonzero(np.isin(variables, start)).astype(np.int32)
             kept = parities.drop(compact, inside, deadline)
             fixed = models.undefined(kept.tolist())
@@ -133,7 +136,8 @@ def _ask(
             budget = questions.Budget(QUERY_WORK * work, conflicts)
             left = definability.drop(plain, order, fixed, budget, deadline)
             chosen = variables[np.array([*fixed, *left], dtype=np.int64) - 1]
-            yield np.union1d(np.setdiff1d(start, variables), chosen)
+            found = np.union1d(np.setdiff1d(start, variables), chosen)
+            yield found
 
 
 def _array(variables: list[int]) -> np.ndarray:
