@@ -45,20 +45,23 @@ def _entangled(xors: cnf.Ragged, kept: np.ndarray, num_variables: int) -> cnf.Ra
 
     As each is taken away, the next may be of that kind.
     """
-    is_kept = np.zeros(num_variables + 1, dtype=bool)
-    is_kept[kept] = True
-    left = np.bincount(xors.values, minlength=num_variables + 1)
-    owner = np.repeat(np.arange(len(xors)), np.diff(xors.offsets))
-    total = np.bincount(xors.values, weights=owner, minlength=num_variables + 1).astype(np.int64)
-    alone = np.flatnonzero((left == 1) & ~is_kept).tolist()
-    is_alive = np.ones(len(xors), dtype=bool)
+    rows = xors.tolist()
+    # How many XORs that are left a variable is in, and the sum of their numbers.
+    left, total = [0] * (num_variables + 1), [0] * (num_variables + 1)
+    for number, variables in enumerate(rows):
+        for v in variables:
+            left[v], total[v] = left[v] + 1, total[v] + number
+    for v in kept.tolist():
+        left[v] = 0  # never alone
+    alone = [v for v, times in enumerate(left) if times == 1]
     while alone:
         variable = alone.pop()
         if left[variable] != 1:
             continue
-        xor = total[variable]
-        is_alive[xor] = False
-        left[xors[xor]] -= 1
-        total[xors[xor]] -= xor
-        alone += [v for v in xors[xor].tolist() if left[v] == 1 and not is_kept[v]]
-    return cnf.ragged([xors[i] for i in np.flatnonzero(is_alive)])
+        number = total[variable]
+        for v in rows[number]:
+            left[v], total[v] = left[v] - 1, total[v] - number
+            if left[v] == 1:
+                alone.append(v)
+        rows[number] = []
+    return cnf.ragged([row for row in rows if row])

@@ -4,9 +4,9 @@ import collections
 import random
 
 import numpy as np
+import planted
 import pytest
 
-import planted
 import reference
 from inference import limits
 from inference.problems import cnf
