@@ -29,8 +29,9 @@ from inference.reduction import (
     renumbering,
 )
 
-# What may be spent, in assigned variables, for each literal and variable of the formula.
-MODEL_WORK, QUERY_WORK = 100, 300
+# What may be spent, in assigned variables, for each literal and variable of the formula; ten
+# millions take a second or so.
+MODEL_WORK, QUERY_WORK, MOST_WORK = 100, 300, 50_000_000
 # Conflicts for the start from inputs and for that from rare variables, which has less to gain.
 FIRST_CONFLICTS, SECOND_CONFLICTS = 100_000, 2_000
 # A second start that is so much larger than the first is not tried.
@@ -118,7 +119,9 @@ def _ask(
     plain = normal.clauses_only(compact, deadline)
     work = 1000 + plain.num_variables + plain.clauses.values.size
     occurrences = renumbering.occurrences(compact)
-    with flips.Models(plain, questions.Budget(MODEL_WORK * work), deadline) as models:
+    with flips.Models(
+        plain, questions.Budget(min(MODEL_WORK * work, MOST_WORK)), deadline
+    ) as models:
         if models.satisfiable is False:
             yield starts[0][0][:0]
             return
@@ -133,7 +136,7 @@ def _ask(
             first = -occurrences[tested] if frequent_first else -tested
             order = tested[np.argsort(first, kind="stable")].tolist()
             conflicts = SECOND_CONFLICTS if frequent_first else FIRST_CONFLICTS
-            budget = questions.Budget(QUERY_WORK * work, conflicts)
+            budget = questions.Budget(min(QUERY_WORK * work, MOST_WORK), conflicts)
             left = definability.drop(plain, order, fixed, budget, deadline)
             chosen = variables[np.array([*fixed, *left], dtype=np.int64) - 1]
             found = np.union1d(np.setdiff1d(start, variables), chosen)
