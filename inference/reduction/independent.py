@@ -164,29 +164,39 @@ def _mine(
     Raises:
       OutOfTime: at the deadline.
     """
-    tried = best[:0]
+    tried, wanted = best[:0], best
     for _ in range(ROUNDS):
-        more = _mined(small, found, np.setdiff1d(best, tried), models, deadline)
+        more = _mined(small, found, wanted, models, deadline)
         if not len(more.variables):
             break
-        tried, found = np.union1d(tried, best), gates.concatenate([found, more])
+        tried, found = np.union1d(tried, wanted), gates.concatenate([found, more])
         best = _inputs(found, sampled, len(small.number) - 1, best, deadline)
+        wanted = np.setdiff1d(np.union1d(best, _alternatives(found, best)), tried)
     return best, found
+
+
+def _alternatives(found: gates.Gates, support: np.ndarray) -> np.ndarray:
+    """Variables that a gate could leave to one of the support, if they had a gate of their own."""
+    sizes = np.diff(found.variables.offsets)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    kept = found.is_output & np.isin(found.variables.values, support)
+    concerned = np.bincount(owner[kept], minlength=len(sizes)) > 0
+    return np.unique(found.variables.values[found.is_output & concerned[owner]])
 
 
 def _mined(
     small: _Small,
     known: gates.Gates,
-    support: np.ndarray,
+    variables: np.ndarray,
     models: flips.Models,
     deadline: limits.Deadline,
 ) -> gates.Gates:
-    """Gates of other kinds for the variables of a support, in the original numbers.
+    """Gates of other kinds for some variables, in the original numbers.
 
     Raises:
       OutOfTime: at the deadline.
     """
-    inside = small.number[support]
+    inside = small.number[variables]
     wanted = inside[(inside > 0) & ~models.flips_alone[inside]].tolist()
     offsets = known.variables.offsets
     groups = cnf.Ragged(small.number[known.variables.values].astype(np.int32), offsets)
