@@ -32,7 +32,7 @@ from inference.exact import (
     residues,
 )
 from inference.problems import cnf, trivial
-from inference.reduction import components, definability, support
+from inference.reduction import components, support, undefined
 from inference.workers import within
 
 # Measured on one core: an entry of a table for one prime; a bucket, its tables and all.
@@ -175,7 +175,7 @@ def prepare(
         deadline.check()
         names = reduction.variables[component.variables - 1]
         maybe = np.flatnonzero(np.isin(names, outside)) + 1
-        hidden = definability.undefined(component.formula, maybe, deadline=deadline)
+        hidden = undefined.among_those(component.formula, maybe, deadline=deadline)
         planned = plan(component.formula, hidden, deadline)
         parts.append(_part(planned, component.formula, names, weights))
     return PreparedCount(parts, len(reduction.free), weights)

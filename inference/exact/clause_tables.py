@@ -4,7 +4,7 @@
     >>> planned.hidden, planned.plan.width
     (1, 2)
 
-Variables outside the sampling set that it defines (``definability``) are summed over as the others
+Variables outside the sampling set that it defines (``undefined``) are summed over as the others
 are: they have one value. Those that it leaves open are eliminated first, by or; only these
 constrain the order.
 """

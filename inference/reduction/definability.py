@@ -1,71 +1,95 @@
-"""Which variables the sampling set does not define: those may have two values beside one of it.
+"""Which variables the others define: the formula and a copy of it, which a solver compares.
 
-    >>> formula = cnf.from_clauses([[-3, 1], [3, -1], [2, 4]], projection=[1, 2])
-    >>> undefined(formula, np.array([3, 4])).tolist()
-    [4]
+    >>> formula = cnf.from_clauses([[-3, 1], [-3, 2], [3, -1, -2]])
+    >>> drop(formula, [3, 2], [1], questions.Budget(1000))
+    [2]
 
-Padoa's test, as in ``support``: the formula and a copy of it that agrees on the sampling set, but
-not on the variable, have no model.
+The copy agrees on the other variables and differs in this one: without a model it is defined
+(Padoa's method). Ivrii, Malik, Meel and Vardi, On Computing Minimal Independent Support and Its
+Applications to Sampling and Counting (Constraints 2016).
 """
 
-import itertools
-
 import numpy as np
-import pysolvers
 from pysat import solvers
 
 from inference import limits
-from inference.problems import cnf, xor_clauses
+from inference.problems import cnf
+from inference.reduction import questions
 
-# For one variable and for all of them; what hits its limit counts as undefined.
-QUERY_CONFLICTS, ALL_CONFLICTS = 500, 20_000
-
-
-def undefined(
-    formula: cnf.CNF, among: np.ndarray, *, deadline: limits.Deadline = limits.NEVER
-) -> np.ndarray:
-    """Those of some variables that the sampling set may leave open, increasing int32.
-
-    Sound in one direction: all others are defined. The limits count conflicts, so the answer
-    depends on the formula alone, unless the deadline passes.
-    """
-    asked = np.setdiff1d(among, formula.sampling_set).astype(np.int32)
-    if not len(asked):
-        return asked
-    extra, fresh = xor_clauses.encode_formula(formula)
-    clauses, shift = cnf.join(formula.clauses, cnf.ragged(extra)), fresh - 1
-    copy = cnf.Ragged(clauses.values + np.sign(clauses.values) * shift, clauses.offsets)
-    same = [[[-v, v + shift], [v, -v - shift]] for v in formula.sampling_set.tolist()]
-    with solvers.Solver(name="minisat22") as solver:
-        for part in itertools.chain(clauses.parts(), copy.parts(), same):
-            if deadline.has_passed():
-                return asked
-            solver.append_formula(part)
-        return np.array(_open(solver, asked.tolist(), shift, deadline), dtype=np.int32)
+# A question that hits its limit keeps its variable.
+QUERY_CONFLICTS = 500
 
 
-def _open(
-    solver: solvers.Solver, asked: list[int], shift: int, deadline: limits.Deadline
+def drop(
+    formula: cnf.CNF,
+    order: list[int],
+    fixed: list[int],
+    budget: questions.Budget,
+    deadline: limits.Deadline = limits.NEVER,
 ) -> list[int]:
-    """The variables that two models tell apart, and those that were not decided."""
-    found, left = list[int](), list(asked)
-    while left:
-        over = solver.accum_stats()["conflicts"] > ALL_CONFLICTS
-        if over or deadline.has_passed():
-            return sorted(found + left)
-        variable = left.pop()
-        solver.conf_budget(QUERY_CONFLICTS)
+    """What is left of ``order`` when each variable in turn is dropped if the others define it.
+
+    Args:
+      formula: without XORs.
+      order: variables, those to drop first; together with ``fixed`` they define all that counts.
+      fixed: variables that are not dropped; the copy has no others for them.
+      budget: once it is spent the rest is kept.
+      deadline: from then on the rest is kept.
+    """
+    kept: list[int] = []
+    rest = list(order)
+    with solvers.Solver(name="minisat22") as solver:
         try:
-            answered = solver.solve_limited([variable, -variable - shift])
-        except pysolvers.error as error:  # how PySAT's own solvers report Ctrl-C
-            raise KeyboardInterrupt from error
-        if answered is False:
-            solver.append_formula([[-variable, variable + shift], [variable, -variable - shift]])
-            continue
-        found.append(variable)
-        if answered:  # the pair of models may tell others apart as well
-            true = np.array(solver.get_model())
-            differ = [v for v in left if (true[v - 1] > 0) != (true[v + shift - 1] > 0)]
-            found += differ
-            left = [v for v in left if v not in set(differ)]
-    return sorted(found)
+            shift, selectors = _pair(solver, formula, order, fixed, deadline)
+            while rest and not budget.is_spent:
+                variable, switch, *equal = rest[0], *selectors[len(order) - len(rest) :]
+                defined = _has_no_model(
+                    solver, [variable, -variable - shift, *equal], budget, deadline
+                )
+                rest.pop(0)
+                if not defined:
+                    kept.append(variable)
+                    solver.add_clause([switch])  # from now on equal in every question
+        except limits.OutOfTime:
+            pass
+    return kept + rest
+
+
+def _has_no_model(
+    solver: solvers.Solver,
+    assumptions: list[int],
+    budget: questions.Budget,
+    deadline: limits.Deadline,
+) -> bool:
+    answer = questions.ask(
+        solver, assumptions, budget, conflicts=QUERY_CONFLICTS, deadline=deadline
+    )
+    return answer is False
+
+
+def _pair(
+    solver: solvers.Solver,
+    formula: cnf.CNF,
+    variables: list[int],
+    fixed: list[int],
+    deadline: limits.Deadline,
+) -> tuple[int, range]:
+    """Adds the formula and a copy; by how much it numbers higher, and literals that make each of
+    the variables equal.
+
+    Raises:
+      OutOfTime: before all was added.
+    """
+    values, offsets, shift = formula.clauses.values, formula.clauses.offsets, formula.num_variables
+    moves = np.full(shift + 1, shift, dtype=np.int32)
+    moves[fixed] = 0
+    copy = values + np.sign(values) * moves[np.abs(values)]
+    several = np.array(variables, dtype=np.int32)
+    selectors = np.arange(2 * shift + 1, 2 * shift + 1 + len(several), dtype=np.int32)
+    forward = np.stack([-selectors, -several, several + np.int32(shift)], axis=1)
+    backward = np.stack([-selectors, several, -several - np.int32(shift)], axis=1)
+    switches = np.concatenate([forward, backward]).reshape(-1)
+    ends = np.arange(0, len(switches) + 1, 3, dtype=np.int64)
+    for clauses in (formula.clauses, cnf.Ragged(copy, offsets), cnf.Ragged(switches, ends)):
+        questions.load(solver, clauses, deadline)
+    return shift, range(2 * shift + 1, 2 * shift + 1 + len(several))

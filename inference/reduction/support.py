@@ -10,31 +10,22 @@ A sampling variable is *defined* when the other sampling variables leave it one 
 dropping it changes no count. It is *free* when, with everything else eliminated, no clause mentions
 it; each one doubles the count. The rest is hashed.
 
-Definability is Padoa's test: the formula and a copy of it that agree on the other variables and
-differ here have no model. Ivrii, Malik, Meel and Vardi, On Computing Minimal Independent Support
-and Its Applications to Sampling and Counting (Constraints 2016). All limits count conflicts and
-queries, so a formula has the same support on every machine.
+``independent`` finds what is defined. All limits count work, so a formula has the same support on
+every machine, unless a deadline comes first.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pysolvers
-from pysat import solvers
 
 from inference import limits
-from inference.problems import cnf, parity_rows, xor_clauses
-from inference.reduction import preprocess
+from inference.problems import cnf
+from inference.reduction import independent, preprocess, renumbering
 
-# Conflicts for one query and for all of an order, the second order having less to gain. A query
-# that hits its limit keeps its variable.
-QUERY_CONFLICTS, FIRST_CONFLICTS, SECOND_CONFLICTS = 500, 100_000, 2_000
-# Assumptions over all queries: they grow with the square of the sampling set. So many take about
-# three seconds.
-ALL_ASSUMPTIONS = 5_000_000
+# Where at most one variable in so many is sampled, gates are looked for once only.
+FEW = 4
 
 
 class Reduction(NamedTuple):
@@ -73,12 +64,16 @@ def reduce(
     """
     kept = np.array(sorted(set(keep)), dtype=np.int32)
     sampled = np.union1d(formula.sampling_set, kept)
+    # Gates are clearer before, and where time ends this they are all there is. Few sampling
+    # variables are asked for as fast.
+    few = len(sampled) * FEW < formula.num_variables
+    known = None if few or support is not None else independent.by_gates(formula, deadline)
     simpler = preprocess.simplify(formula, sampled, deadline=deadline)
     if support is None:
-        support = independent_support(simpler, deadline=deadline)
+        support = independent.find(simpler, known, deadline=deadline)
     hashed = np.union1d(support, kept)
     simpler = preprocess.simplify(simpler, hashed, rounds=2, deadline=deadline)
-    return _renumber(simpler, support, kept)
+    return Reduction(*renumbering.used(simpler, support, kept))
 
 
 def assume(
@@ -148,143 +143,8 @@ def independent_support(
 ) -> np.ndarray:
     """Sampling variables that define the others: increasing int32 [k].
 
-    Two orders compete, and the smaller support wins: late variables first, as encodings tend to
-    number inputs before what is computed from them; frequent variables first.
+    Args:
+      formula: without weights.
+      deadline: from then on every variable counts as undefined.
     """
-    compact = _renumber(formula, formula.sampling_set, np.zeros(0, dtype=np.int32))
-    # Where XORs define, the solver would need as many conflicts as they have assignments.
-    defined = _defined_by_xors(compact.formula, deadline)
-    tested = np.setdiff1d(compact.formula.sampling_set, defined)
-    clauses = _as_clauses(compact.formula)
-    occurrences = _count_occurrences(compact.formula)
-    late, best = tested[::-1], tested
-    frequent = tested[np.argsort(-occurrences[tested], kind="stable")]
-    smaller = _minimize(clauses, late, FIRST_CONFLICTS, len(late), deadline)
-    if smaller is not None:
-        smallest = _minimize(clauses, frequent, SECOND_CONFLICTS, len(smaller), deadline)
-        best = np.array(smaller if smallest is None else smallest, dtype=np.int32)
-    return np.union1d(compact.free, compact.variables[best - 1])
-
-
-def _minimize(
-    clauses: cnf.Ragged,
-    order: np.ndarray,
-    conflicts: int,
-    below: int,
-    deadline: limits.Deadline,
-) -> list[int] | None:
-    """What is left when each variable in turn is dropped if the others define it.
-
-    None where that is not fewer than ``below``.
-    """
-    # MiniSat keeps to a limit of conflicts; Glucose looks at it between rare restarts only.
-    with solvers.Solver(name="minisat22") as solver:
-        kept: list[int] = []
-        try:
-            shift, selectors = _pair(solver, clauses, order, deadline)
-        except limits.OutOfTime:
-            return None
-        assumptions = 0
-        for position, variable in enumerate(order.tolist()):
-            assumptions += len(order) - position
-            over = solver.accum_stats()["conflicts"] > conflicts or assumptions > ALL_ASSUMPTIONS
-            if over or deadline.has_passed():
-                kept += order[position:].tolist()
-                break
-            equal = selectors[position + 1 :]
-            if not _has_no_model(solver, [variable, -variable - shift, *equal]):
-                kept.append(variable)
-                solver.add_clause([selectors[position]])  # from now on equal in every query
-            if len(kept) >= below:
-                break
-        return kept if len(kept) < below else None
-
-
-def _pair(
-    solver: solvers.Solver, clauses: cnf.Ragged, variables: np.ndarray, deadline: limits.Deadline
-) -> tuple[int, range]:
-    """Adds the formula and a copy; by how much it numbers higher, and literals that make each of
-    the variables equal.
-
-    Raises:
-      OutOfTime: before all was added.
-    """
-    values = clauses.values
-    shift = int(np.abs(values).max(initial=0))
-    copy = cnf.Ragged(values + np.sign(values) * np.int32(shift), clauses.offsets)
-    selectors = np.arange(2 * shift + 1, 2 * shift + 1 + len(variables), dtype=np.int32)
-    forward = np.stack([-selectors, -variables, variables + np.int32(shift)], axis=1)
-    backward = np.stack([-selectors, variables, -variables - np.int32(shift)], axis=1)
-    equal = np.stack([forward, backward], axis=1).reshape(-1).astype(np.int32)
-    switches = cnf.Ragged(equal, np.arange(0, len(equal) + 1, 3, dtype=np.int64))
-    for part in itertools.chain(clauses.parts(), copy.parts(), switches.parts()):
-        deadline.check()
-        solver.append_formula(part)
-    return shift, range(2 * shift + 1, 2 * shift + 1 + len(variables))
-
-
-def _has_no_model(solver: solvers.Solver, assumptions: list[int]) -> bool:
-    solver.conf_budget(QUERY_CONFLICTS)
-    try:
-        return solver.solve_limited(assumptions) is False
-    except pysolvers.error as error:  # how PySAT's own solvers report Ctrl-C
-        raise KeyboardInterrupt from error
-
-
-def _defined_by_xors(formula: cnf.CNF, deadline: limits.Deadline) -> np.ndarray:
-    """Sampling variables that the XORs among sampling variables define by the others."""
-    inside = [v for v in formula.xors if _is_in(formula.sampling_set, v).all()]
-    columns = np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *inside]))
-    if len(inside) * len(columns) // 8 > parity_rows.MOST_BYTES:
-        return columns[:0]
-    rows = np.zeros((len(inside), parity_rows.num_words(len(columns))), dtype=np.uint32)
-    for row, variables in zip(rows, inside):
-        column = np.searchsorted(columns, variables)
-        np.bitwise_or.at(row, column // 32, np.uint32(1) << (column % 32).astype(np.uint32))
-    try:
-        _, _, pivots = parity_rows.row_reduce(
-            rows, np.zeros(len(inside), dtype=bool), deadline.check
-        )
-    except limits.OutOfTime:
-        return columns[:0]
-    return columns[pivots]
-
-
-def _is_in(increasing: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """As ``np.isin``, which looks at all of the first array each time."""
-    if not len(increasing):
-        return np.zeros(len(values), dtype=bool)
-    place = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
-    return increasing[place] == values
-
-
-def _as_clauses(formula: cnf.CNF) -> cnf.Ragged:
-    extra, _ = xor_clauses.encode_formula(formula)
-    return cnf.join(formula.clauses, cnf.ragged(extra))
-
-
-def _count_occurrences(formula: cnf.CNF) -> np.ndarray:
-    """How often each variable occurs: int [n + 1], entry 0 unused."""
-    mentioned = np.concatenate([np.abs(formula.clauses.values), formula.xors.values])
-    return np.bincount(mentioned, minlength=formula.num_variables + 1)
-
-
-def _renumber(formula: cnf.CNF, support: np.ndarray, kept: np.ndarray) -> Reduction:
-    """Only the variables that occur or are kept, in their order; the others in the support free."""
-    used = _count_occurrences(formula) > 0
-    used[kept] = True
-    variables = np.flatnonzero(used).astype(np.int32)
-    number = np.zeros(formula.num_variables + 1, dtype=np.int32)
-    number[variables] = np.arange(1, len(variables) + 1)
-    residual = cnf.CNF(
-        len(variables),
-        cnf.Ragged(_signed(formula.clauses.values, number), formula.clauses.offsets),
-        cnf.Ragged(number[formula.xors.values], formula.xors.offsets),
-        formula.xor_rhs,
-        number[support[used[support]]],
-    )
-    return Reduction(residual, variables, support[~used[support]])
-
-
-def _signed(literals: np.ndarray, number: np.ndarray) -> np.ndarray:
-    return np.sign(literals) * number[np.abs(literals)]
+    return independent.find(formula, deadline=deadline)
