@@ -14,7 +14,7 @@
                     ``within``: an entry within limits; ``dispatch``: many over an executor
 ``oracles``         ``protocol``: ``SatSession``, ``MapOracle``; ``sat``, ``apart``
 ``reduction``       ``preprocess``, ``support``: fewer variables, the same count; ``components``
-``exact``           ``elimination``, ``exhaustive``, ``ganak``
+``exact``           ``elimination``, ``exhaustive``, ``cube_table``, ``ganak``
 ``bounds``          certain bounds: ``mini_bucket``, ``trw``, ``mean_field``
 ``message_passing`` estimates: ``bp``, ``gbp``, ``survey``; ``learned``
 ==================  ============================================================================
