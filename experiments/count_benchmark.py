@@ -1,13 +1,19 @@
 """Tally's counters against ApproxMC and Ganak, formula by formula.
 
 On every formula of a folder each counter runs in a process of its own, one after the other in an
-order that changes from formula to formula; weights are ignored, so that all answer one question.
+order that changes from formula to formula; weights are ignored, so that all answer one question,
+unless they are asked for: then only exact counters can take part.
 Times are those of the whole process less the same command's on one clause, which runs before each
 of them: the median of those on five neighbouring formulas, since a machine's load changes.
 
     tally run count_benchmark --folder DIR --timeout 40
 
-Without a folder it takes a few formulas of our own making. Expected: no count that contradicts
+Without a folder it takes a few formulas of our own making, or random families, of which one half of
+the draws is for tuning counters and the other for reporting how they do:
+
+    tally run count_benchmark --families held_out
+
+Expected: no count that contradicts
 Ganak's, though those by hashing each may with probability delta. Fifty formulas take about half an
 hour, the default two minutes.
 """
@@ -26,12 +32,16 @@ import tqdm
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.harness import commands, plots, promises, registry
+from experiments.harness import commands, counting_families, plots, promises, registry
 from inference import randomness
 from inference.problems import dimacs, generators
 
-OURS = {"hashing": "approxmc", "auto": "auto"}  # `tally count --method`
+# `tally count --method`
+OURS = {"hashing": "approxmc", "auto": "auto", "elimination": "elimination"}
 PEERS = ("approxmc", "ganak")
+WEIGHING = ("auto", "elimination", "ganak")
+# Whose times are divided; the best peer is the faster one, formula by formula.
+RATIOS = (("hashing", "approxmc"), ("auto", "best_peer"), ("elimination", "ganak"))
 GRACE = 5.0  # seconds past the limit before a process is killed; ours end by themselves
 SHORTEST = 0.01  # seconds by which starts differ: no time is taken to be shorter
 RATIO_FROM = 0.2  # seconds: where both counters take less, their ratio is noise
@@ -54,10 +64,14 @@ class Config:
 
     folder: str = ""
     """DIMACS files, each with its family's name up to ``__``; without it, our own formulas."""
+    families: str = ""
+    """In place of a folder random families, their tuning or held_out draws."""
     pattern: str = "*"
     """Which files of them."""
-    tools: tuple[str, ...] = (*OURS, *PEERS)
-    """Among hashing, auto, approxmc and ganak."""
+    weights: bool = False
+    """Weights as in the files."""
+    tools: tuple[str, ...] = ("hashing", "auto", "approxmc", "ganak")
+    """Among hashing, auto, elimination, approxmc, ganak; with weights auto, elimination, ganak."""
     timeout: float = 40.0
     """Seconds, start excluded."""
     epsilon: float = 0.8
@@ -81,11 +95,7 @@ class Config:
 )
 def run(config: Config, key: Any) -> registry.Result:
     """One row per formula and counter; ``seconds_par2`` is twice the limit where it was passed."""
-    unknown = [tool for tool in config.tools if tool not in (*OURS, *PEERS)]
-    if unknown or not config.tools:
-        raise ValueError(f"expected tools among {', '.join((*OURS, *PEERS))}, given {unknown}")
-    if min(config.repeats, config.jobs) < 1:
-        raise ValueError(f"expected repeats and jobs of at least 1, given {config}")
+    _check(config)
     with tempfile.TemporaryDirectory() as scratch:
         files = _formulas(config, Path(scratch))
         bar = enumerate(tqdm.tqdm(files, "formulas", leave=False, disable=None))
@@ -97,6 +107,17 @@ def run(config: Config, key: Any) -> registry.Result:
     timed = ("par2_", "seconds_", "timeout")
     units = {name: "s" for name in scalars if name.startswith(timed)}
     return registry.Result(columns, scalars, units=units)
+
+
+def _check(config: Config) -> None:
+    known = WEIGHING if config.weights else (*OURS, *PEERS)
+    unknown = [tool for tool in config.tools if tool not in known]
+    if unknown or not config.tools:
+        raise ValueError(f"expected tools among {', '.join(known)}, given {unknown}")
+    if min(config.repeats, config.jobs) < 1:
+        raise ValueError(f"expected repeats and jobs of at least 1, given {config}")
+    if config.folder and config.families:
+        raise ValueError(f"expected a folder or families, given {config.folder!r} and both")
 
 
 def check(result: registry.Result) -> None:
@@ -146,13 +167,13 @@ def _draw_pairs(axes: Axes, columns: Mapping[str, Any], limit: float) -> None:
 
 
 def _draw_ratios(axes: Axes, columns: Mapping[str, Any]) -> None:
-    """Two bars per family from 1 to the ratio; the solid one is hashing against ApproxMC."""
+    """Bars per family from 1 to each ratio; the solid one is hashing against ApproxMC."""
     families, colours = _families(columns), itertools.cycle(plots.COLOURS)
     for number, (mine, colour) in enumerate(zip(families.values(), colours)):
         for side, (pair, ratio) in enumerate(_ratios(columns, mine).items()):
-            y, alpha = number - 0.2 + 0.4 * side, 1 - 0.6 * side
+            y, alpha = number - 0.3 + 0.3 * side, 1 - 0.35 * side
             if math.isfinite(ratio):
-                axes.barh(y, ratio - 1, 0.38, left=1, color=colour, alpha=alpha, label=pair)
+                axes.barh(y, ratio - 1, 0.28, left=1, color=colour, alpha=alpha, label=pair)
     axes.axvline(1, color="black", linewidth=0.8, marker="")
     axes.set_xscale("log")
     axes.set_yticks(range(len(families)), list(families), fontsize="small")
@@ -160,10 +181,12 @@ def _draw_ratios(axes: Axes, columns: Mapping[str, Any]) -> None:
 
 
 def _formulas(config: Config, scratch: Path) -> list[Path]:
-    """The files of the folder, or of our own formulas written to ``scratch``."""
-    if not config.folder:
-        for name, formula in OWN.items():
-            dimacs.write(formula(), scratch / f"{name}.cnf")
+    """The files of the folder, or of formulas written to ``scratch``: families or our own."""
+    made = {} if config.folder else OWN
+    if config.families:
+        made = counting_families.families(config.families)
+    for name, formula in made.items():
+        dimacs.write(formula(), scratch / f"{name}.cnf")
     found = Path(config.folder or scratch).glob(config.pattern)
     files = sorted(file for file in found if ".cnf" in file.suffixes)
     if not files:
@@ -244,12 +267,15 @@ def _holds(row: Mapping[str, Any], exact: float) -> bool:
 
 def _words(config: Config, tool: str, file: Path | str, seed: int) -> list[Any]:
     accuracy = {"--epsilon": config.epsilon, "--delta": config.delta, "--seed": seed}
-    if tool in PEERS:
+    if tool in PEERS and not config.weights:
         return ["experiments.harness.peers", tool, file, *accuracy.values()]
-    options = {"--method": OURS[tool], "--timeout": config.timeout, "--jobs": config.jobs}
+    # Weighted, Ganak needs the scaling of `tally count`, as it returns doubles.
+    method = OURS.get(tool, tool)
+    options = {"--method": method, "--timeout": config.timeout, "--jobs": config.jobs}
     options |= accuracy
     words = [word for option in options.items() for word in option]
-    return ["experiments", "count", file, "--ignore-weights", "--json", "--quiet", *words]
+    words += [] if config.weights else ["--ignore-weights"]
+    return ["experiments", "count", file, "--json", "--quiet", *words]
 
 
 def _by_tool(columns: Mapping[str, Any], name: str) -> dict[str, np.ndarray]:
@@ -282,7 +308,7 @@ def _ratios(columns: Mapping[str, Any], mine: Any = True) -> dict[str, float]:
     """
     scores, solved = _scores(columns)
     ratios = {}
-    for over, under in (("hashing", "approxmc"), ("auto", "best_peer")):
+    for over, under in RATIOS:
         if over in scores and under in scores:
             kept = mine & (solved[over] | solved[under])
             kept &= np.maximum(scores[over], scores[under]) >= RATIO_FROM

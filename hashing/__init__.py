@@ -11,7 +11,7 @@
                       ``products`` multiplies the counts of components, ``guarantee`` and
                       ``anytime`` claim, ``witness`` and ``verification`` check with ``extensions``
                       of models, ``proofs`` by ``eliminate``, ``repairs`` and solvers;
-                      ``adaptive``, ``short_xor`` bounds
+                      ``approxwmc`` with weights; ``adaptive``, ``short_xor`` bounds
 ====================  ============================================================================
 
 Importing this package imports nothing else, so it stays light.

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments.solve import formulas, methods
+from experiments.solve import methods
 from experiments.solve.info import Info
 from inference import estimate
 from inference.problems import cnf
+from inference.reduction import support
 from inference.workers import within
 
 # Rounds of hashing that would take more seconds than this here go to other processes.
@@ -45,7 +46,7 @@ def ask(
     """
     start, entry = time.monotonic(), importlib.import_module(method.module).count
     given = {name: one for name, one in options.items() if name in method.options} | {"seed": seed}
-    assumed = formulas.assume(formula, assumptions)
+    assumed = support.conditioned(formula, assumptions)
     if "assumptions" in method.options:
         given["assumptions"] = tuple(assumptions)
     else:
@@ -61,7 +62,7 @@ def ask(
         result, how = within.count(entry, formula, grace=0.0, **limits, **given)
     else:
         result, how = entry(formula, **limits, **given)
-    calls, message = getattr(how, "oracle_calls", method.oracle_calls), getattr(how, "message", "")
+    calls, message = getattr(how, "oracle_calls", method.oracle_calls), how.message
     seconds = time.monotonic() - start
     if method.is_exact and how.status == "timeout":
         message = f"{method.name} did not finish within {seconds:.3g} s"

@@ -28,7 +28,7 @@ def count(
     method: str = "auto",
     epsilon: float | None = None,
     delta: float | None = None,
-    assumptions: Sequence[int] = (),
+    assumptions: Sequence[int | str] = (),
     weights: Mapping[int, float] | None = None,
     jobs: int = 1,
     checkpoint: str | os.PathLike | None = None,
@@ -48,7 +48,8 @@ def count(
       method: a key of ``methods.lines("count")``.
       epsilon: tolerance of approximate answers, by default 0.8.
       delta: their probability of failure, by default 0.2. Exact answers keep any.
-      assumptions: literals that hold in the models that are counted.
+      assumptions: literals that hold in the models that are counted: numbers, or the names that
+        the formula has for its variables.
       weights: the weight of literals, in place of those of the formula; rules and errors are those
         of ``formulas.with_weights``.
       jobs: processes that hash where it takes longer than a second; the answer does not depend on
@@ -70,7 +71,8 @@ def count(
     options = {"epsilon": epsilon, "delta": delta, "checkpoint": checkpoint, "reduce": reduction}
     _check(asked, options, jobs)
     given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory, "jobs": jobs}
-    given |= {"assumptions": tuple(assumptions), "progress": progress}
+    held = tuple(formulas.literals(formula, assumptions))
+    given |= {"assumptions": held, "progress": progress}
     given |= options | {"epsilon": epsilon or EPSILON, "delta": delta or DELTA}
     try:
         if chosen is None:

@@ -6,9 +6,11 @@ array([0.7, 0.3])
 """
 
 import dataclasses
+import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,7 +67,9 @@ def with_weights(formula: cnf.CNF, weights: Mapping[int, float] | None) -> cnf.C
         weight, other = float(given), -literal
         if not 0.0 <= weight < math.inf:
             raise ValueError(f"expected a weight of at least 0 for {literal}, given {given}")
-        _check_literal(literal, formula.num_variables)
+        if not 1 <= abs(literal) <= formula.num_variables:
+            variables = f"variables 1..{formula.num_variables}"
+            raise ValueError(f"expected a literal of the {variables}, given {literal}")
         table[abs(literal) - 1, int(literal > 0)] = math.log(weight) if weight else -math.inf
         if other not in weights:
             if weight > 1:
@@ -75,24 +79,36 @@ def with_weights(formula: cnf.CNF, weights: Mapping[int, float] | None) -> cnf.C
     return dataclasses.replace(formula, log_weights=table)
 
 
-def assume(formula: cnf.CNF, literals: Sequence[int]) -> cnf.CNF:
-    """The formula with literals that hold, each a clause of its own.
+def literals(formula: cnf.CNF, given: Iterable[int | str]) -> list[int]:
+    """Literals by number or by name, as numbers; a sign before a name negates it.
 
     Raises:
-      ValueError: a literal is none of the formula.
+      ValueError: a literal is none of the formula; the message has names that are close.
     """
-    for literal in literals:
-        _check_literal(literal, formula.num_variables)
-    if not len(literals):
-        return formula
-    units = cnf.ragged([[literal] for literal in literals])
-    return dataclasses.replace(formula, clauses=cnf.join(formula.clauses, units))
+    numbers = {name: variable for variable, name in (formula.names or {}).items()}
+    return [_literal(one, numbers, formula.num_variables) for one in given]
 
 
 def _literals(clause: Any) -> list[int]:
     if isinstance(clause, str) or not isinstance(clause, Iterable):
         raise ValueError(f"expected lists of literals as clauses, given {clause!r}")
     return list(clause)
+
+
+def _literal(given: int | str, numbers: Mapping[str, int], num_variables: int) -> int:
+    text = str(given)
+    name = text.removeprefix("-")
+    if name in numbers:
+        return -numbers[name] if text.startswith("-") else numbers[name]
+    if re.fullmatch(r"-?\d{1,18}", text):
+        _check_literal(int(text), num_variables)
+        return int(text)
+    if not numbers:
+        raise ValueError(f"expected numbers in a formula without names, given {text!r}")
+    close = difflib.get_close_matches(name, numbers, 3, 0.6)
+    close = close or difflib.get_close_matches(name.upper(), numbers, 3, 0.6)
+    hint = f" (close: {', '.join(close)})" if close else ""
+    raise ValueError(f"expected the name or number of a variable, given {text!r}{hint}")
 
 
 def _check_literal(literal: int, num_variables: int) -> None:

@@ -92,6 +92,15 @@ METHODS = (
         is_exact=True,
     ),
     Method(
+        name="elimination",
+        module="inference.exact.bucket_count",
+        line="reduction, then variable elimination; plain, projected, weighted",
+        claims={"count": "certain"},
+        formulas="small treewidth once reduced",
+        options=("reduce", "stop"),
+        is_exact=True,
+    ),
+    Method(
         name="exhaustive",
         module="inference.exact.exhaustive",
         line="enumeration",
@@ -110,6 +119,18 @@ METHODS = (
         draws=("count",),
         options=(
             *("epsilon", "delta", "assumptions", "reduce", "checkpoint"),
+            *("executor", "patience", "stop", "progress"),
+        ),
+    ),
+    Method(
+        name="approxwmc",
+        module="hashing.counting.approxwmc",
+        line="random parities over bits of weights",
+        claims={"count": "within 1 + epsilon with probability 1 - delta"},
+        formulas="weights or none",
+        draws=("count",),
+        options=(
+            *("epsilon", "delta", "assumptions"),
             *("executor", "patience", "stop", "progress"),
         ),
     ),

@@ -14,10 +14,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.solve import count_methods, formulas, methods
+from experiments.solve import count_methods, methods
 from experiments.solve.info import Info
 from inference import estimate, limits
 from inference.problems import cnf, trivial
+from inference.reduction import support
 from inference.workers import process
 
 # Seconds that the exact counter runs alone in auto; most formulas are easy, and need no race.
@@ -52,7 +53,7 @@ def run(
         return _stands_aside(pooled, start, *asked, jobs, deadline.at - start)
 
     result, info = trivial.count(formula), Info("interrupted", 0.0, "auto", seed=seed)
-    assumed = formulas.assume(formula, assumptions)
+    assumed = support.conditioned(formula, assumptions)
     with _Rival(exact, assumed, timeout=timeout, pause=pause, **given) as rival:
         try:
             rival.wait(HEAD_START)

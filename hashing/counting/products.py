@@ -21,10 +21,10 @@ import numpy as np
 
 from hashing.counting import guarantee, searches
 from inference import answer, estimate, limits
-from inference.exact import cube_table
+from inference.exact import bucket_count, cube_table, elimination
 from inference.oracles import apart, protocol
 from inference.problems import cnf, trivial
-from inference.reduction import components
+from inference.reduction import components, support
 
 Exact = Callable[[cnf.CNF, limits.Deadline], int | None]
 # From a formula, with ``epsilon``, ``delta``, ``timeout`` and ``progress``, to an estimate and how
@@ -32,6 +32,8 @@ Exact = Callable[[cnf.CNF, limits.Deadline], int | None]
 Hash = Callable[..., tuple[estimate.Estimate, Any]]
 
 
+# What elimination of a part may take by its plan, so that the answer is the same on any machine.
+CHEAP_SECONDS, CHEAP_MEBIBYTES = 2.0, 256
 # Shares by which more models are to be found in all are too small.
 MOST_MODELS = 30_000
 # Below so many columns parities cost about nothing.
@@ -58,7 +60,13 @@ def exactly(formula: cnf.CNF, deadline: limits.Deadline) -> int | None:
         return 1 << len(formula.sampling_set)
     if formula.num_variables <= cube_table.MOST_VARIABLES:
         return cube_table.count(formula)
-    return None
+    try:
+        planned = bucket_count.prepare(formula, reduce=support.unreduced, deadline=deadline)
+        if planned.seconds > CHEAP_SECONDS:
+            return None
+        return bucket_count.solve(planned, memory=CHEAP_MEBIBYTES, deadline=deadline)[0].count
+    except elimination.TooWide:
+        return None
 
 
 def factors(parts: Sequence[components.Part]) -> list[Factor]:

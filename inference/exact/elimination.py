@@ -90,7 +90,7 @@ def log_partition(
         log_value, _, _ = passes.upward(model, passes.log_sum, keep=False, deadline=deadline)
     except limits.OutOfTime:
         return trivial.log_partition(graph), Info("timeout", deadline.seconds)
-    error = _rounding_error(model, log_value) + float(graph.log_error)
+    error = rounding_error(model, log_value) + float(graph.log_error)
     return estimate.certain(log_value, error), _info(model, deadline, needed, log_value, error)
 
 
@@ -145,7 +145,7 @@ def maximize(
         log_value, buckets, _ = passes.upward(model, passes.maximum, keep=True, deadline=deadline)
     except limits.OutOfTime:
         return trivial.maximize(graph), Info("timeout", deadline.seconds)
-    error, log_error = _rounding_error(model, log_value), float(graph.log_error)
+    error, log_error = rounding_error(model, log_value), float(graph.log_error)
     assignment = _decode(model, buckets)
     value = factor_graph.score(graph, assignment) if log_value > -np.inf else -np.inf
     info = _info(model, deadline, needed, log_value, error)
@@ -257,7 +257,7 @@ def _require(plan: bucket_tree.Plan, needed: int, memory: int | None) -> int:
     return needed
 
 
-def _rounding_error(model: bucket_tree.Model, log_value: float) -> float:
+def rounding_error(model: bucket_tree.Model, log_value: float) -> float:
     """Bound on the error of the upward pass in nats, of first order with a factor 2 to spare.
 
     Let u = 2^-53 and let the t tables of a bucket with S states be bounded by B in sum (finite
@@ -279,7 +279,7 @@ def _marginal_error(model: bucket_tree.Model, log_value: float, log_error: float
     """Bound on the error of every probability, of first order with a factor 2 to spare.
 
     The computed messages are the exact ones of a model whose log-scores are off by at most E in
-    all, E of ``_rounding_error``: there numerator and Z of a probability each move by at most E.
+    all, E of ``rounding_error``: there numerator and Z of a probability each move by at most E.
     On the way down, dividing by a computed message instead of the exact sum brings its own error
     back, at most E again, besides the rounding D below; dividing a row by its sum doubles both. So
     4 E + 2 D; where ``log_error`` moves the scores themselves, twice that more.
@@ -297,7 +297,7 @@ def _marginal_error(model: bucket_tree.Model, log_value: float, log_error: float
         states = plan.sizes[at]
         units += (count + 2) * bound + math.log(states) + states + 10
         units += 2 * plan.entries(plan.cliques[at])
-    relative = 4 * _rounding_error(model, log_value) + 2 * _EPSILON * units + 2 * log_error
+    relative = 4 * rounding_error(model, log_value) + 2 * _EPSILON * units + 2 * log_error
     return math.expm1(min(relative, 700.0)) + 1e-300
 
 

@@ -13,21 +13,35 @@ rules of thumb (Kjaerulff, "Triangulation of graphs - algorithms giving small to
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 from inference import limits
 
 Order = Callable[[Sequence[set[int]], Sequence[int]], list[int]]
 
 
-def min_fill(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
-    """Eliminates a variable whose neighbours lack the fewest edges among themselves."""
-    return greedy(neighbours, num_states, lambda fill, degree, log_size: (fill, log_size))
+class Wide(Exception):
+    """A greedy order came to a variable of more neighbours than it may have."""
 
 
-def min_degree(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
+def min_fill(
+    neighbours: Sequence[set[int]], num_states: Sequence[int], **options: Any
+) -> list[int]:
+    """Eliminates a variable whose neighbours lack the fewest edges among themselves.
+
+    Options are those of ``greedy``, for ``min_degree`` too.
+    """
+    score = lambda fill, degree, log_size: (fill, log_size)  # noqa: E731
+    return greedy(neighbours, num_states, score, **options)
+
+
+def min_degree(
+    neighbours: Sequence[set[int]], num_states: Sequence[int], **options: Any
+) -> list[int]:
     """Eliminates a variable with the fewest neighbours."""
-    return greedy(neighbours, num_states, lambda fill, degree, log_size: (degree, log_size))
+    score = lambda fill, degree, log_size: (degree, log_size)  # noqa: E731
+    return greedy(neighbours, num_states, score, **options)
 
 
 def min_size(neighbours: Sequence[set[int]], num_states: Sequence[int]) -> list[int]:
@@ -124,6 +138,11 @@ def greedy(
     neighbours: Sequence[set[int]],
     num_states: Sequence[int],
     score: Callable[[int, int, float], tuple[float, float]],
+    *,
+    first: Collection[int] = (),
+    ties: Sequence[int] | None = None,
+    widest: float = math.inf,
+    deadline: limits.Deadline = limits.NEVER,
 ) -> list[int]:
     """Eliminates, again and again, a variable of least score.
 
@@ -132,23 +151,38 @@ def greedy(
       num_states: the number of states of each variable.
       score: function of the edges an elimination adds, the number of neighbours left, and the
         logarithm of the size of the table over the variable and them.
+      first: variables that are eliminated before all others.
+      ties: of variables of equal score the one that has the least number here; by default the
+        first.
+      widest: neighbours that a variable may have when it is eliminated.
+      deadline: looked at now and then.
+
+    Raises:
+      Wide: a variable has more neighbours than ``widest``.
+      OutOfTime: the deadline passed.
     """
     adjacent = [set(others) for others in neighbours]
+    late = [v not in first for v in range(len(adjacent))]
+    ties = range(len(adjacent)) if ties is None else ties
     logs = [math.log(size) for size in num_states]
     log_size = [logs[v] + sum(logs[u] for u in adjacent[v]) for v in range(len(logs))]
     fill = [_missing_edges(v, adjacent) for v in range(len(adjacent))]
 
-    def entry(v: int) -> tuple[tuple[float, float], int]:
-        return score(fill[v], len(adjacent[v]), round(log_size[v], 9)), v
+    def entry(v: int) -> tuple[bool, tuple[float, float], int, int]:
+        return late[v], score(fill[v], len(adjacent[v]), round(log_size[v], 9)), ties[v], v
 
     current = [entry(v) for v in range(len(adjacent))]
     heap, order = list(current), []
     heapq.heapify(heap)
     while heap:
         best = heapq.heappop(heap)
-        v = best[1]
+        v = best[-1]
         if best is not current[v]:
             continue  # an older score of the same variable, or one that is gone
+        if len(adjacent[v]) > widest:
+            raise Wide(len(adjacent[v]))
+        if len(order) % 64 == 0:
+            deadline.check()
         order.append(v)
         for u in _eliminate(v, adjacent, fill, log_size, logs):
             current[u] = entry(u)

@@ -27,9 +27,12 @@ def upward(
     reduce_fn: Reduce,
     *,
     keep: bool,
+    hidden: int = 0,
     deadline: limits.Deadline = limits.NEVER,
 ) -> tuple[float, list[bucket_tree.Bucket], list[Message]]:
     """Eliminates all variables: the value, and with ``keep`` the buckets and the messages.
+
+    The first ``hidden`` positions are maximised over, whatever ``reduce_fn`` is.
 
     Raises:
       OutOfTime: the deadline passed between two buckets.
@@ -44,7 +47,8 @@ def upward(
             if not buckets[at]:
                 continue  # a variable with a single state
             deadline.check()
-            message = _eliminate(plan, clique, buckets[at], reduce_fn)
+            over = maximum if at < hidden else reduce_fn
+            message = _eliminate(plan, clique, buckets[at], over)
             if len(clique) > 1:
                 buckets[clique[1]].append((clique[1:], message))
             else:

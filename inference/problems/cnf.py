@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ import numpy as np
 
 if TYPE_CHECKING:  # it takes longer to load than all problems together
     from jaxtyping import Bool, Float64, Int32, Int64
+
+# One word that cannot be taken for a literal: no number, and no sign before it.
+NAME = re.compile(r"(?!-)(?![+.]*\d[\d./]*([eE][-+]?\d+)?\Z)\S+")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,10 +90,11 @@ class CNF:
       xor_rhs: of each of them.
       projection: the sampling set, increasing; None for all variables, empty for none.
       log_weights: in nats, column 0 for the negative literal; None to count.
+      names: of some variables, for people; no part of the content.
 
     Raises:
-      ValueError: a variable is out of range, a weight is NaN or +inf, or a variable outside the
-        sampling set has a weight other than one.
+      ValueError: a variable is out of range, a weight is NaN or +inf, a variable outside the
+        sampling set has a weight other than one, or a name is none or that of two variables.
     """
 
     num_variables: int
@@ -98,6 +103,7 @@ class CNF:
     xor_rhs: Bool[np.ndarray, " X"]
     projection: Int32[np.ndarray, " k"] | None = None
     log_weights: Float64[np.ndarray, "n 2"] | None = None
+    names: Mapping[int, str] | None = None
 
     def __post_init__(self):
         n = self.num_variables
@@ -113,6 +119,8 @@ class CNF:
                 raise ValueError("expected increasing sampling variables without repeats")
         if self.log_weights is not None:
             self._check_weights(self.log_weights)
+        if self.names:
+            _check_names(self.names, n)
 
     def _check_weights(self, log_weights: np.ndarray) -> None:
         if log_weights.shape != (self.num_variables, 2):
@@ -180,6 +188,7 @@ def from_clauses(
     xors: Iterable[tuple[Sequence[int], bool]] = (),
     projection: Iterable[int] | None = None,
     log_weights: np.ndarray | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> CNF:
     """A formula from lists of signed literals.
 
@@ -189,6 +198,7 @@ def from_clauses(
       xors: pairs of positive variables and the value of their XOR; repeats cancel.
       projection: the sampling set, in any order; None for all variables.
       log_weights: [n, 2] in nats, column 0 for the negative literal.
+      names: of some variables.
 
     Raises:
       ValueError: as ``CNF`` does.
@@ -208,6 +218,7 @@ def from_clauses(
         np.array([bool(side) for _, side in xors], dtype=bool),
         sampling,
         None if log_weights is None else np.asarray(log_weights, dtype=np.float64),
+        names,
     )
 
 
@@ -255,6 +266,16 @@ def _check_range(what: str, values: np.ndarray, n: int, signed: bool = False) ->
     bad = values[(size < 1) | (size > n)]
     if bad.size:
         raise ValueError(f"expected each {what} in 1..{n}, given {bad[0]}")
+
+
+def _check_names(names: Mapping[int, str], n: int) -> None:
+    _check_range("named variable", np.array(list(names)), n)
+    if not all(map(NAME.fullmatch, names.values())):
+        bad = next(name for name in names.values() if not NAME.fullmatch(name))
+        raise ValueError(f"expected one word as a name, no number, given {bad!r}")
+    if len(set(names.values())) < len(names):
+        twice = next(x for x in names.values() if list(names.values()).count(x) > 1)
+        raise ValueError(f"expected a name of its own for each variable, given {twice!r} twice")
 
 
 def _reduce(operation: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

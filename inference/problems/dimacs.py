@@ -13,7 +13,8 @@ Read are, besides clauses, which may share a line or span several:
 - ``w V P`` (Cachet): weights P and 1 - P for the positive and negative literal, -1 for 1 and 1;
 - ``c weights P1 N1 P2 N2 ...`` (MiniC2D): both weights of each variable, positive first.
 
-Weights are decimal numbers or fractions, ``2/5``, and none is negative.
+Weights are decimal numbers or fractions, ``2/5``, and none is negative. Comments ``c NUMBER NAME``
+name variables (``dimacs_names``).
 
 Other comments are skipped. A wrong clause count, a missing final 0, CRLF and SATLIB's ``%`` at the
 end are tolerated with a ``DimacsWarning``; anything else raises ``files.ParseError``. Both are one
@@ -29,7 +30,7 @@ from typing import IO
 import numpy as np
 
 from inference import files
-from inference.problems import cnf, dimacs_text, dimacs_weights
+from inference.problems import cnf, dimacs_names, dimacs_text, dimacs_weights
 from inference.problems.dimacs_text import DimacsWarning, Special, Text
 
 __all__ = ["DimacsWarning", "parse", "read", "write"]
@@ -85,6 +86,7 @@ def parse(data: bytes, name: str = "<memory>", *, ignore_weights: bool = False) 
         np.array([side for _, side in xors], dtype=bool),
         projection,
         log_weights,
+        dimacs_names.read(special, n) or None,
     )
 
 
@@ -178,6 +180,7 @@ def _projection(text: Text, special: Special, n: int) -> np.ndarray | None:
 def _lines(formula: cnf.CNF, comments: Iterable[str]) -> Iterator[str]:
     xors = [(v, side) for v, side in zip(formula.xors.tolist(), formula.xor_rhs) if v or side]
     yield from (f"c {comment}".rstrip() for comment in comments)
+    yield from (f"c {variable} {name}" for variable, name in (formula.names or {}).items())
     yield f"p cnf {formula.num_variables} {formula.num_clauses + len(xors)}"
     if formula.projection is not None:
         yield _spaced(["c p show", *formula.projection.tolist(), 0])

@@ -73,7 +73,7 @@ def domino_tilings(rows: int, columns: int) -> cnf.CNF:
     Variables are the pairs of neighbouring squares, side by side first, row by row, then one above
     the other: a true one is a domino. Each square lies under exactly one.
     """
-    edges = _grid_edges(rows, columns)
+    edges = grid_edges(rows, columns)
     clauses: list[list[int]] = []
     for square in range(rows * columns):
         clauses += cnf.exactly_one([i for i, edge in enumerate(edges, start=1) if square in edge])
@@ -132,17 +132,26 @@ def grid_reachability(rows: int, columns: int) -> cnf.CNF:
     """Sets of open edges of a grid that connect two opposite corners: a projected count.
 
     The sampling set 1..E holds the edges (those to the right first, row by row, then those
-    downwards). Variables E + 1..2 E choose open edges that meet an odd number of times in the two
-    corners and an even number elsewhere. Such a choice exists exactly where a path does: each
-    component holds an even number of odd vertices. On a single vertex the count is 1.
+    downwards), as ``reachability`` has it.
     """
-    edges = _grid_edges(rows, columns)
+    return reachability(grid_edges(rows, columns), rows * columns)
+
+
+def reachability(edges: Sequence[tuple[int, int]], num_vertices: int) -> cnf.CNF:
+    """Sets of open edges of a graph that connect its first vertex to its last: a projected count.
+
+    The sampling set 1..E holds the edges in their order. Variables E + 1..2 E choose open edges
+    that meet an odd number of times in these two vertices and an even number elsewhere. Such a
+    choice exists exactly where a path does: each component holds an even number of odd vertices. On
+    a single vertex the count is 1.
+    """
     clauses = [[-(len(edges) + i), i] for i in range(1, len(edges) + 1)]
-    ends = {0, rows * columns - 1} if rows * columns > 1 else set()
-    xors = []
-    for vertex in range(rows * columns):
-        touching = [len(edges) + i for i, edge in enumerate(edges, start=1) if vertex in edge]
-        xors.append((touching, vertex in ends))
+    ends = {0, num_vertices - 1} if num_vertices > 1 else set()
+    touching: list[list[int]] = [[] for _ in range(num_vertices)]
+    for choice, edge in enumerate(edges, start=len(edges) + 1):
+        for vertex in edge:
+            touching[vertex].append(choice)
+    xors = [(choices, vertex in ends) for vertex, choices in enumerate(touching)]
     return cnf.from_clauses(
         clauses, num_variables=2 * len(edges), xors=xors, projection=range(1, len(edges) + 1)
     )
@@ -155,7 +164,7 @@ def ising_grid(
 
     State 0 is spin -1, state 1 is spin +1; vertices are numbered row by row, borders are free.
     """
-    edges = _grid_edges(rows, columns)
+    edges = grid_edges(rows, columns)
     return spin_model(edges, np.full(len(edges), coupling), np.full(rows * columns, field))
 
 
@@ -170,7 +179,7 @@ def potts_grid(
     Raises:
       ValueError: a size or the number of states is below one.
     """
-    edges = _grid_edges(rows, columns)
+    edges = grid_edges(rows, columns)
     _at_least(states, 1)
     factors: Factors = [(edge, coupling * np.eye(states)) for edge in edges]
     factors += [((i,), field * np.eye(states)[0]) for i in range(rows * columns)]
@@ -185,7 +194,7 @@ def spin_glass_grid(
     The mixed models of Ermon, Gomes, Sabharwal and Selman, "Taming the curse of dimensionality:
     discrete integration by hashing and optimization" (ICML 2013).
     """
-    edges = _grid_edges(rows, columns)
+    edges = grid_edges(rows, columns)
     rng = randomness.generator(seed, "spin_glass_grid")
     couplings = scale * rng.uniform(-1.0, 1.0, size=len(edges))
     return spin_model(edges, couplings, field * rng.uniform(-1.0, 1.0, size=rows * columns))
@@ -204,7 +213,8 @@ def spin_model(
     return factor_graph.build(np.full(len(fields), 2), factors)
 
 
-def _grid_edges(rows: int, columns: int) -> list[tuple[int, int]]:
+def grid_edges(rows: int, columns: int) -> list[tuple[int, int]]:
+    """Pairs of neighbours, to the right first, row by row, then downwards; vertices from 0."""
     _at_least(rows, 1)
     _at_least(columns, 1)
     vertex = np.arange(rows * columns).reshape(rows, columns)

@@ -68,7 +68,7 @@ def count(
         return trivial.count(formula), answer.Info("interrupted", time.monotonic() - start)
     if told.status is answer.Status.OPTIMAL:
         result, info = told.value
-        if memory is not None and getattr(info, "message", "").startswith("out of memory"):
+        if memory is not None and info.message.startswith("out of memory"):
             info = info._replace(message=f"out of memory at the limit of {memory} MiB")
         return result, info
     if told.message.startswith("ValueError: "):

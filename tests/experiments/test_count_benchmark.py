@@ -11,7 +11,7 @@ import pytest
 
 import reference
 from experiments import count_benchmark
-from experiments.harness import commands, peers, promises, registry
+from experiments.harness import commands, counting_families, peers, promises, registry
 from inference.problems import cnf, dimacs, generators
 
 pytest.importorskip("pyapproxmc")
@@ -206,8 +206,44 @@ def test_what_is_refused(tmp_path):
         run(count_benchmark.Config(tools=("abacus",)))
     with pytest.raises(ValueError, match="expected repeats and jobs of at least 1"):
         run(count_benchmark.Config(repeats=0))
+    with pytest.raises(ValueError, match="expected a folder or families, given"):
+        run(count_benchmark.Config(folder=str(tmp_path), families="tuning"))
     with pytest.raises(ValueError, match="expected .cnf files"):
         run(count_benchmark.Config(folder=str(tmp_path)))
+
+
+def test_the_halves_of_the_families_share_no_draw():
+    tuning, held_out = (counting_families.families(half) for half in ("tuning", "held_out"))
+    assert list(tuning) == list(held_out) and len(tuning) == 24
+    one, other = tuning["roads__1"](), held_out["roads__1"]()
+    assert one.digest() != other.digest()
+    seeds = [{make.args[0] for make in half.values()} for half in (tuning, held_out)]
+    assert not seeds[0] & seeds[1]
+    with pytest.raises(ValueError, match="expected families tuning or held_out, given 'all'"):
+        run(count_benchmark.Config(families="all"))
+
+
+def test_families_are_run(monkeypatch):
+    monkeypatch.setattr(commands, "call", lambda words, limit: (0.1, {"status": "done"}))
+    config = count_benchmark.Config(families="held_out", pattern="roads__1*", tools=("hashing",))
+    result = run(config)
+    assert result.columns["problem"].tolist() == ["roads__1.cnf"]
+    assert result.columns["family"].tolist() == ["roads"] and result.columns["solved"].all()
+
+
+def test_weights_are_those_of_the_file(tmp_path):
+    weights = np.log([[0.3, 0.7], [0.5, 0.25]])
+    formula = cnf.from_clauses([[1, 2]], log_weights=weights)
+    dimacs.write(formula, tmp_path / "f.cnf")
+    for tools in (("hashing",), ("auto", "approxmc")):
+        with pytest.raises(
+            ValueError, match="expected tools among auto, elimination, ganak, given"
+        ):
+            run(count_benchmark.Config(str(tmp_path), weights=True, tools=tools))
+    result = run(count_benchmark.Config(str(tmp_path), weights=True, tools=("ganak", "auto")))
+    expected = math.log2(0.7 * 0.75 + 0.3 * 0.25)
+    assert result.columns["log2_value"] == pytest.approx([expected] * 2)
+    assert result.columns["solved"].all() and not result.columns["contradicts"].any()
 
 
 def test_smoke_agrees():

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from experiments import solve
-from experiments.cli import arguments, output
+from experiments.cli import arguments, each, literals, output
 from experiments.harness import claims
 from experiments.solve import methods
 from inference import answer, files
@@ -43,8 +43,14 @@ class Count:
     """Approximate answers: within a factor 1 + epsilon either way, by default 0.8 ..."""
     delta: float | None = None
     """... except with this probability, by default 0.2."""
-    assume: tuple[int, ...] = ()
-    """Literals that hold in the models that are counted, as 3 -7."""
+    assume: Annotated[str, arg(metavar="NAME,-NAME")] = ""
+    """Literals that hold in the models that are counted, by name or number, as 3 -7 or NET,-USB."""
+    condition: Annotated[str | None, arg(metavar="FILE")] = None
+    """The same from a file; lines of # or c are comments."""
+    each: bool = False
+    """Count the models with each variable on, exactly; a table as comments, and in --json."""
+    figure: Annotated[str | None, arg(metavar="FILE.png")] = None
+    """Draw the shares that --each found, sorted, with the options that are least free."""
     seed: int = 0
     """Equal seeds give equal answers; only where methods race in auto, either may be first."""
     timeout: arguments.Limit = None
@@ -83,16 +89,20 @@ class Count:
             raise arguments.UsageError(
                 f"--jobs: expected 1 to {MAX_JOBS} processes, given {self.jobs}"
             )
+        if self.condition == "-" == self.file:
+            raise arguments.UsageError("expected one of formula and --condition as -, given both")
+        for name in ("save", "write_support"):
+            for held in ("assume", "condition"):
+                if getattr(self, held) and getattr(self, name) is not None:
+                    option = f"--{name.replace('_', '-')}"
+                    raise arguments.UsageError(f"expected --{held} or {option}, given both")
+        each.check(self)
 
 
 def main(words: Sequence[str], started: float) -> None:
     """Counts, prints and saves."""
-    options = arguments.parse(Count, words, methods.lines("count"))
-    arguments.check_files(options.save, options.checkpoint, options.write_support)
-    for name in ("save", "write_support"):
-        if options.assume and getattr(options, name) is not None:
-            option = f"--{name.replace('_', '-')}"
-            raise arguments.UsageError(f"expected --assume or {option}, given both")
+    options = arguments.parse(Count, literals.joined(words), methods.lines("count"))
+    arguments.check_files(options.save, options.checkpoint, options.write_support, options.figure)
     with process.limited(options.memory), _progress_line(options.quiet) as progress:
         _count(options, started, progress)
 
@@ -101,31 +111,54 @@ def _count(options: Count, started: float, progress: Callable[[str], None]) -> N
     begun = time.perf_counter()
     file = options.file or str(importlib.resources.files("experiments") / "data" / SHIPPED)
     formula = dimacs.read(file, ignore_weights=options.ignore_weights)
-    reduction = _write_support(formula, options)
-    estimate, info = solve.count(
-        formula,
-        method=options.method,
-        epsilon=options.epsilon,
-        delta=options.delta,
-        assumptions=options.assume,
-        seed=options.seed,
-        timeout=arguments.left(options.timeout, started),
-        memory=options.memory,
-        jobs=options.jobs,
-        checkpoint=options.checkpoint,
-        reduction=reduction if options.method in methods.taking("reduce") else None,
-        progress=progress,
-    )
+    held = literals.from_words(formula, options.assume)
+    if options.condition is not None:
+        held += literals.from_file(formula, options.condition)
+    left = arguments.left(options.timeout, started)
+    limits: dict[str, Any] = {"timeout": left, "memory": options.memory}
+    if options.each:
+        progress("each variable")
+        estimate, info, shares = each.count(formula, held, seed=options.seed, **limits)
+    else:
+        estimate, info = _ask(formula, options, held, limits, progress)
+        shares = None
     progress("")
     problem, seconds = options.file or SHIPPED, time.perf_counter() - begun
     _print(problem, formula, estimate, info, seconds)
+    if shares is not None:
+        each.show(shares, options.figure, problem)
     if options.json:
-        output.print_object(**claims.fields(problem, estimate, info, seconds))
+        fields = claims.fields(problem, estimate, info, seconds)
+        output.print_object(**fields, **each.fields(formula, options.each, shares))
     if options.save is not None:
         from experiments.harness import results
 
         results.save(options.save, problem, formula, estimate, info, seconds)
     output.finish(info)
+
+
+def _ask(
+    formula: cnf.CNF,
+    options: Count,
+    held: Sequence[int],
+    limits: dict[str, Any],
+    progress: Callable[[str], None],
+) -> tuple[Estimate, Any]:
+    """The count by the method that was asked for."""
+    reduction = _write_support(formula, options)
+    return solve.count(
+        formula,
+        method=options.method,
+        epsilon=options.epsilon,
+        delta=options.delta,
+        assumptions=held,
+        seed=options.seed,
+        jobs=options.jobs,
+        checkpoint=options.checkpoint,
+        reduction=reduction if options.method in methods.taking("reduce") else None,
+        progress=progress,
+        **limits,
+    )
 
 
 def _write_support(formula: cnf.CNF, options: Count) -> Any:

@@ -58,12 +58,14 @@ class Info(NamedTuple):
       iterations: sweeps over all messages, the same for every formula.
       tables: how many tables were left; with none the value is exact up to rounding. Clauses and
         XORs, where there was no time to rewrite them.
+      message: what else there is to know.
     """
 
     status: str
     seconds: float
     iterations: int
     tables: int
+    message: str = ""
 
 
 class Perceptron(nnx.Module):

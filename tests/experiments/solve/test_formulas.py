@@ -64,3 +64,30 @@ def test_weights_by_literal():
     ):
         with pytest.raises(ValueError, match=message):
             solve.count(clauses, weights=bad)
+
+
+def test_assumptions_by_name():
+    clauses = [[1, 2], [-1, 3], [-3, 4, -2]]
+    names = {1: "NET", 2: "NET_IPV6", 4: "8139TOO"}
+    formula = cnf.from_clauses(clauses, names=names)
+    for given, units in (
+        (["NET", "-NET_IPV6"], [[1], [-2]]),
+        (["-8139TOO", "3", -1], [[-4], [3], [-1]]),
+        ([np.int32(-2)], [[-2]]),
+    ):
+        found, _ = solve.count(formula, method="exhaustive", assumptions=given)
+        assert found.count == reference.count_models(4, [*clauses, *units])
+    close = "the name or number of a variable, given"
+    for bad, message in (
+        ("NET_IPV4", rf"{close} 'NET_IPV4' \(close: NET_IPV6\)$"),
+        ("-net", rf"{close} '-net' \(close: NET\)$"),
+        ("--NET", rf"{close} '--NET' "),
+        ("zzz", f"{close} 'zzz'$"),
+        ("9", "a literal of the variables 1..4, given 9"),
+        ("-0", "a literal of the variables 1..4, given 0"),
+        ("1.5", f"{close} '1.5'$"),
+    ):
+        with pytest.raises(ValueError, match=f"expected {message}"):
+            solve.count(formula, assumptions=[bad])
+    with pytest.raises(ValueError, match="expected numbers in a formula without names, given 'A'"):
+        solve.count(clauses, assumptions=["A"])

@@ -160,3 +160,18 @@ def test_formulas_are_printed_on_one_line():
         [[1]], xors=[([1, 2], True)], projection=[1, 2], log_weights=np.zeros((2, 2))
     )
     assert str(formula) == "<CNF: 2 variables, 1 clauses, 1 XORs, 2 sampled, weighted>"
+
+
+def test_names_are_those_of_variables():
+    assert cnf.from_clauses([[1, 2]], names={2: "B"}).unweighted().names == {2: "B"}
+    for names, message in (
+        ({3: "A"}, "each named variable in 1..2, given 3"),
+        ({0: "A"}, "each named variable in 1..2, given 0"),
+        ({1: "two words"}, "one word as a name, no number, given 'two words'"),
+        ({1: ""}, "one word as a name, no number, given ''"),
+        ({1: "-A"}, "one word as a name, no number, given '-A'"),
+        ({1: "12"}, "one word as a name, no number, given '12'"),
+        ({1: "A", 2: "A"}, "a name of its own for each variable, given 'A' twice"),
+    ):
+        with pytest.raises(ValueError, match=f"expected {message}"):
+            cnf.from_clauses([[1, 2]], names=names)

@@ -249,6 +249,61 @@ def same(a, b):
     )
 
 
+def test_reads_names():
+    lines = ["c 1 ROOT", "c  2$\tNET_v6 ", "  c 3 3c59x", "c 04 caf\u00e9", "c 1 ROOT"]
+    expected = {1: "ROOT", 2: "NET_v6", 3: "3c59x", 4: "caf\u00e9"}
+    assert parse("p cnf 9 0", *lines).names == expected
+    assert parse(*lines, "p cnf 2 1", "1 0", *lines).names == {1: "ROOT", 2: "NET_v6"}
+    assert dimacs.parse(b"p cnf 1 0\nc 1 \xff\n").names == {1: "\\xff"}
+    assert parse("p cnf 9 0").names is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("c 2 clauses by hand", "c 2", "c2 NAME", "cc 2 NAME", "c 0 NAME", "c -2 NAME"),
+        *("c 3 NAME", "c 99999999999999999999 NAME", "c two NAME", "c $ NAME", "c 2.0 NAME"),
+        *(
+            "c 2 7",
+            "c 2 -7",
+            "c 2 0.5",
+            "c 2 1e-3",
+            "c 2 1/3",
+            "c 2 -NAME",
+            "c 2 +.5",
+            "c 2 \u00a0",
+        ),
+        *(
+            "c ind 2 0",
+            "c p show 2 0",
+            "c t pmc",
+            "c p weight 2 0.5 0",
+            "w 2 0.5",
+            "c p 2",
+            "c ind 0",
+        ),
+        "c weights 1 1 1 1",
+    ],
+)
+def test_other_comments_name_nothing(line):
+    assert parse("p cnf 2 0", line).names is None
+
+
+def test_what_has_two_names_has_none():
+    lines = ["c 1 A", "c 2 A", "c 3 B", "c 3 C", "c 4 D", "c 4 D", "c 5 C", "c 6 E"]
+    assert parse("p cnf 9 0", *lines).names == {4: "D", 6: "E"}
+    assert parse("p cnf 9 0", *reversed(lines)).names == {4: "D", 6: "E"}
+
+
+def test_names_are_written_and_no_part_of_the_content():
+    plain = cnf.from_clauses([[1, -3], [2]], projection=[1, 2])
+    named = cnf.from_clauses([[1, -3], [2]], projection=[1, 2], names={3: "C", 1: "8139TOO"})
+    stream = io.StringIO()
+    dimacs.write(named, stream, comments=["made by hand"])
+    read = dimacs.parse(stream.getvalue().encode())
+    assert read.names == named.names and read.digest() == named.digest() == plain.digest()
+
+
 FORMULAS = [
     cnf.from_clauses([]),
     cnf.from_clauses([[]], num_variables=2),
