@@ -32,8 +32,9 @@ Exact = Callable[[cnf.CNF, limits.Deadline], int | None]
 Hash = Callable[..., tuple[estimate.Estimate, Any]]
 
 
-# What elimination of a part may take by its plan, so that the answer is the same on any machine.
-CHEAP_SECONDS, CHEAP_MEBIBYTES = 2.0, 256
+# What elimination of a part may take by its plan, so that the answer is the same on any machine;
+# more seconds where there are more columns to hash.
+CHEAP_SECONDS, CHEAP_MEBIBYTES = 1.5, 256
 # Shares by which more models are to be found in all are too small.
 MOST_MODELS = 30_000
 # Below so many columns parities cost about nothing.
@@ -62,7 +63,7 @@ def exactly(formula: cnf.CNF, deadline: limits.Deadline) -> int | None:
         return cube_table.count(formula)
     try:
         planned = bucket_count.prepare(formula, reduce=support.unreduced, deadline=deadline)
-        if planned.seconds > CHEAP_SECONDS:
+        if planned.seconds > CHEAP_SECONDS * max(1.0, len(formula.sampling_set) / FEW_COLUMNS):
             return None
         return bucket_count.solve(planned, memory=CHEAP_MEBIBYTES, deadline=deadline)[0].count
     except elimination.TooWide:

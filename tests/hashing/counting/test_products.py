@@ -93,7 +93,8 @@ def test_what_is_cheap_is_counted_exactly():
     for formula in [PIECES[0], cnf.from_clauses([], num_variables=90), cnf.from_clauses([[]])]:
         number = products.exactly(formula, limits.NEVER)
         assert number == (size(formula) if formula.num_variables < 90 else 2**90)
-    assert products.exactly(generators.random_ksat(0, 60, 60), limits.NEVER) is None
+    assert products.exactly(generators.chain(90), limits.NEVER) == generators.chain_count(90)
+    assert products.exactly(generators.random_ksat(0, 200, 400), limits.NEVER) is None  # wide
     with pytest.raises(limits.OutOfTime):
         products.exactly(PIECES[0], limits.Deadline.after(0.0))
 
