@@ -8,9 +8,10 @@
 ``parity.encode``     rows as DIMACS XORs
 ``cells``             ``nested_cells`` of one sequence of parities, and the search for ``levels``
 ``counting``          ``approxmc``, the (epsilon, delta) counter: ``rounds`` search cells,
-                      ``guarantee`` and ``anytime`` claim, ``witness`` and ``verification`` check
-                      with ``extensions`` of models, ``proofs`` by ``eliminate``, ``repairs`` and
-                      solvers; ``approxwmc`` with weights; ``adaptive``, ``short_xor`` bounds
+                      ``products`` multiplies the counts of components, ``guarantee`` and
+                      ``anytime`` claim, ``witness`` and ``verification`` check with ``extensions``
+                      of models, ``proofs`` by ``eliminate``, ``repairs`` and solvers;
+                      ``approxwmc`` with weights; ``adaptive``, ``short_xor`` bounds
 ====================  ============================================================================
 
 Importing this package imports nothing else, so it stays light.

@@ -17,7 +17,8 @@
 ``reduction``       ``preprocess``, ``support``: fewer variables, the same count;
                     ``components``, ``definability``; ``chains``: short clauses for long ones;
                     ``dyadic_weights``: no weights, nearly the same count
-``exact``           ``elimination``, ``bucket_count``, ``true_counts``, ``exhaustive``, ``ganak``
+``exact``           ``elimination``, ``bucket_count``, ``true_counts``, ``exhaustive``,
+                    ``cube_table``, ``ganak``
 ``bounds``          certain bounds: ``mini_bucket``, ``trw``, ``mean_field``
 ``message_passing`` estimates: ``bp``, ``gbp``, ``survey``; ``learned``
 ==================  ============================================================================

@@ -187,6 +187,36 @@ def doubled(one: Estimate, times: int) -> Estimate:
     return dataclasses.replace(one, log_value=value, log_lower=lower, log_upper=upper)
 
 
+def product(estimates: Sequence[Estimate], times: Sequence[int] | None = None) -> Estimate:
+    """The estimate of a product of quantities, at least 0 each; no witness.
+
+    Counts that are all known multiply. Logarithms add, rounded outward, and so do the failures of
+    each side; independence is not needed. An estimate of 0 makes the product 0, whatever the
+    others are.
+
+    Args:
+      estimates: one for each factor.
+      times: how often each factor is in the product, at least once; by default once. Its estimate
+        fails only once.
+
+    Raises:
+      ValueError: no estimate is given, or one claims EXPECTED.
+    """
+    failure_lower, failure_upper = _added_failures(estimates, "product")
+    powers = [1] * len(estimates) if times is None else list(times)
+    zeros = [e for e in estimates if e.log_upper == -math.inf]
+    if zeros:
+        return dataclasses.replace(min(zeros, key=lambda e: e.failure_upper), witness=None)
+    counts = [e.count for e in estimates]
+    failure = sum(max(e.failure_lower, e.failure_upper) for e in estimates)
+    if None not in counts and failure < 1.0:
+        return exact_count(math.prod(c**n for c, n in zip(counts, powers)), failure=failure)
+    value = _scaled_sum([e.log_value for e in estimates], powers, 0.0)
+    lower = _scaled_sum([e.log_lower for e in estimates], powers, -math.inf)
+    upper = _scaled_sum([e.log_upper for e in estimates], powers, math.inf)
+    return bounded(value, lower, upper, failure_lower, failure_upper)
+
+
 def choose(estimates: Sequence[Estimate], badness: Callable[[Estimate], float]) -> Estimate:
     """The estimate of least ``badness``, paid for: each side's failure is the sum over all.
 
@@ -243,6 +273,14 @@ def binomial_tail(trials: int, at_least: int, probability: float) -> float:
         for k in range(at_least, trials + 1)
     )
     return min(1.0, math.fsum(terms))
+
+
+def _scaled_sum(values: list[float], times: list[int], outward: float) -> float:
+    """Each value so many times, rounded outward where that is infinite; 0 stays 0."""
+    terms = [n * x for n, x in zip(times, values) if x != 0.0]
+    if -math.inf in terms or not terms or outward == 0.0:
+        return -math.inf if -math.inf in terms else math.fsum(terms)
+    return math.nextafter(math.fsum(math.nextafter(x, outward) for x in terms), outward)
 
 
 def _median(values: list[float]) -> float:

@@ -13,9 +13,11 @@ from collections.abc import Callable
 def first_small(size: Callable[[int], int], start: int, limit: int) -> int:
     """The least m >= 0 with ``size(m) < limit``, where sizes about halve from level to level.
 
-    A small cell tells how far back the first one is; from a full one it gallops on.
+    A small cell tells how far back the first one is; from a full one it gallops on, from an empty
+    one back.
     """
     level, low, high, step = max(start, 0), -1, math.inf, 1
+    back = max(1, (limit - 1).bit_length())  # from an empty cell to one of about the limit
     while high - low > 1:
         found = size(level)
         if found >= limit and high == math.inf:
@@ -23,6 +25,8 @@ def first_small(size: Callable[[int], int], start: int, limit: int) -> int:
             continue
         low, high = (level, high) if found >= limit else (low, level)
         halvings = round(math.log2(limit / found)) if 0 < found < limit else (high - low) // 2
+        if found == 0 and low < 0:
+            halvings, back = back, 2 * back
         level = int(min(max(high - max(halvings, 1), low + 1), high - 1))
     return int(high)
 

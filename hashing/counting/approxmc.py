@@ -11,11 +11,14 @@ cells are nested; the round finds the m where the cell becomes small, counts it 
 The answer is the median of the rounds. Where the residual formula has so few models that listing
 them takes no longer, the count is exact. Claim: PROBABLE, failure_lower + failure_upper <= delta.
 
+Where the residual formula falls into components, they are counted apart (``products``).
+
 Chakraborty, Meel and Vardi (CP 2013, IJCAI 2016); Yang and Meel, Rounding Meets Approximate Model
 Counting (CAV 2023), whose constants these are; for epsilon >= 5 the rule of version 7, which needs
 only satisfiability (AAAI 2025).
 """
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,11 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hashing.cells import nested_cells
-from hashing.counting import guarantee, rounds, searches, witness
-from inference import estimate, limits, randomness
+from hashing.counting import guarantee, products, rounds, searches, witness
+from inference import answer, estimate, limits, randomness
 from inference.oracles import apart, protocol, sat
 from inference.problems import cnf
-from inference.reduction import support
+from inference.reduction import components, support
 from inference.workers import within
 
 NONE = np.zeros(0, dtype=np.int32)  # no variables
@@ -39,7 +42,8 @@ class Info(NamedTuple):
     """How a count went.
 
     ``status`` is "done", "timeout", "interrupted" or "failed"; ``rounds`` are the finished ones,
-    ``scheme`` what epsilon and delta ask for, ``reduction`` what was hashed.
+    ``scheme`` what epsilon and delta ask for, ``reduction`` what was hashed. Where several
+    components were, the rounds are those of one after those of the other, by schemes of their own.
     """
 
     status: str
@@ -64,6 +68,8 @@ def count(
     patience: float = 0.0,
     checkpoint: str | os.PathLike | None = None,
     reduce: Callable[..., support.Reduction] = support.reduce,
+    split: Callable[[cnf.CNF], Sequence[components.Part]] = components.split,
+    exact: products.Exact = products.exactly,
     open_session: Callable[[cnf.CNF], protocol.SatSession] = sat.SatSession,
     stop: Callable[[], bool] = lambda: False,
     progress: searches.Progress = lambda _: None,
@@ -89,9 +95,13 @@ def count(
       patience: the rounds that are left go to the executor once they would take longer than this
         here, in seconds; by default all go.
       checkpoint: a file that holds the support, the level and the rounds, as soon as each is known.
-        Where it exists they are taken from it, and the answer is that of an unbroken run.
+        Where it exists they are taken from it, and the answer is that of an unbroken run. The
+        formula is then hashed whole.
       reduce: from the formula to what is hashed, called as ``support.reduce`` is;
         ``support.unreduced`` hashes all of it.
+      split: from the residual formula to parts whose counts multiply; ``products.whole`` hashes it
+        whole, so that the answer has a witness.
+      exact: the count of a part where it is cheap, else None; not asked for the whole.
       open_session: from a formula to a session; another solver is
         ``functools.partial(sat.SatSession, solver="glucose4")``. The default is a process of its
         own where formula and parities are large, see ``apart``.
@@ -99,8 +109,8 @@ def count(
       progress: called with a line that says where the count is; not where memory is limited.
 
     Returns:
-      CERTAIN with ``count`` where all models were listed, PROBABLE otherwise; the witness is a
-      ``witness.Witness``.
+      CERTAIN with ``count`` where all models were listed or all parts counted exactly, PROBABLE
+      otherwise; the witness is a ``witness.Witness``, or None where there were several parts.
 
     Raises:
       ValueError: epsilon or delta out of range, the formula has weights, an assumption is no
@@ -117,11 +127,11 @@ def count(
             raise ValueError("expected an executor or a limit on memory, given both")
         sent: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "assumptions": given}
         sent |= {"checkpoint": checkpoint, "reduce": reduce, "open_session": open_session}
-        sent |= {"seed": words, "stop": stop}  # which kills the child
-        result, how = within.count(count, formula, timeout=timeout, memory=memory, **sent)
-        if not isinstance(how, Info):
-            how = Info(*how, 0, (), scheme, support.unreduced(formula))
-        return result, how
+        sent |= {"seed": words, "split": split, "exact": exact}
+        result, how = within.count(  # which kills the child at a stop
+            count, formula, timeout=timeout, memory=memory, stop=stop, **sent
+        )
+        return result, how if isinstance(how, Info) else _cut(formula, scheme, how)
     everything = formula.sampling_set  # until the formula is reduced
     found = witness.Witness(formula.digest(), given, words, *tolerances, everything, NONE, {})
     search = _Rounds(formula, found, scheme, limits.Deadline.after(timeout, stop))
@@ -129,6 +139,13 @@ def count(
     def run() -> None:
         progress("preprocessing")
         search.prepare(formula, reduce, checkpoint)
+        parts = split(search.residual) if checkpoint is None else ()
+        if len(parts) > 1:
+            options = {"seed": words, "executor": executor, "patience": patience, "stop": stop}
+            options |= {"reduce": support.unreduced, "split": products.whole}
+            hashed = functools.partial(count, open_session=open_session, **options)
+            search.multiply(parts, open_session, exact, hashed, progress)
+            return
         tasks, level = search.tasks(open_session)
         outcomes = rounds.run(tasks, level, executor, stop, progress, patience) if tasks else ()
         search.take(outcomes, checkpoint)
@@ -138,6 +155,11 @@ def count(
     finally:
         apart.release()
     return search.claim(), search.info(ending, time.monotonic() - start)
+
+
+def _cut(formula: cnf.CNF, scheme: guarantee.Scheme, how: answer.Info) -> Info:
+    """How a count went whose process ended before it could tell."""
+    return Info(*how, 0, (), scheme, support.unreduced(formula))
 
 
 class _Rounds:
@@ -154,6 +176,12 @@ class _Rounds:
         self._scheme, self._deadline = scheme, deadline
         self._reached: dict[int, nested_cells.Reached] = {}
         self._reduction, self._found = support.unreduced(formula), asked
+        self._product: products.Product | None = None
+
+    @property
+    def residual(self) -> cnf.CNF:
+        """What is hashed."""
+        return self._reduction.formula
 
     def prepare(
         self,
@@ -216,8 +244,23 @@ class _Rounds:
         if is_done and missing and guarantee.listed(self._found) is None:
             self._ending = searches.Ending("timeout")
 
+    def multiply(
+        self,
+        parts: Sequence[components.Part],
+        open_session: Callable[[cnf.CNF], protocol.SatSession],
+        exact: products.Exact,
+        hashed: products.Hash,
+        progress: searches.Progress,
+    ) -> None:
+        """Counts the parts of the residual formula apart."""
+        tolerances = self._found.epsilon, self._found.delta
+        self._product = products.Product(self.residual, parts, self._deadline)
+        self._ending = self._product.run(open_session, exact, hashed, tolerances, progress)
+
     def claim(self) -> estimate.Estimate:
         """The best valid estimate from what has been found so far."""
+        if self._product is not None:
+            return estimate.doubled(self._product.claim(), len(self._reduction.free))
         found = self._found._replace(level=None)  # of use to a checkpoint alone
         return guarantee.estimate_of(found, self._scheme, self._reached)
 
@@ -225,7 +268,11 @@ class _Rounds:
         """How it went; ``ending`` is that of whatever took the outcomes."""
         status, message = self._ending if ending.status == "done" else ending
         done = tuple(self._found.rounds[i] for i in sorted(self._found.rounds))
-        shared = status, seconds, message, self._calls
+        calls = self._calls
+        if self._product is not None:
+            done = tuple(one for how in self._product.told for one in how.rounds)
+            calls = self._product.calls + sum(how.oracle_calls for how in self._product.told)
+        shared = status, seconds, message, calls
         return Info(*shared, done, self._scheme, self._reduction)
 
     def _take(self, outcome: rounds.RoundOutcome) -> None:

@@ -187,7 +187,12 @@ def test_the_median_refuses_even_numbers(number):
 
 @pytest.mark.parametrize(
     "rule",
-    [estimate.median_of, estimate.intersect, lambda e: estimate.choose(e, lambda x: x.log_width)],
+    [
+        estimate.median_of,
+        estimate.intersect,
+        estimate.product,
+        lambda e: estimate.choose(e, lambda x: x.log_width),
+    ],
 )
 def test_every_rule_refuses_bounds_in_expectation(rule):
     with pytest.raises(ValueError, match="only in expectation"):
@@ -232,6 +237,72 @@ def test_intersect_raises_where_nothing_is_left():
     assert touching.log_lower == touching.log_upper == 1
     with pytest.raises(ValueError, match="given none"):
         estimate.intersect([])
+
+
+def test_a_product_adds_logarithms_and_failures():
+    result = estimate.product([probable(0, 9, 0.1, 0.02), probable(-5, 4, 0.2, 0.03)], [2, 1])
+    assert (result.log_value, result.claim) == (8.5, Claim.PROBABLE)
+    assert result.log_lower == pytest.approx(-5) and result.log_upper == pytest.approx(22)
+    assert result.failure_lower == pytest.approx(0.3)
+    assert result.failure_upper == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_product_rounds_outward(seed):
+    rng = np.random.default_rng(seed)
+    values = (rng.standard_normal(7) * 10.0 ** rng.integers(-9, 9, 7)).tolist()
+    times = rng.integers(1, 1000, 7).tolist()
+    result = estimate.product([estimate.certain(x, 0.0) for x in values], times)
+    truth = sum((Fraction(x) * n for x, n in zip(values, times)), Fraction(0))
+    assert Fraction(result.log_lower) < truth < Fraction(result.log_upper)
+    assert result.claim is Claim.CERTAIN
+    size = sum(abs(x) * n for x, n in zip(values, times))
+    assert result.log_width <= 2.0**-50 * size
+
+
+def test_a_product_of_counts_is_their_product():
+    result = estimate.product([estimate.exact_count(3), estimate.exact_count(5)], [10_000, 2])
+    assert (result.count, result.claim) == (3**10_000 * 25, Claim.CERTAIN)
+    unsure = estimate.exact_count(5, failure=0.25)
+    result = estimate.product([estimate.exact_count(3), unsure, unsure])
+    assert (result.count, result.failure_lower, result.failure_upper) == (75, 0.5, 0.5)
+    assert estimate.product([unsure] * 4).claim is Claim.NONE
+
+
+def test_a_product_with_zero_is_zero():
+    zero, unknown = estimate.exact_count(0), Estimate(3.0)
+    for others in ([probable(0, 1)], [unknown, estimate.exact_count(7)], [zero]):
+        assert estimate.product([*others, zero]) == zero
+    unsure = estimate.exact_count(0, failure=0.25)
+    assert estimate.product([probable(0, 1), unsure]) == unsure
+
+
+def test_a_product_of_ones_is_one():
+    one, at_least_one = estimate.exact_count(1), estimate.bounded(0.0, 0.0, math.inf, 0, 0)
+    assert estimate.product([one, one], [5, 1]) == one
+    assert estimate.product([at_least_one, one, at_least_one]) == at_least_one
+
+
+def test_a_product_lacks_the_sides_that_a_factor_lacks():
+    above = Estimate(4.0, log_upper=4.0, claim=Claim.CERTAIN)
+    result = estimate.product([above, probable(0, 1, 0.1, 0.2)])
+    assert result.log_lower == -math.inf and result.log_upper == pytest.approx(5)
+    assert (result.failure_lower, result.failure_upper) == (0, 0.2)
+    assert estimate.product([above, Estimate(1.0)]).claim is Claim.NONE
+    with pytest.raises(ValueError, match="given none"):
+        estimate.product([])
+
+
+def test_a_product_covers_as_often_as_it_says():
+    rng, trials, truth = np.random.default_rng(0), 4000, 2.0 + 3 * 1.0
+    below = above = 0
+    for _ in range(trials):
+        shifts = rng.choice([-1.5, 0.0, 1.5], 2, p=[0.1, 0.7, 0.2])
+        parts = [probable(x - 1 + s, x + 1 + s, 0.2, 0.1) for x, s in zip((2.0, 1.0), shifts)]
+        result = estimate.product(parts, [1, 3])
+        below, above = below + (truth < result.log_lower), above + (truth > result.log_upper)
+    assert 0 < below <= trials * result.failure_lower
+    assert 0 < above <= trials * result.failure_upper
 
 
 def test_choose_pays_for_all():

@@ -204,6 +204,17 @@ def test_first_small_level_from_any_start(level, start):
     assert len(asked) == len(set(asked)) <= 2 * math.log2(2 + abs(level - start)) + 3
 
 
+def test_an_empty_cell_leads_back_step_by_step():
+    asked = []
+
+    def size(m):
+        asked.append(m)
+        return min(73, int(73 * 2.0 ** (989 - m)))
+
+    assert levels.first_small(size, 1000, 73) == 990
+    assert len(asked) <= 5 and min(asked) >= 980
+
+
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 7, 8, 9, 64, 1000])
 @pytest.mark.parametrize("start", [0, 1, 2, 8, 9, 100])
 def test_first_level_from_any_start(level, start):
