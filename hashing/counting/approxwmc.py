@@ -31,7 +31,7 @@ from inference.reduction import dyadic_weights, support
 from inference.workers import within
 
 # Of log(1 + epsilon), for the rounding of weights. A bit less for each variable would take twice
-# the share; a tenth costs hashing a sixth more models in a cell.
+# the share; a tenth costs hashing 15 % more models in a cell.
 ROUNDING = 0.1
 # So few models are listed and their weights added, which takes no longer than one cell.
 MOST_LISTED = 72
@@ -149,8 +149,8 @@ def _reduced(
     residual = dataclasses.replace(
         reduction.formula, projection=np.union1d(hashed, weighted), log_weights=weights
     )
-    # What defined a weighted variable that was not hashed is defined by its bits, perhaps.
-    is_support = np.isin(weighted, hashed).all()
+    # What defines a weighted variable that was not hashed is defined by its bits, perhaps.
+    is_support = (np.isin(weighted, hashed) | (dyadic_weights.fixed(residual, weighted) != 0)).all()
     terms = [single, len(reduction.free) * math.log(2)]
     return residual, terms, _reduced_again if is_support else support.reduce
 
