@@ -31,7 +31,7 @@ from inference.reduction import dyadic_weights, support
 from inference.workers import within
 
 # Of log(1 + epsilon), for the rounding of weights. A bit less for each variable would take twice
-# the share; a tenth costs hashing a sixth more models in a cell.
+# the share; a tenth costs hashing 15 % more models in a cell.
 ROUNDING = 0.1
 # So few models are listed and their weights added, which takes no longer than one cell.
 MOST_LISTED = 72
@@ -127,7 +127,8 @@ def count(
     found, hashed = approxmc.count(same.formula, timeout=deadline.timeout, **options)
     message = "; ".join(part for part in (_described(same), hashed.message) if part)
     told = hashed.oracle_calls, same.bits, same.log2_tilt, same.log_error, hashed
-    return _weighted(found, same), Info(hashed.status, time.monotonic() - start, message, *told)
+    result = _weighted(found, same, trivial.count(formula).log_upper)
+    return result, Info(hashed.status, time.monotonic() - start, message, *told)
 
 
 def _reduced(
@@ -149,8 +150,8 @@ def _reduced(
     residual = dataclasses.replace(
         reduction.formula, projection=np.union1d(hashed, weighted), log_weights=weights
     )
-    # What defined a weighted variable that was not hashed is defined by its bits, perhaps.
-    is_support = np.isin(weighted, hashed).all()
+    # What defines a weighted variable that was not hashed is defined by its bits, perhaps.
+    is_support = (np.isin(weighted, hashed) | (dyadic_weights.fixed(residual, weighted) != 0)).all()
     terms = [single, len(reduction.free) * math.log(2)]
     return residual, terms, _reduced_again if is_support else support.reduce
 
@@ -214,16 +215,17 @@ def _left_of(epsilon: float, log_error: float) -> float:
     return math.expm1(math.log1p(epsilon) - log_error)
 
 
-def _weighted(found: estimate.Estimate, same: dyadic_weights.Unweighted) -> estimate.Estimate:
-    """The estimate of the weighted count."""
+def _weighted(
+    found: estimate.Estimate, same: dyadic_weights.Unweighted, most: float
+) -> estimate.Estimate:
+    """The estimate of the weighted count, which is at most ``most``."""
     shift, error = same.log_factor, same.log_error
-    return estimate.bounded(
-        found.log_value + shift,
-        estimate.below(found.log_lower + shift, error),
-        estimate.above(found.log_upper + shift, error),
-        found.failure_lower,
-        found.failure_upper,
-    )
+    lower = estimate.below(found.log_lower + shift, error)
+    upper, failure = estimate.above(found.log_upper + shift, error), found.failure_upper
+    if lower <= most < upper:  # rounding has moved it past what is certain
+        upper, failure = most, 0.0
+    value = min(found.log_value + shift, upper)
+    return estimate.bounded(value, lower, upper, found.failure_lower, failure)
 
 
 def _described(same: dyadic_weights.Unweighted) -> str:

@@ -16,7 +16,9 @@ error of the logarithm of the odds. The errors of the variables add up to what w
 Chakraborty, Fried, Meel and Vardi, From Weighted to Unweighted Model Counting (IJCAI 2015).
 """
 
+import bisect
 import dataclasses
+import itertools
 import math
 from typing import NamedTuple
 
@@ -30,7 +32,7 @@ LN2 = math.log(2)
 MOST_LOG2_ODDS = 2000
 # Digits of k after its first; the logarithm of a double weight holds few more.
 _MOST_DIGITS = 48
-# Errors per variable that are tried: the whole, times 2^-1/4, ..., down to what doubles resolve.
+# Errors per variable that are tried: all of it, times 2^-1/4, ..., down to what doubles resolve.
 _STEPS = 240
 
 
@@ -74,7 +76,7 @@ def rewrite(
         return Unweighted(formula, 0.0, 0.0, 0, 0.0)
     variables = formula.sampling_set
     weights, formula = formula.log_weights[variables - 1], possible(formula)
-    signs, is_mentioned = _fixed(formula, variables), _mentioned(formula, variables)
+    signs, is_mentioned = fixed(formula, variables), _mentioned(formula, variables)
     differ = weights[:, 0] != weights[:, 1]
     chained = differ & is_mentioned & (signs == 0)
     larger, smaller = weights[chained].max(axis=1), weights[chained].min(axis=1)
@@ -85,15 +87,16 @@ def rewrite(
     lengths = np.where(bits > 1, bits, 0)  # a fair coin needs no new variable
     rarer = np.where(weights[chained, 1] < weights[chained, 0], 1, -1) * variables[chained]
     more = _comparisons(rarer, number, lengths, formula.num_variables + 1, deadline)
-    replaced = differ & (signs == 0)
-    replaced[chained] &= bits > 1
+    # Neither what bits define, nor what is fixed, nor what is free with a weight for each side.
+    counted = (signs == 0) & (is_mentioned | ~differ)
+    counted[chained] = bits == 1
     fresh = formula.num_variables + 1 + np.arange(lengths.sum(), dtype=np.int32)
     unweighted = cnf.CNF(
         formula.num_variables + len(fresh),
-        cnf.join(formula.clauses, cnf.ragged(more)),
+        cnf.join(formula.clauses, more),
         formula.xors,
         formula.xor_rhs,
-        np.concatenate([variables[~replaced], fresh]).astype(np.int32),
+        np.concatenate([variables[counted], fresh]).astype(np.int32),
     )
     total = math.fsum(errors.tolist()) + _float_error(weights, bits)
     tilt = math.fsum((larger - smaller).tolist()) / LN2
@@ -108,6 +111,13 @@ def possible(formula: cnf.CNF) -> cnf.CNF:
     rows, is_positive = np.nonzero(formula.log_weights == -np.inf)
     units = cnf.ragged(np.where(is_positive, -1 - rows, 1 + rows)[:, None])
     return dataclasses.replace(formula, clauses=cnf.join(formula.clauses, units))
+
+
+def fixed(formula: cnf.CNF, variables: np.ndarray) -> np.ndarray:
+    """The signs that unit clauses give variables: int [k], either where they clash, 0 for none."""
+    clauses = formula.clauses
+    units = clauses.values[clauses.offsets[:-1][np.diff(clauses.offsets) == 1]]
+    return np.where(np.isin(variables, -units), -1, np.isin(variables, units).astype(int))
 
 
 def fractions(log_odds: np.ndarray, log_error: float) -> tuple[np.ndarray, np.ndarray]:
@@ -126,13 +136,17 @@ def fractions(log_odds: np.ndarray, log_error: float) -> tuple[np.ndarray, np.nd
     """
     odds, index, times = np.unique(log_odds, return_inverse=True, return_counts=True)
     number, bits, errors = _candidates(odds)
-    best = errors.argmin(axis=1)
-    for step in range(_STEPS):
+
+    def chosen(step: int) -> np.ndarray:
         allowed = errors <= log_error * 2.0 ** (-step / 4)
-        chosen = np.where(allowed.any(axis=1), allowed.argmax(axis=1), best)
-        if times @ np.take_along_axis(errors, chosen[:, None], 1)[:, 0] <= log_error:
-            break
-    k, m = (np.take_along_axis(x, chosen[:, None], 1)[:, 0] for x in (number, bits))
+        first = np.where(allowed.any(axis=1), allowed.argmax(axis=1), errors.argmin(axis=1))
+        return first[:, None]
+
+    def fits(step: int) -> bool:
+        return times @ np.take_along_axis(errors, chosen(step), 1)[:, 0] <= log_error
+
+    best = chosen(bisect.bisect_left(range(_STEPS), True, key=fits))
+    k, m = (np.take_along_axis(x, best, 1)[:, 0] for x in (number, bits))
     twos = np.log2(k & -k).astype(np.int64)
     return (k >> twos)[index], (m - twos)[index]
 
@@ -176,13 +190,6 @@ def _float_error(weights: np.ndarray, bits: np.ndarray) -> float:
     return 2.0**-48 * terms if (weights != 0).any() else 0.0
 
 
-def _fixed(formula: cnf.CNF, variables: np.ndarray) -> np.ndarray:
-    """The signs that unit clauses give the variables, either where they clash, 0 for none."""
-    clauses = formula.clauses
-    units = clauses.values[clauses.offsets[:-1][np.diff(clauses.offsets) == 1]]
-    return np.where(np.isin(variables, -units), -1, np.isin(variables, units).astype(int))
-
-
 def _mentioned(formula: cnf.CNF, variables: np.ndarray) -> np.ndarray:
     """Whether a clause or an XOR has each of the variables: bool [k]."""
     return np.isin(variables, np.abs(formula.clauses.values)) | np.isin(
@@ -205,7 +212,7 @@ def _comparisons(
     lengths: np.ndarray,
     first: int,
     deadline: limits.Deadline,
-) -> list[list[int]]:
+) -> cnf.Ragged:
     """Clauses of all variables with fresh bits, one after the other from ``first`` on."""
     clauses = []
     for literal, number, length in zip(literals.tolist(), numbers.tolist(), lengths.tolist()):
@@ -213,7 +220,10 @@ def _comparisons(
         if length:
             clauses += comparison(literal, number, range(first, first + length))
         first += length
-    return clauses
+    # Faster than ``cnf.ragged``, which makes an array of each.
+    offsets = np.zeros(len(clauses) + 1, dtype=np.int64)
+    np.cumsum([len(clause) for clause in clauses], out=offsets[1:])
+    return cnf.Ragged(np.fromiter(itertools.chain.from_iterable(clauses), np.int32), offsets)
 
 
 def comparison(literal: int, number: int, bits: range) -> list[list[int]]:

@@ -95,8 +95,8 @@ def check_mean(results, log_truth, epsilon):
 
 @pytest.mark.parametrize("name", ["projected", "gates", "tilted"])
 def test_claims(name):
-    check_claim(count_many(name, 10), truth_of(name), 0.8)
-    check_mean(count_many(name, 10), truth_of(name), 0.8)
+    check_claim(count_many(name, 6), truth_of(name), 0.8)
+    check_mean(count_many(name, 6), truth_of(name), 0.8)
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_a_factor_that_is_lost_is_caught(monkeypatch):
         return same._replace(log_factor=same.log_factor - math.log(2))
 
     monkeypatch.setattr(dyadic_weights, "rewrite", halved)
-    results = [approxwmc.count(FORMULAS["tilted"], seed=seed) for seed in range(6)]
+    results = [approxwmc.count(FORMULAS["tilted"], seed=seed) for seed in range(4)]
     with pytest.raises(AssertionError):
         check_mean(results, truth_of("tilted"), 0.8)
 
@@ -169,7 +169,7 @@ def build(num_variables, clauses, xors=(), projection=None, weights=()):
 def test_formulas_of_all_kinds(reduce, most_listed, monkeypatch):
     monkeypatch.setattr(approxwmc, "MOST_LISTED", most_listed)
     certain, zero = 0, 0
-    for seed in range(20):
+    for seed in range(14):
         problem = random_problem(random.Random(seed))
         formula = build(**problem)
         digest = formula.digest()
@@ -186,7 +186,7 @@ def test_formulas_of_all_kinds(reduce, most_listed, monkeypatch):
         if most_listed > 0 and result.claim is Claim.CERTAIN and truth:
             assert result.log_width < 1e-10
         assert formula.digest() == digest
-    assert certain > zero > 2
+    assert certain > zero > 1
 
 
 def test_assumptions():
@@ -221,6 +221,11 @@ def test_bits_tilt_and_rounding_are_told():
     _, exact = approxwmc.count(cnf.from_clauses(clauses, log_weights=logs))
     assert exact.bits == 60 and exact.log2_tilt == pytest.approx(30 * math.log2(3))
     assert exact.log_error < 1e-11
+    result, _ = approxwmc.count(cnf.from_clauses([[1, 2], [3, 4], [5, 6]], log_weights=2.1 * logs))
+    # No more than all weight there is, and then that side cannot fail.
+    most = 30 * np.logaddexp(*2.1 * logs[0])
+    assert most < result.log_value + math.log(1.8)
+    assert (result.log_upper, result.failure_upper) == (pytest.approx(most), 0.0)
     assert exact.message.startswith("60 bits for weights of tilt 2^47.55, rounded by at most ")
     _, rounded = approxwmc.count(cnf.from_clauses(clauses, log_weights=2 * logs))
     assert rounded.bits > 60 and rounded.log_error > 1e-3

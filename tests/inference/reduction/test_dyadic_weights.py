@@ -137,9 +137,11 @@ def test_what_is_fixed_or_mentioned_nowhere_takes_no_bits():
     problem = {"num_variables": 4, "clauses": [[-1], [2, 4]], "weights": weights}
     same = check(problem, 0.01)
     assert same.formula.num_variables == 4 + same.bits
+    assert same.formula.sampling_set.tolist() == [4, *range(5, 5 + same.bits)]
     assert same.log2_tilt == pytest.approx(math.log2(45))
     alone = check(problem | {"clauses": [[-1], [2]]}, 0.01)
     assert (alone.bits, alone.log2_tilt, alone.formula.num_variables) == (0, 0.0, 4)
+    assert alone.formula.sampling_set.tolist() == [4]
     assert alone.log_error < DOUBLES
 
 
