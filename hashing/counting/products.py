@@ -60,7 +60,7 @@ def exactly(formula: cnf.CNF, deadline: limits.Deadline) -> int | None:
     if not formula.num_clauses and not len(formula.xors):
         return 1 << len(formula.sampling_set)
     if formula.num_variables <= cube_table.MOST_VARIABLES:
-        return cube_table.count(formula)
+        return cube_table.number_of_models(formula)
     try:
         planned = bucket_count.prepare(formula, reduce=support.unreduced, deadline=deadline)
         if planned.seconds > CHEAP_SECONDS * max(1.0, len(formula.sampling_set) / FEW_COLUMNS):

@@ -1,6 +1,6 @@
 """The count of a very small formula, from the table of all its assignments in numpy.
 
-    >>> count(cnf.from_clauses([[1, 2], [-2, 3]], num_variables=5))
+    >>> number_of_models(cnf.from_clauses([[1, 2], [-2, 3]], num_variables=5))
     16
 
 A clause is false on one face of the cube of all assignments. Nothing is compiled, so thousands of
@@ -14,7 +14,7 @@ from inference.problems import cnf
 MOST_VARIABLES = 18
 
 
-def count(formula: cnf.CNF) -> int:
+def number_of_models(formula: cnf.CNF) -> int:
     """The number of sampling-set assignments that extend to a model; weights play no part.
 
     Raises:

@@ -4,8 +4,8 @@
     >>> among_those(formula, np.array([3, 4])).tolist()
     [4]
 
-Padoa's test, as in ``definability``: the formula and a copy of it that agrees on the sampling set, but
-not on the variable, have no model.
+Padoa's test, as in ``definability``: the formula and a copy of it that agrees on the sampling set,
+but not on the variable, have no model.
 """
 
 import itertools
