@@ -32,19 +32,19 @@ class Graph:
 
     def __init__(self, found: gates.Gates, num_variables: int):
         offsets = found.variables.offsets
-        self.members = found.variables.tolist()
+        self.members: list[list[int]] = found.variables.tolist()
         owner = np.repeat(np.arange(len(self.members)), np.diff(offsets))
-        self.outputs = _split(found.variables.values, owner, found.is_output, len(self.members))
-        order = np.argsort(found.variables.values, kind="stable")
-        self.uses = _split(
-            owner[order], found.variables.values[order], slice(None), num_variables + 1
-        )
+        values, is_output = found.variables.values, found.is_output
+        self.outputs = _split(values[is_output], owner[is_output], len(self.members))
+        order = np.argsort(values, kind="stable")
+        self.uses = _split(owner[order], values[order], num_variables + 1)
 
 
-def _split(values: np.ndarray, owner: np.ndarray, which, count: int) -> list[list[int]]:
-    values, owner = values[which].tolist(), owner[which]
+def _split(values: np.ndarray, owner: np.ndarray, count: int) -> list[list[int]]:
+    """The values of each owner 0..count-1, owners increasing."""
     ends = np.searchsorted(owner, np.arange(count + 1)).tolist()
-    return [values[a:b] for a, b in zip(ends[:-1], ends[1:])]
+    several = values.tolist()
+    return [several[a:b] for a, b in zip(ends[:-1], ends[1:])]
 
 
 class Known:

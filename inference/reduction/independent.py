@@ -77,25 +77,28 @@ def find(
       known: what gates showed of it before it was simplified.
       deadline: then the best support so far.
     """
-    known = ByGates(gates.NONE, formula.sampling_set) if known is None else known
+    if known is None:  # variables that do not occur cost nothing then
+        small, variables, free = renumbering.used(formula, formula.sampling_set, _array([]))
+        inside = find(small, ByGates(gates.NONE, small.sampling_set), deadline)
+        return np.union1d(free, variables[inside - 1])
     best = known.support
     try:
         deadline.check()
         plain = normal.clauses_only(formula, deadline)
         found = gates.concatenate([known.gates, gates.find(plain, deadline)])
         best = _inputs(found, formula.sampling_set, plain.num_variables, best, deadline)
-        small = _Small.of(formula, deadline)
-        budget = questions.Budget(min(MODEL_WORK * small.work, MOST_WORK))
-        with flips.Models(small.plain, budget, deadline) as models:
+        compact = _Small.of(formula, deadline)
+        budget = questions.Budget(min(MODEL_WORK * compact.work, MOST_WORK))
+        with flips.Models(compact.plain, budget, deadline) as models:
             if models.satisfiable is False:
                 return best[:0]
-            best, found = _mine(small, formula.sampling_set, found, best, models, deadline)
+            best, found = _mine(compact, formula.sampling_set, found, best, models, deadline)
             graph = closure.Graph(found, plain.num_variables)
             for start, frequent_first in _starts(formula, graph, best, deadline):
                 if frequent_first and np.array_equal(start, best):  # nothing can be dropped
                     continue
                 best = min(best, start, key=len)
-                asked = _ask(small, models, start, frequent_first, deadline)
+                asked = _ask(compact, models, start, frequent_first, deadline)
                 best = min(best, asked, key=len)
     except limits.OutOfTime:
         pass
@@ -136,8 +139,7 @@ class _Small(NamedTuple):
     @classmethod
     def of(cls, formula: cnf.CNF, deadline: limits.Deadline) -> "_Small":
         """Raises OutOfTime at the deadline."""
-        none = np.zeros(0, dtype=np.int32)
-        small, variables, _ = renumbering.used(formula, formula.sampling_set, none)
+        small, variables, _ = renumbering.used(formula, formula.sampling_set, _array([]))
         plain = normal.clauses_only(small, deadline)
         cuts = plain.num_variables - small.num_variables
         number = np.zeros(formula.num_variables + cuts + 1, dtype=np.int64)
