@@ -33,6 +33,7 @@ def count(
     jobs: int = 1,
     checkpoint: str | os.PathLike | None = None,
     reduction: Any = None,
+    witness: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[estimate.Estimate, Info]:
     """The (weighted, projected) model count of a formula.
@@ -56,6 +57,8 @@ def count(
         it. A script that asks for more than one needs the guard ``if __name__ == "__main__"``.
       checkpoint: a file for ``approxmc.count`` to resume from.
       reduction: of ``support.reduce``, where it is known already.
+      witness: hashing keeps what ``tally verify`` checks: it then counts no components apart, which
+        may take longer.
       progress: called with a line that says where the count is; not where memory is limited.
 
     Raises:
@@ -71,6 +74,10 @@ def count(
     given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory, "jobs": jobs}
     held = tuple(formulas.literals(formula, assumptions))
     given |= {"assumptions": held, "progress": progress}
+    if witness:
+        from hashing.counting import products
+
+        given["split"] = products.whole
     given |= options | {"epsilon": epsilon or EPSILON, "delta": delta or DELTA}
     try:
         if chosen is None:

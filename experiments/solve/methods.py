@@ -119,7 +119,7 @@ METHODS = (
         draws=("count",),
         options=(
             *("epsilon", "delta", "assumptions", "reduce", "checkpoint"),
-            *("executor", "patience", "stop", "progress"),
+            *("executor", "patience", "split", "stop", "progress"),
         ),
     ),
     Method(

@@ -155,6 +155,7 @@ def _ask(
         seed=options.seed,
         jobs=options.jobs,
         checkpoint=options.checkpoint,
+        witness=options.save is not None,
         reduction=reduction if options.method in methods.taking("reduce") else None,
         progress=progress,
         **limits,

@@ -129,13 +129,25 @@ def test_assumptions(method):
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [
-        ("bpnn", {"epsilon": 0.5}, "auto, exact, ganak, exhaustive or approxmc for epsilon"),
-        ("adaptive", {"epsilon": 0.5}, "approxmc for epsilon, given adaptive"),
-        ("bpnn", {"delta": 0.5}, "approxmc, adaptive or short_xor for delta, given bpnn"),
+        (
+            "bpnn",
+            {"epsilon": 0.5},
+            "auto, exact, ganak, elimination, exhaustive, approxmc or approxwmc for epsilon",
+        ),
+        ("adaptive", {"epsilon": 0.5}, "approxwmc for epsilon, given adaptive"),
+        ("bpnn", {"delta": 0.5}, "approxwmc, adaptive or short_xor for delta, given bpnn"),
         ("exact", {"checkpoint": "rounds"}, "auto or approxmc for checkpoint, given ganak"),
         ("adaptive", {"checkpoint": "rounds"}, "auto or approxmc for checkpoint, given adaptive"),
-        ("exhaustive", {"reduction": ()}, "auto, approxmc, adaptive or short_xor for reduction"),
-        ("auto", {"weights": {1: 0.5}, "checkpoint": "rounds"}, "for checkpoint, given ganak"),
+        (
+            "exhaustive",
+            {"reduction": ()},
+            "auto, elimination, approxmc, approxwmc, adaptive or short_xor for reduction",
+        ),
+        (
+            "auto",
+            {"weights": {1: 0.5}, "checkpoint": "rounds"},
+            "approxmc for checkpoint, given auto",
+        ),
         ("auto", {"epsilon": 0.0}, "epsilon > 0, given 0.0"),
         ("exact", {"delta": 1.5}, r"delta in \(0, 1\), given 1.5"),
         ("exact", {"jobs": 0}, "at least 1 job, given 0"),
