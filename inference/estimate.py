@@ -207,9 +207,9 @@ def product(estimates: Sequence[Estimate], times: Sequence[int] | None = None) -
     zeros = [e for e in estimates if e.log_upper == -math.inf]
     if zeros:
         return dataclasses.replace(min(zeros, key=lambda e: e.failure_upper), witness=None)
-    counts = [e.count for e in estimates]
+    counts = [e.count for e in estimates if e.count is not None]
     failure = sum(max(e.failure_lower, e.failure_upper) for e in estimates)
-    if None not in counts and failure < 1.0:
+    if len(counts) == len(estimates) and failure < 1.0:
         return exact_count(math.prod(c**n for c, n in zip(counts, powers)), failure=failure)
     value = _scaled_sum([e.log_value for e in estimates], powers, 0.0)
     lower = _scaled_sum([e.log_lower for e in estimates], powers, -math.inf)

@@ -59,7 +59,7 @@ def run(
 
     result, info = trivial.count(formula), Info("interrupted", 0.0, "auto", seed=seed)
     assumed = support.conditioned(formula, assumptions)
-    ganak = methods.find("count", "ganak")
+    ganak = methods.answering("count")["ganak"]
     with _Rival(ganak, assumed, timeout=timeout, pause=pause, **given) as rival:
         try:
             hashed = (formula, assumptions) if options["checkpoint"] else (assumed, ())
@@ -129,7 +129,7 @@ class _Search:
         """
         from inference.exact import bucket_count
 
-        certain, start = methods.find("count", "elimination"), time.monotonic()
+        certain, start = methods.answering("count")["elimination"], time.monotonic()
         until = dataclasses.replace(self._deadline, stop=self._rival.has_answered_for_long)
         if self._given["memory"] is not None:
             asked = self._given | {"timeout": until.part(0.5).timeout, "budget": BUDGET}
@@ -160,7 +160,7 @@ class _Search:
 
     def _hash(self, deadline: limits.Deadline) -> Found:
         weighted = self._formula.log_weights is not None
-        hashing = methods.find("count", "approxwmc" if weighted else "approxmc")
+        hashing = methods.answering("count")["approxwmc" if weighted else "approxmc"]
         formula, assumptions = self._hashed
         given = self._given | {"timeout": deadline.timeout, "stop": self._rival.is_solved}
         given |= {"reduce": None if assumptions else self._reduction, "assumptions": assumptions}

@@ -141,7 +141,8 @@ def count(
         search.prepare(formula, reduce, checkpoint)
         parts = split(search.residual) if checkpoint is None else ()
         if len(parts) > 1:
-            options = {"seed": words, "executor": executor, "patience": patience, "stop": stop}
+            options: dict[str, Any] = {"seed": words, "executor": executor}
+            options |= {"patience": patience, "stop": stop}
             options |= {"reduce": support.unreduced, "split": products.whole}
             hashed = functools.partial(count, open_session=open_session, **options)
             search.multiply(parts, open_session, exact, hashed, progress)

@@ -213,7 +213,8 @@ def _few(left: list[Factor], epsilon: float, delta: float) -> list[Factor]:
 
 def _join(left: list[Factor]) -> Factor:
     """One formula of them all, equal ones as often as they occur."""
-    clauses, xors, sides, sampled, n = cnf.ragged([]), cnf.ragged([]), [], [], 0
+    clauses, xors, n = cnf.ragged([]), cnf.ragged([]), 0
+    sides, sampled = list[np.ndarray](), list[np.ndarray]()
     for formula in (one.formula for one in left for _ in range(one.times)):
         moved = formula.clauses.values + n * np.sign(formula.clauses.values)
         clauses = cnf.join(clauses, dataclasses.replace(formula.clauses, values=moved))

@@ -262,7 +262,8 @@ def _logarithm(part: PlannedPart, memory: float, deadline: limits.Deadline) -> t
         raise elimination.TooWide(planned.plan.width, _octets(planned.plan), memory)
     with np.errstate(divide="ignore"):
         factors = [(scope, np.log(table)) for scope, table in planned.factors]
-    factors += [([at], row) for at, row in enumerate(part.log_unary) if row.any()]
+    rows = np.zeros((0, 2)) if part.log_unary is None else part.log_unary
+    factors += [([at], row) for at, row in enumerate(rows) if row.any()]
     model = bucket_tree.Model(planned.plan, factors, part.constants, [])
     options: dict[str, Any] = {"keep": False, "hidden": planned.hidden, "deadline": deadline}
     value, _, _ = passes.upward(model, passes.log_sum, **options)

@@ -172,7 +172,7 @@ def greedy(
         return late[v], score(fill[v], len(adjacent[v]), round(log_size[v], 9)), ties[v], v
 
     current = [entry(v) for v in range(len(adjacent))]
-    heap, order = list(current), []
+    heap, order = list(current), list[int]()
     heapq.heapify(heap)
     while heap:
         best = heapq.heappop(heap)

@@ -43,7 +43,8 @@ class ExactTable(NamedTuple):
 
 
 Buckets = list[list[ExactTable]]
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def total(
@@ -86,7 +87,7 @@ def total(
         found, _ = upward(plan, [list(bucket) for bucket in left], batch, deadline=within)
         return product_of(found, batch)
 
-    residues = itertools.chain.from_iterable(in_threads(run, batches, jobs, deadline))
+    residues = list(itertools.chain.from_iterable(in_threads(run, batches, jobs, deadline)))
     return constant * chinese_remainder(residues, primes.astype(int).tolist())
 
 
