@@ -99,6 +99,8 @@ def plan(
     shortened = chains.shorten(formula)
     for short in [chains.Chains(formula, []), *([shortened] if shortened.links else [])]:
         scopes = _scopes(short, set(hidden))
+        if max(map(len, scopes.scopes), default=0) > widest + 1:
+            continue
         for entries, order in _orders(scopes, widest, deadline):
             if best is None or entries < best[0]:
                 best = entries, scopes, order

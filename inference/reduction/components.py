@@ -37,13 +37,14 @@ def split(formula: cnf.CNF) -> list[Part]:
     clauses = _groups(clause_labels, np.arange(len(clause_labels)))
     xors = _groups(xor_labels, np.arange(len(xor_labels)))
     none = np.zeros(0, dtype=np.int64)
-    number = np.zeros(n + 1, dtype=np.int32)
+    number, sampled = np.zeros(n + 1, dtype=np.int32), np.zeros(n + 1, dtype=bool)
+    sampled[formula.sampling_set] = True
     parts = []
     for label in sorted({*members, *clauses, *xors}):
         variables = members.get(label, none.astype(np.int32))
         number[variables] = np.arange(1, len(variables) + 1)
         mine = clauses.get(label, none), xors.get(label, none)
-        parts.append(Part(_restrict(formula, variables, number, *mine), variables))
+        parts.append(Part(_restrict(formula, variables, number, sampled, *mine), variables))
     return parts
 
 
@@ -88,21 +89,22 @@ def _restrict(
     formula: cnf.CNF,
     variables: np.ndarray,
     number: np.ndarray,
+    sampled: np.ndarray,
     clauses: np.ndarray,
     xors: np.ndarray,
 ) -> cnf.CNF:
     """The lists of these indices over these variables, which ``number`` numbers."""
     kept, odd = _take(formula.clauses, clauses), _take(formula.xors, xors)
-    sampled = None
+    projection = None
     if formula.projection is not None:
-        sampled = number[np.intersect1d(variables, formula.projection, assume_unique=True)]
+        projection = number[variables[sampled[variables]]]
     weights = None if formula.log_weights is None else formula.log_weights[variables - 1]
     return cnf.CNF(
         len(variables),
         dataclasses.replace(kept, values=np.sign(kept.values) * number[np.abs(kept.values)]),
         dataclasses.replace(odd, values=number[odd.values]),
         formula.xor_rhs[xors],
-        sampled,
+        projection,
         weights,
     )
 
