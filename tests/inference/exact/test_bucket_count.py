@@ -64,7 +64,7 @@ def log(number):
     return math.log(number) if number else -math.inf
 
 
-def check(seed, memory=None):
+def check(seed):
     n, clauses, xors, projection, weights = draw(seed)
     table = None
     if weights is not None:
@@ -74,7 +74,7 @@ def check(seed, memory=None):
     )
     true = reference.count_models(n, clauses, [(v, int(s)) for v, s in xors], projection, weights)
     reduce = support.unreduced if seed % 3 == 0 else support.reduce
-    found, info = bucket_count.count(formula, reduce=reduce, memory=memory)
+    found, info = bucket_count.count(formula, reduce=reduce)
     assert (info.status, found.claim) == ("done", estimate.Claim.CERTAIN)
     if weights is None:
         assert found.count == true
@@ -106,7 +106,7 @@ def test_cases_of_cut_variables_add_up(seed, monkeypatch):
     formula = cnf.from_clauses(clauses, num_variables=n, xors=xors, projection=projection)
     true = reference.count_models(n, clauses, [(v, int(s)) for v, s in xors], projection)
     try:
-        found, _ = bucket_count.count(formula, reduce=support.unreduced, memory=1)
+        found, _ = bucket_count.count(formula, reduce=support.unreduced, tables=1)
     except elimination.TooWide:
         return
     assert found.count == true
@@ -132,7 +132,7 @@ def test_domino_tilings():
 def test_too_wide_is_refused_before_it_is_tried():
     formula = generators.random_ksat(1, 200, 200)
     with pytest.raises(elimination.TooWide, match="width"):
-        bucket_count.count(formula, memory=1)
+        bucket_count.count(formula, tables=1)
 
 
 def test_no_time_leaves_what_holds_at_sight():
