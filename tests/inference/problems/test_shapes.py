@@ -1,6 +1,7 @@
 """The fields of problems have the types and shapes their classes name, dimensions shared."""
 
 import dataclasses
+import types
 import typing
 
 import jax
@@ -29,6 +30,13 @@ PROBLEMS = (cnf.Ragged, factor_graph.FactorGroup, cnf.CNF, factor_graph.FactorGr
 PROBLEMS += (logical_groups.ClauseGroup, logical_groups.ParityGroup)
 
 
+def plain(hint):
+    """What isinstance takes: mappings without the types of keys and values."""
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(hint) if is_union else (hint,)
+    return tuple(typing.get_origin(kind) or kind for kind in kinds)
+
+
 def misfits(problem):
     """The fields that are not as annotated, those of groups and lists included."""
     kind, found = type(problem), []
@@ -43,7 +51,7 @@ def misfits(problem):
                 inner += value
             elif hint in PROBLEMS:
                 inner.append(value)
-            elif not isinstance(value, hint):
+            elif not isinstance(value, plain(hint)):
                 found.append(f"{kind.__name__}.{name}")
     for one in inner:
         found += misfits(one)
