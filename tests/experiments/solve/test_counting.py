@@ -100,7 +100,7 @@ def test_a_time_limit_on_weights_bounds_them_from_above():
 
 def interrupted(seconds, function):
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    # Again after a while: CPython drops an interrupt that falls into a callback of a weak reference.
+    # Again after a while: CPython drops an interrupt inside a callback of a weak reference.
     signal.setitimer(signal.ITIMER_REAL, seconds, 5.0)
     try:
         return function()
