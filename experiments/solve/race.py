@@ -28,8 +28,9 @@ from inference.workers import process
 # so many seconds; a certain one later than Ganak's, by this share and between so many seconds.
 EXACT_SHARE, EXACT_SECONDS = 0.1, 0.5
 CERTAIN_SHARE, CERTAIN_LEAST, CERTAIN_MOST = 0.5, 0.5, 2.0
-# Elimination that should take longer comes after hashing, which has so many times as long then.
-BUDGET, PATIENCE = 10.0, 3.0
+# Elimination that should take longer comes after hashing, which has so many times as long then; or
+# it does not come at all where there is no time for both.
+BUDGET, PATIENCE = 5.0, 1.0
 # Up to so many processes that hash, a core for Ganak is worth having while they run.
 FEW_JOBS = 4
 
@@ -110,11 +111,11 @@ class _Search:
             expected, eliminate = self._narrow()
         except (ValueError, limits.OutOfTime):  # too wide
             return self._hash(self._deadline)
-        if expected > self._deadline.left:
+        first = PATIENCE * expected if expected > BUDGET else 0.0
+        if first + expected > self._deadline.left:
             return self._hash(self._deadline)
-        if expected > BUDGET:
-            left = min(self._deadline.left - 2 * expected, PATIENCE * expected)
-            found = self._hash(limits.Deadline.after(max(0.0, left)))
+        if first:
+            found = self._hash(limits.Deadline.after(first))
             if found[1].status != "timeout" or self._rival.is_solved():
                 return found
         try:

@@ -21,8 +21,11 @@ from inference.exact import bucket_tree, orders
 from inference.problems import cnf
 from inference.reduction import chains
 
-# Orders are sought again with other ties, once for so many entries, which take about as long.
-TIES, ENTRIES_PER_TIE = 12, 2.0**21
+# Orders are sought again with other ties, once for so many entries, which take about as long; not
+# where so many are left that no tie would bring them within reach.
+TIES, ENTRIES_PER_TIE, MOST_ENTRIES = 12, 2.0**21, 2.0**33
+# Orders by least degree are worse than what is found with patience, seldom by more than this.
+GAIN = 2.0**6
 
 
 class Planned(NamedTuple):
@@ -96,17 +99,34 @@ def plan(
       OutOfTime: the deadline passed.
     """
     best: tuple[float, _Scopes, list[int]] | None = None
-    shortened = chains.shorten(formula)
-    for short in [chains.Chains(formula, []), *([shortened] if shortened.links else [])]:
-        scopes = _scopes(short, set(hidden))
-        if max(map(len, scopes.scopes), default=0) > widest + 1:
-            continue
+    for scopes in _worth_a_try(formula, set(hidden), widest, deadline):
         for entries, order in _orders(scopes, widest, deadline):
             if best is None or entries < best[0]:
                 best = entries, scopes, order
     if best is None:
         raise orders.Wide(widest + 1)
     return _planned(*best)
+
+
+def _worth_a_try(
+    formula: cnf.CNF, hidden: set[int], widest: int, deadline: limits.Deadline
+) -> list[_Scopes]:
+    """The formula as it is and with chains, those that a quick order finds narrow."""
+    shortened = chains.shorten(formula)
+    both = [chains.Chains(formula, []), *([shortened] if shortened.links else [])]
+    found = []
+    for scopes in (_scopes(short, hidden) for short in both):
+        if max(map(len, scopes.scopes), default=0) <= widest + 1:
+            entries = orders.quick_entries(
+                scopes.neighbours(),
+                first=scopes.hidden,
+                widest=widest + math.log2(GAIN),
+                deadline=deadline,
+            )
+            found.append((entries, scopes))
+    least = min((entries for entries, _ in found), default=math.inf)
+    most = min(GAIN * MOST_ENTRIES, GAIN * least)
+    return [scopes for entries, scopes in found if entries <= most < math.inf]
 
 
 def _scopes(short: chains.Chains, hidden: set[int]) -> _Scopes:
@@ -137,7 +157,7 @@ def _orders(
         entries = _entries(neighbours, order)
         least = min(least, entries)
         yield entries, order
-    for seed in range(int(min(TIES, least // ENTRIES_PER_TIE)) if least < math.inf else 0):
+    for seed in range(int(min(TIES, least // ENTRIES_PER_TIE)) if least < MOST_ENTRIES else 0):
         ties = randomness.generator(seed, "ties").permutation(len(sizes)).tolist()
         try:
             order = orders.min_fill(neighbours, sizes, ties=ties, **options)

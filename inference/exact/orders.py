@@ -190,6 +190,39 @@ def greedy(
     return order
 
 
+def quick_entries(
+    neighbours: Sequence[set[int]],
+    *,
+    first: Collection[int] = (),
+    widest: float = math.inf,
+    deadline: limits.Deadline = limits.NEVER,
+) -> float:
+    """Table entries of an elimination by least degree, with variables of two states.
+
+    Far cheaper than ``greedy``, which looks at missing edges and finds better orders; infinite
+    where a variable has more neighbours than ``widest``. Arguments and errors as for ``greedy``.
+    """
+    adjacent = [set(others) for others in neighbours]
+    heap = [(v not in first, len(others), v) for v, others in enumerate(adjacent)]
+    heapq.heapify(heap)
+    gone, entries = set[int](), 0.0
+    while heap:
+        late, degree, v = heapq.heappop(heap)
+        if v in gone or degree != len(adjacent[v]):
+            continue  # an older degree
+        if degree > widest:
+            return math.inf
+        if len(gone) % 64 == 0:
+            deadline.check()
+        gone.add(v)
+        entries += 2.0 ** (degree + 1)
+        for u in adjacent[v]:
+            adjacent[u] |= adjacent[v]
+            adjacent[u] -= {u, v}
+            heapq.heappush(heap, (u not in first, len(adjacent[u]), u))
+    return entries
+
+
 def _missing_edges(v: int, adjacent: list[set[int]]) -> int:
     around = adjacent[v]
     present = sum(len(adjacent[u] & around) for u in around)
