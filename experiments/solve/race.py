@@ -28,9 +28,9 @@ from inference.workers import process
 # so many seconds; a certain one later than Ganak's, by this share and between so many seconds.
 EXACT_SHARE, EXACT_SECONDS = 0.1, 0.5
 CERTAIN_SHARE, CERTAIN_LEAST, CERTAIN_MOST = 0.5, 0.5, 2.0
-# Elimination that should take longer comes after hashing, which has so many times as long then; or
+# Elimination that should take longer comes after hashing, which has this share of it then; or
 # it does not come at all where there is no time for both.
-BUDGET, PATIENCE = 5.0, 1.0
+BUDGET, PATIENCE = 5.0, 0.3
 # Up to so many processes that hash, a core for Ganak is worth having while they run.
 FEW_JOBS = 4
 
