@@ -121,7 +121,7 @@ def _check_config(config: Config) -> None:
 
 
 def check(result: registry.Result) -> None:
-    """Counters fail only where elimination is refused, and contradict Ganak's no more than delta."""
+    """Only elimination may be refused; counts contradict Ganak's no more often than delta."""
     columns = result.columns
     refused = np.char.find(columns["message"].astype(str), "MiB of tables") >= 0
     failed = (columns["status"] == "failed") & ~(refused & (columns["tool"] == "elimination"))
