@@ -5,13 +5,13 @@
 ([False, True], 0.5)
 """
 
-import dataclasses
 import math
 from typing import NamedTuple
 
 import numpy as np
 
 from inference.problems import cnf
+from inference.reduction import dyadic_weights
 
 _EPSILON = 2.0**-52
 
@@ -36,17 +36,14 @@ class Weights(NamedTuple):
 
 def take(formula: cnf.CNF) -> Weights:
     """The weighted count is that of ``formula`` by the weights that matter, times the constant."""
-    logs, plain = formula.log_weights, formula.unweighted()
+    logs, plain = formula.log_weights, dyadic_weights.possible(formula).unweighted()
     if logs is None:
         return Weights(plain, None, np.zeros(formula.num_variables, dtype=bool))
     zero = logs == -np.inf
-    excluded = np.concatenate([-1 - np.flatnonzero(zero[:, 1]), 1 + np.flatnonzero(zero[:, 0])])
-    units = cnf.ragged(excluded[:, None])
     matters = (logs[:, 0] != logs[:, 1]) & ~zero.any(axis=1)
     constants = logs[~matters].max(axis=1)
     constant = math.fsum(constants[constants > -np.inf].tolist())
     # Logarithms of weights are known up to a unit in the last place.
     sizes = np.abs(np.where(zero, 0.0, logs)).max(axis=1)
     error = _EPSILON * (math.fsum(sizes.tolist()) + abs(constant))
-    plain = dataclasses.replace(plain, clauses=cnf.join(plain.clauses, units))
     return Weights(plain, logs, matters, constant, error)

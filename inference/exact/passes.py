@@ -76,12 +76,12 @@ def _eliminate(
         head += 1
     message, work = np.empty(shape[1:]), np.empty((shape[0], *shape[head:]))
     for index in np.ndindex(*shape[1:head]):
-        _add_up([_block(table, index) for table in tables], work)
+        _add_up([block(table, index) for table in tables], work)
         reduce_fn(work, message[(*index, ...)])
     return message
 
 
-def _block(table: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+def block(table: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
     """The part at an index of the axes that follow the first; axes of length 1 broadcast."""
     there: list[slice | int] = [slice(None)]
     there += [i if size > 1 else 0 for i, size in zip(index, table.shape[1:], strict=False)]

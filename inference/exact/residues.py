@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from inference import limits
-from inference.exact import bucket_tree
+from inference.exact import bucket_tree, passes
 
 EXACT = 2.0**52  # integers up to here are exact, and so are their residues
 PRIME_BITS = 26
@@ -72,10 +72,7 @@ def total(
     Raises:
       OutOfTime: the deadline passed.
     """
-    buckets: Buckets = [[] for _ in plan.order]
-    for scope, values in factors:
-        buckets[scope[0]].append(ExactTable(scope, values, 1.0))
-    done, left = upward(plan, buckets, None, hidden=hidden, deadline=deadline)
+    done, left = upward(plan, fill(plan, factors), None, hidden=hidden, deadline=deadline)
     constant = math.prod(int(one.values) for one in done)
     if not any(left) or not constant:
         return constant
@@ -89,6 +86,14 @@ def total(
 
     residues = list(itertools.chain.from_iterable(in_threads(run, batches, jobs, deadline)))
     return constant * chinese_remainder(residues, primes.astype(int).tolist())
+
+
+def fill(plan: bucket_tree.Plan, factors: Sequence[tuple[list[int], np.ndarray]]) -> Buckets:
+    """The 0-1 factors by the position that eliminates them."""
+    buckets: Buckets = [[] for _ in plan.order]
+    for scope, values in factors:
+        buckets[scope[0]].append(ExactTable(scope, values, 1.0))
+    return buckets
 
 
 def in_threads(
@@ -172,7 +177,7 @@ def eliminate(
     for number, index in enumerate(np.ndindex(*shape[1:head])):
         if number % 64 == 63:
             deadline.check()
-        _multiply([_block(table, index) for table in tables], len(large), work, primes)
+        _multiply([passes.block(table, index) for table in tables], len(large), work, primes)
         part = out[(*index, ...)]
         over(work, axis=0, out=part)
         if primes is not None and large:
@@ -218,13 +223,6 @@ def _merged(tables: list[np.ndarray]) -> list[np.ndarray]:
             break
         tables = sorted([tables[0] * tables[1], *tables[2:]], key=lambda table: table.size)
     return tables
-
-
-def _block(table: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
-    """The part at an index of the axes that follow the first; axes of length 1 broadcast."""
-    there: list[slice | int] = [slice(None)]
-    there += [i if size > 1 else 0 for i, size in zip(index, table.shape[1:], strict=False)]
-    return table[tuple(there)]
 
 
 def _multiply(

@@ -51,9 +51,7 @@ def _both(
     deadline: limits.Deadline,
 ) -> np.ndarray:
     """Modulo each prime: float64 [positions from ``hidden`` on, 2, P]."""
-    buckets: residues.Buckets = [[] for _ in plan.order]
-    for scope, values in factors:
-        buckets[scope[0]].append(ExactTable(scope, values, 1.0))
+    buckets = residues.fill(plan, factors)
     kept: list[
         tuple[list[ExactTable], list[int]]
     ] = []  # each bucket, with who sent what it ends with

@@ -8,17 +8,15 @@ Padoa's test, as in ``definability``: the formula and a copy of it that agrees o
 but not on the variable, have no model.
 """
 
-import itertools
-
 import numpy as np
-import pysolvers
 from pysat import solvers
 
 from inference import limits
-from inference.problems import cnf, xor_clauses
+from inference.problems import cnf
+from inference.reduction import normal, questions
 
 # For one variable and for all of them; what hits its limit counts as undefined.
-QUERY_CONFLICTS, ALL_CONFLICTS = 500, 20_000
+QUERY_CONFLICTS, ALL_CONFLICTS, ALL_PROPAGATIONS = 500, 20_000, 10**9
 
 
 def among_those(
@@ -27,21 +25,27 @@ def among_those(
     """Those of some variables that the sampling set may leave open, increasing int32.
 
     Sound in one direction: all others are defined. The limits count conflicts, so the answer
-    depends on the formula alone, unless the deadline passes.
+    depends on the formula alone.
+
+    Raises:
+      OutOfTime: at the deadline.
     """
     asked = np.setdiff1d(among, formula.sampling_set).astype(np.int32)
     if not len(asked):
         return asked
-    extra, fresh = xor_clauses.encode_formula(formula)
-    clauses, shift = cnf.join(formula.clauses, cnf.ragged(extra)), fresh - 1
+    plain = normal.clauses_only(formula, deadline)
+    clauses, shift = plain.clauses, plain.num_variables
     copy = cnf.Ragged(clauses.values + np.sign(clauses.values) * shift, clauses.offsets)
-    same = [[[-v, v + shift], [v, -v - shift]] for v in formula.sampling_set.tolist()]
     with solvers.Solver(name="minisat22") as solver:
-        for part in itertools.chain(clauses.parts(), copy.parts(), same):
-            if deadline.has_passed():
-                return asked
-            solver.append_formula(part)
+        questions.load(solver, clauses, deadline)
+        questions.load(solver, copy, deadline)
+        for variable in formula.sampling_set.tolist():
+            solver.append_formula(_equal(variable, shift))
         return np.array(_open(solver, asked.tolist(), shift, deadline), dtype=np.int32)
+
+
+def _equal(variable: int, shift: int) -> list[list[int]]:
+    return [[-variable, variable + shift], [variable, -variable - shift]]
 
 
 def _open(
@@ -49,18 +53,18 @@ def _open(
 ) -> list[int]:
     """The variables that two models tell apart, and those that were not decided."""
     found, left = list[int](), list(asked)
-    while left:
-        over = solver.accum_stats()["conflicts"] > ALL_CONFLICTS
-        if over or deadline.has_passed():
-            return sorted(found + left)
+    budget = questions.Budget(ALL_PROPAGATIONS, ALL_CONFLICTS)
+    while left and not budget.is_spent:
         variable = left.pop()
-        solver.conf_budget(QUERY_CONFLICTS)
-        try:
-            answered = solver.solve_limited([variable, -variable - shift])
-        except pysolvers.error as error:  # how PySAT's own solvers report Ctrl-C
-            raise KeyboardInterrupt from error
+        answered = questions.ask(
+            solver,
+            [variable, -variable - shift],
+            budget,
+            conflicts=QUERY_CONFLICTS,
+            deadline=deadline,
+        )
         if answered is False:
-            solver.append_formula([[-variable, variable + shift], [variable, -variable - shift]])
+            solver.append_formula(_equal(variable, shift))
             continue
         found.append(variable)
         if answered:  # the pair of models may tell others apart as well
@@ -68,4 +72,4 @@ def _open(
             differ = [v for v in left if (true[v - 1] > 0) != (true[v + shift - 1] > 0)]
             found += differ
             left = [v for v in left if v not in set(differ)]
-    return sorted(found)
+    return sorted(found + left)
