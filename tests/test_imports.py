@@ -13,6 +13,7 @@ OURS = ("inference", "hashing", "experiments")
 # Loading JAX takes a second, so only what computes with it does.
 WITH_JAX = """
 inference.training inference.message_passing inference.exact.exhaustive inference.exact.truth_table
+inference.mcmc
 hashing.parity.gf2 hashing.parity.families hashing.parity.affine hashing.parity.encode
 """.split()
 
