@@ -9,7 +9,7 @@ own. The energy of the new auxiliary, with weight ``eta``, keeps acceptance up.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -66,33 +66,111 @@ def pairwise_adversarial(
     """
     auxiliary = dimension if num_auxiliary is None else num_auxiliary
     optimizer = optax.adam(learning_rate, b1=0.5, b2=0.9)
+    leak = functools.partial(nnx.leaky_relu, negative_slope=_LEAK)
 
     def modules(rng_key: Array, location: Any, scale: Any) -> tuple[Any, Any]:
         key_generator, key_critic = jax.random.split(rng_key)
-        shape: dict[str, Any] = {"location": location, "scale": scale}
-        shape["rngs"] = nnx.Rngs(key_generator)
-        leak = functools.partial(nnx.leaky_relu, negative_slope=_LEAK)
-        critic = couplings.Network(2 * dimension, 1, critic_widths, leak, nnx.Rngs(key_critic))
-        return couplings.Couplings(dimension, auxiliary, widths, **shape), critic
+        units = {"location": location, "scale": scale}
+        rngs = nnx.Rngs(key_generator)
+        generator = couplings.Couplings(dimension, auxiliary, widths, **units, rngs=rngs)
+        sizes = (2 * dimension, 1, critic_widths)
+        return generator, couplings.Network(*sizes, leak, nnx.Rngs(key_critic))
 
-    graphs = [
-        objectives.parameters(one)[0]
-        for one in modules(jax.random.key(0), *jnp.ones((2, dimension)))
-    ]
-    move = _Moves(graphs[0], auxiliary, most_before, most_between)
+    blank = modules(jax.random.key(0), *jnp.ones((2, dimension)))
+    graph, critic_graph = (objectives.parameters(one)[0] for one in blank)
 
     def init(rng_key: Array, buffer: Array) -> State:
-        scale = jnp.where(buffer.std(axis=0) > 0, buffer.std(axis=0), 1.0)
-        both = modules(rng_key, buffer.mean(axis=0), scale)
+        both = modules(rng_key, *objectives.units(buffer))
         (_, generator, constants), (_, critic, _) = map(objectives.parameters, both)
-        return State(
-            generator, critic, constants, optimizer.init(generator), optimizer.init(critic)
-        )
+        starts = optimizer.init(generator), optimizer.init(critic)
+        return State(generator, critic, constants, *starts)
 
     def judge(critic: Any, pairs: Array) -> Array:
-        return nnx.merge(graphs[1], critic, nnx.State({}))(pairs)[..., 0]
+        return nnx.merge(critic_graph, critic)(pairs)[..., 0]
 
-    def scores(critic: Any, constants: Any, pairs: Array) -> Array:
-        """The critic on pairs in units of the buffer's spread."""
-        where = nnx.merge(graphs[0], *_blank(graphs[0], constants))
-        raise NotImplementedError
+    def fake(generator: Any, constants: Any, rng_key: Array, real: Array) -> tuple[Array, Array]:
+        flow = nnx.merge(graph, generator, constants)
+        return _fake_pairs(flow, rng_key, real, most_before, most_between)
+
+    def critic_loss(critic: Any, real: Array, made: Array, shares: Array) -> Array:
+        between = shares * real + (1.0 - shares) * made
+        slopes = jax.vmap(jax.grad(lambda pair: judge(critic, pair)))(between)
+        norms = jnp.sqrt(jnp.sum(slopes**2, axis=1) + 1e-12)
+        gap = judge(critic, made).mean() - judge(critic, real).mean()
+        return gap + penalty * jnp.mean((norms - 1.0) ** 2)
+
+    def improve_critic(buffer: Array, state: State, rng_key: Array) -> tuple[State, Array]:
+        key_first, key_second, key_fake, key_share = jax.random.split(rng_key, 4)
+        first = objectives.draw(key_first, buffer, batch)
+        made, _ = fake(state.generator, state.constants, key_fake, first)
+        second = objectives.draw(key_second, buffer, len(made))
+        third = objectives.draw(jax.random.fold_in(key_second, 1), buffer, len(made))
+        scale = objectives.units(buffer)[1]
+        real = jnp.concatenate([second, third], axis=1) / jnp.tile(scale, 2)[None]
+        shares = jax.random.uniform(key_share, (len(made), 1), buffer.dtype)
+        value, slope = jax.value_and_grad(critic_loss)(state.critic, real, made, shares)
+        updates, chosen = optimizer.update(slope, state.critic_optimizer)
+        critic = optax.apply_updates(state.critic, updates)
+        return state._replace(critic=critic, critic_optimizer=chosen), value
+
+    def generator_loss(generator: Any, state: State, rng_key: Array, real: Array) -> Array:
+        made, energy = fake(generator, state.constants, rng_key, real)
+        return eta * energy - judge(state.critic, made).mean()
+
+    def improve(buffer: Array, state: State, rng_key: Array) -> tuple[State, Array]:
+        key_critic, key_rows, key_fake = jax.random.split(rng_key, 3)
+        keys = jax.random.split(key_critic, critic_steps)
+        state, losses = jax.lax.scan(functools.partial(improve_critic, buffer), state, keys)
+        real = objectives.draw(key_rows, buffer, batch)
+        slope = jax.grad(generator_loss)(state.generator, state, key_fake, real)
+        updates, chosen = optimizer.update(slope, state.generator_optimizer)
+        generator = optax.apply_updates(state.generator, updates)
+        # What the critic makes of the distance between real and fake pairs falls to zero.
+        return state._replace(generator=generator, generator_optimizer=chosen), -losses[-1]
+
+    @jax.jit
+    def advance(rng_key: Array, state: State, buffer: Array) -> tuple[State, Array]:
+        keys = jax.random.split(rng_key, steps_per_round)
+        return jax.lax.scan(functools.partial(improve, buffer), state, keys)
+
+    def bijection(state: State) -> couplings.Couplings:
+        return nnx.merge(graph, state.generator, state.constants)
+
+    return objectives.Objective("adversarial", init, advance, bijection)
+
+
+def _fake_pairs(
+    flow: couplings.Couplings, rng_key: Array, real: Array, most_before: int, most_between: int
+) -> tuple[Array, Array]:
+    """Pairs (x', x) from draws x and (z', z) from noise in units of the flow, and their energy.
+
+    x' and z' are m moves after x and z, z is b moves after noise; the gradient goes through the m
+    moves alone.
+    """
+    key_before, key_between, key_noise, key_moves = jax.random.split(rng_key, 4)
+    between = jax.random.randint(key_between, (), 1, most_between + 1)
+    before = jax.random.randint(key_before, (), 1, most_before + 1)
+    location, scale = flow.location[...], flow.scale[...]
+    noise = jax.random.normal(key_noise, real.shape, real.dtype)
+    noise = location + scale * noise
+    noise = jax.lax.fori_loop(
+        0, before, lambda i, z: _moves(flow, jax.random.fold_in(key_moves, i), z)[0], noise
+    )
+    first = jax.lax.stop_gradient(jnp.concatenate([real, noise]))
+    moved, energy = first, jnp.zeros(())
+    for number in range(most_between):
+        key = jax.random.fold_in(key_moves, most_before + number)
+        ahead, spent = _moves(flow, key, moved)
+        goes = number < between
+        moved, energy = jnp.where(goes, ahead, moved), jnp.where(goes, spent, energy)
+    return jnp.concatenate([moved / scale, first / scale], axis=1), energy
+
+
+def _moves(flow: couplings.Couplings, rng_key: Array, positions: Array) -> tuple[Array, Array]:
+    """One move of each chain, never rejected, and the mean energy of the new auxiliaries."""
+    key_auxiliary, key_direction = jax.random.split(rng_key)
+    shape = (len(positions), flow.num_auxiliary)
+    auxiliary = jax.random.normal(key_auxiliary, shape, positions.dtype)
+    directions = jax.random.bernoulli(key_direction, shape=(len(positions),))
+    moved = jax.vmap(flow.move)(positions, auxiliary, directions)
+    return moved.position, jnp.mean(jnp.sum(moved.auxiliary**2, axis=1)) / 2

@@ -66,8 +66,7 @@ def maximum_likelihood(
     graph = objectives.parameters(flow(jax.random.key(0), *jnp.ones((2, dimension))))[0]
 
     def init(rng_key: Array, buffer: Array) -> State:
-        scale = jnp.where(buffer.std(axis=0) > 0, buffer.std(axis=0), 1.0)
-        _, trained, constants = objectives.parameters(flow(rng_key, buffer.mean(axis=0), scale))
+        _, trained, constants = objectives.parameters(flow(rng_key, *objectives.units(buffer)))
         return State(trained, constants, optimizer.init(trained))
 
     def loss(trained: Any, constants: Any, x: Array, v: Array) -> Array:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from inference.mcmc import couplings
@@ -46,3 +47,9 @@ def parameters(module: nnx.Module) -> tuple[Any, Any, Any]:
 def draw(rng_key: Array, buffer: Array, size: int) -> Array:
     """Rows of a buffer, with replacement: [size, D]."""
     return buffer[jax.random.randint(rng_key, (size,), 0, len(buffer))]
+
+
+def units(buffer: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column [D], 1 where it does not vary."""
+    deviation = buffer.std(axis=0)
+    return buffer.mean(axis=0), jnp.where(deviation > 0, deviation, 1.0)
