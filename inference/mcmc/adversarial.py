@@ -46,6 +46,7 @@ def pairwise_adversarial(
     eta: float = 1.0,
     learning_rate: float = 5e-4,
     critic_steps: int = 5,
+    num_rounds: int = 100,
     steps_per_round: int = 20,
 ) -> objectives.Objective:
     """The paper's objective with its settings for two dimensions.
@@ -62,6 +63,7 @@ def pairwise_adversarial(
       eta: weight of the energy of the auxiliary.
       learning_rate: Adam's, with momenta 0.5 and 0.9.
       critic_steps: a step of the generator.
+      num_rounds: of a full training.
       steps_per_round: of the generator, of each call of ``advance``.
     """
     auxiliary = dimension if num_auxiliary is None else num_auxiliary
@@ -136,7 +138,7 @@ def pairwise_adversarial(
     def bijection(state: State) -> couplings.Couplings:
         return nnx.merge(graph, state.generator, state.constants)
 
-    return objectives.Objective("adversarial", init, advance, bijection)
+    return objectives.Objective("adversarial", init, advance, bijection, num_rounds)
 
 
 def _fake_pairs(

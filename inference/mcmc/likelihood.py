@@ -1,6 +1,6 @@
 """Training by likelihood: a flow for the draws, and a quarter turn among its latents to move.
 
-    >>> objective = maximum_likelihood(2, num_steps=20_000)
+    >>> objective = maximum_likelihood(2, num_rounds=200)
 
 The flow makes position and fresh auxiliaries normal; ``couplings.LatentRotation`` then proposes a
 position that is independent of the old one as far as the flow is right. This takes the place of
@@ -34,7 +34,7 @@ class State(NamedTuple):
 def maximum_likelihood(
     dimension: int,
     *,
-    num_steps: int = 20_000,
+    num_rounds: int = 100,
     num_auxiliary: int | None = None,
     widths: Sequence[Sequence[int]] = ((64, 64),) * 6,
     is_affine: bool = True,
@@ -46,16 +46,16 @@ def maximum_likelihood(
 
     Args:
       dimension: D, of positions.
-      num_steps: after which the learning rate, which falls like a cosine, is 0.
+      num_rounds: after which the learning rate, which falls like a cosine, is 0.
       num_auxiliary: M, by default D.
       widths: of the hidden layers of each coupling.
       is_affine: whether the flow may change volume; without it, it is a NICE flow.
       batch: draws a step.
       learning_rate: Adam's, at the start.
-      steps_per_round: of each call of ``advance``.
+      steps_per_round: of each call of ``advance``, a round.
     """
     auxiliary = dimension if num_auxiliary is None else num_auxiliary
-    schedule = optax.cosine_decay_schedule(learning_rate, num_steps)
+    schedule = optax.cosine_decay_schedule(learning_rate, num_rounds * steps_per_round)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
     def flow(rng_key: Array, location: Any, scale: Any) -> couplings.Couplings:
@@ -91,4 +91,4 @@ def maximum_likelihood(
         merged = nnx.merge(graph, state.parameters, state.constants)
         return couplings.LatentRotation(merged, dimension)
 
-    return objectives.Objective("likelihood", init, advance, bijection)
+    return objectives.Objective("likelihood", init, advance, bijection, num_rounds)

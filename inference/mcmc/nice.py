@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from inference.mcmc import algorithm, couplings
+from inference.mcmc import algorithm, couplings, metropolis
 
 Array = jax.Array
 
 
 class State(NamedTuple):
-    """Where a chain is: position [D], and the log density there in nats."""
+    """Where a chain is: position [D], and the log density there in nats, -inf for NaN."""
 
     position: Array
     log_density: Array
@@ -32,21 +32,16 @@ class Info(NamedTuple):
     """How a step went.
 
     Attributes:
-      acceptance_probability: of the proposal.
-      is_accepted: whether the chain moved.
-      is_local: whether the proposal was that of the random walk.
-      is_nan: whether the log density or the bijection was NaN at the proposal, which is rejected.
+      acceptance: the probability with which the proposal was accepted.
+      is_accepted: whether it was.
+      is_local: whether it was one of the random walk.
+      is_nan: whether the density or the bijection was NaN there, which rejects.
     """
 
-    acceptance_probability: Array
+    acceptance: Array
     is_accepted: Array
     is_local: Array
     is_nan: Array
-
-
-def init(log_density: Callable[[Array], Array], position: Array, rng_key: Any = None) -> State:
-    """A chain at a position; nothing is drawn."""
-    return State(position, log_density(position))
 
 
 def nice(
@@ -58,41 +53,38 @@ def nice(
 ) -> algorithm.SamplingAlgorithm:
     """The kernel: a mixture of moves by the bijection and a random walk, each reversible.
 
+    One log density a step, no gradient; draws claim ``ASYMPTOTIC``.
+
     Args:
       log_density: of a position [D], unnormalised, in nats; -inf where the target is zero.
       bijection: of position and auxiliary.
       local_share: how often a step is one of a Gaussian random walk instead. Any share above 0
         makes the chain irreducible whatever the bijection.
-      local_scale: of the random walk, a number or [D].
+      local_scale: of the random walk in the median, a number or [D]; each step draws its own, log-
+        normal around it, for modes of different widths.
     """
+
+    def init(position: Array, rng_key: Any = None) -> State:
+        return State(position, metropolis.known(log_density(position)))
 
     def step(rng_key: Array, state: State) -> tuple[State, Info]:
         key_normal, key_choice, key_accept = jax.random.split(rng_key, 3)
-        position = state.position
-        dtype, dimension = position.dtype, position.shape[0]
-        size = max(bijection.num_auxiliary, dimension)
+        position, dimension = state.position, state.position.shape[0]
+        size, dtype = max(bijection.num_auxiliary, dimension + 1), position.dtype
         normal = jax.random.normal(key_normal, (size,), dtype)
-        choice = jax.random.uniform(key_choice, (2,), dtype)
-        # The direction is drawn for each chain: f and its inverse make a symmetric proposal.
+        direction, choice = jax.random.uniform(key_choice, (2,), dtype)
+        # Each chain draws f or its inverse, so that the way back is as likely.
         auxiliary = normal[: bijection.num_auxiliary]
-        moved = bijection.move(position, auxiliary, choice[0] < 0.5)
-        is_local = choice[1] < local_share
-        walked = position + local_scale * normal[:dimension]
-        proposal = jnp.where(is_local, walked, moved.position)
-        value = log_density(proposal)
-        gain = jnp.sum(auxiliary**2) / 2 - jnp.sum(moved.auxiliary**2) / 2 + moved.log_determinant
-        log_ratio = value - state.log_density + jnp.where(is_local, 0.0, gain)
-        # From where the target is zero any place will do; that is no part of a chain that began
-        # inside.
-        log_ratio = jnp.where(state.log_density == -jnp.inf, 0.0, log_ratio)
-        is_nan = jnp.isnan(log_ratio) | jnp.isnan(value)
-        probability = jnp.where(is_nan, 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
-        accepted = jax.random.uniform(key_accept, (), dtype) < probability
-        new = State(
-            jnp.where(accepted, proposal, position), jnp.where(accepted, value, state.log_density)
-        )
-        return new, Info(probability, accepted, is_local, is_nan)
+        moved = bijection.move(position, auxiliary, direction < 0.5)
+        energy = (jnp.sum(moved.auxiliary**2) - jnp.sum(auxiliary**2)) / 2
+        # Its width is drawn whatever the position, so the walk is symmetric as well.
+        walked = position + local_scale * jnp.exp(normal[dimension]) * normal[:dimension]
+        is_local = choice < local_share
+        value = log_density(jnp.where(is_local, walked, moved.position))
+        gain = jnp.where(is_local, 0.0, moved.log_determinant - energy)
+        log_ratio = value - state.log_density + gain
+        proposed = State(jnp.where(is_local, walked, moved.position), metropolis.known(value))
+        new, told = metropolis.accept(key_accept, log_ratio, state, proposed)
+        return new, Info(*told, is_local, jnp.isnan(value + gain))
 
-    return algorithm.SamplingAlgorithm(
-        lambda position, rng_key=None: init(log_density, position, rng_key), step
-    )
+    return algorithm.SamplingAlgorithm(init, step)

@@ -29,14 +29,14 @@ class Objective(NamedTuple):
       init: ``init(rng_key, buffer [B, D]) -> state``, a pytree of arrays.
       advance: ``advance(rng_key, state, buffer) -> (state, losses [K])``, K steps; jitted.
       bijection: what a state stands for, ready for ``nice``.
-      density_evaluations: that each step takes.
+      num_rounds: calls of ``advance`` that make a full training.
     """
 
     name: str
     init: Callable[[Array, Array], Any]
     advance: Callable[[Array, Any, Array], tuple[Any, Array]]
     bijection: Callable[[Any], couplings.Bijection]
-    density_evaluations: int = 0
+    num_rounds: int
 
 
 def parameters(module: nnx.Module) -> tuple[Any, Any, Any]:

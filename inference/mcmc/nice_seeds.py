@@ -1,0 +1,94 @@
+"""Where training begins: draws of tempered sequential Monte Carlo from broad starts.
+
+>>> seeds = temper(jax.random.key(0), log_density, jnp.zeros(2), 10.0, 1024)
+>>> seeds.runs.shape
+(4, 1024, 2)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inference.mcmc import annealing
+
+Array = jax.Array
+#: Breadths of the independent runs in units of the caller's scale: modes that only a broader start
+#: finds show in the normaliser.
+BREADTHS = (1.0, 1.0, 2.0, 2.0)
+_MOVES = 10
+
+
+class Seeds(NamedTuple):
+    """Draws, and how far the runs agree.
+
+    Attributes:
+      positions: [R N, D], of all runs together, each in proportion to its normaliser.
+      runs: [R, N, D], of each run.
+      log_normalizers: estimates of log Z by each run, [R], in nats.
+      is_finished: whether each run came to the target.
+      density_evaluations: of all.
+    """
+
+    positions: Array
+    runs: Array
+    log_normalizers: Array
+    is_finished: Array
+    density_evaluations: Array
+
+
+def temper(
+    rng_key: Array,
+    log_density: Callable[[Array], Array],
+    middle: Array,
+    scale: float,
+    number: int,
+) -> Seeds:
+    """Runs of so many particles from normal densities around ``middle`` [D]; jitted here.
+
+    Raises:
+      ValueError: the density is zero, or not a number, at every particle.
+    """
+    dimension = middle.shape[0]
+
+    def run(rng_key: Array, breadth: Array) -> tuple[Array, annealing.Info]:
+        key_start, key_run = jax.random.split(rng_key)
+
+        def log_start(x: Array) -> Array:
+            squares = jnp.sum(((x - middle) / breadth) ** 2)
+            return -squares / 2 - dimension * (jnp.log(breadth) + jnp.log(2 * jnp.pi) / 2)
+
+        noise = jax.random.normal(key_start, (number, dimension), middle.dtype)
+        start = middle[None] + breadth * noise
+        return annealing.anneal(key_run, start, log_start, log_density, num_moves=_MOVES)
+
+    @jax.jit
+    def all_runs(rng_key: Array) -> Seeds:
+        key_runs, key_merge = jax.random.split(rng_key)
+        breadths = scale * jnp.array(BREADTHS, middle.dtype)
+        runs, told = jax.vmap(run)(jax.random.split(key_runs, len(BREADTHS)), breadths)
+        log_weights = jnp.repeat(told.log_normalizer, number)
+        chosen = annealing.systematic(key_merge, log_weights)
+        positions = jax.random.permutation(key_merge, runs.reshape(-1, dimension)[chosen])
+        spent = number * jnp.sum(1 + told.num_stages * (_MOVES + 2))
+        return Seeds(positions, runs, told.log_normalizer, told.is_finished, spent)
+
+    seeds = all_runs(rng_key)
+    if not np.isfinite(jax.vmap(log_density)(seeds.positions)).any():
+        raise ValueError("expected a density above zero near the starts, given zero or NaN there")
+    return seeds
+
+
+def middle(starts: Any, dimension: int) -> Array:
+    """The mean of the caller's starts [C, D], the origin where there are none.
+
+    Raises:
+      ValueError: they are not [C, D].
+    """
+    if starts is None:
+        return jnp.zeros(dimension)
+    if np.ndim(starts) != 2 or np.shape(starts)[1] != dimension or not len(starts):
+        raise ValueError(f"expected starts [C, {dimension}], given {list(np.shape(starts))}")
+    return jnp.asarray(starts, jnp.result_type(float)).mean(axis=0)
