@@ -3,6 +3,7 @@
 ====================  ==========================================================================
 ``algorithm``         ``SamplingAlgorithm``: ``init`` and ``step``, as BlackJAX has them; ``run``
 ``discrete_targets``  log densities over finite states, of factor graphs
+``informed``          Gibbs with gradients and discrete Langevin, for any differentiable density
 ====================  ==========================================================================
 
 Every sampler is a ``SamplingAlgorithm``: pure functions for one chain, ``vmap`` for many. Samples
