@@ -178,7 +178,7 @@ def tune_langevin(
     """
     num_chains = len(states.position)
 
-    def once(carry: tuple, given: tuple) -> tuple:
+    def once(carry: Any, given: Any) -> tuple[tuple[State, jax.Array], jax.Array]:
         (states, log_step), (key, gain) = carry, given
         step = jax.vmap(make(jnp.exp(log_step)).step)
         states, info = step(jax.random.split(key, num_chains), states)

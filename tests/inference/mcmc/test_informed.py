@@ -50,20 +50,25 @@ def exact_curved():
 
 
 def last(chain, num_steps=40):
-    """Positions and infos of the last step of many chains: independent draws."""
+    """State and info of many chains after their last step: independent draws."""
 
     @jax.jit
-    def run(key, starts):
-        states = jax.vmap(chain.init)(starts)
-        return algorithm.run(key, chain, states, 1, thin=num_steps, collect=lambda *pair: pair)[1]
+    def run(keys, starts):
+        def once(state, key):
+            return chain.step(key, state)
 
-    states, info = run(jax.random.key(3), np.zeros((CHAINS, 4), int))
-    return states, jax.tree.map(lambda leaf: leaf[:, 0], info)
+        def one(key, start):
+            state, infos = jax.lax.scan(once, chain.init(start), jax.random.split(key, num_steps))
+            return state, jax.tree.map(lambda leaf: leaf[-1], infos)
+
+        return jax.vmap(one)(keys, starts)
+
+    return run(jax.random.split(jax.random.key(3), CHAINS), np.zeros((CHAINS, 4), int))
 
 
 def p_value(states, probabilities):
     """Of the positions of the states, against what is exact."""
-    found, counts = np.unique(states.position[:, 0], axis=0, return_counts=True)
+    found, counts = np.unique(states.position, axis=0, return_counts=True)
     seen = {tuple(x): number for x, number in zip(found.tolist(), counts)}
     if any(probabilities.get(x, 0.0) == 0.0 for x in seen):
         return 0.0
@@ -87,10 +92,7 @@ def of_graph(tables):
 
 @pytest.mark.parametrize("which", [0, 1], ids=["gibbs_with_gradients", "langevin"])
 class TestBoth:
-    def test_exact_frequencies_of_a_graph_with_hard_zeros(self, which):
-        assert p_value(last(of_graph(ZEROS)[which])[0], exact(ZEROS)) > 1e-4
-
-    def test_exact_frequencies_in_double_precision(self, which):
+    def test_exact_frequencies_of_a_graph_with_hard_zeros_in_double_precision(self, which):
         with jax.enable_x64(True):
             states, _ = last(of_graph(ZEROS)[which])
             assert states.log_density.dtype == states.gradient.dtype == jnp.float64
