@@ -3,6 +3,8 @@
 ====================  ==========================================================================
 ``algorithm``         ``SamplingAlgorithm``: ``init`` and ``step``, as BlackJAX has them; ``run``
 ``discrete_targets``  log densities over finite states, of factor graphs
+``diagnostics``       R-hat, effective sample sizes, modes visited; ArviZ's data
+``rank_statistics``   R-hat and effective sample sizes of many quantities at once
 ====================  ==========================================================================
 
 Every sampler is a ``SamplingAlgorithm``: pure functions for one chain, ``vmap`` for many. Samples
