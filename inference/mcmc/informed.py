@@ -19,6 +19,7 @@ A step takes the log density and its gradient once, together, as the state keeps
 is; with ``accept_log_density`` it takes that one once as well.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,10 +27,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference.mcmc import algorithm, discrete_targets
+from inference import samples
+from inference.mcmc import algorithm, discrete_targets, sampling
 from inference.problems import factor_graph
 
 Density = Callable[[jax.Array], jax.Array]
+_TUNING = 400  # steps that find the step size of ``sample``
 
 
 class State(NamedTuple):
@@ -148,6 +151,32 @@ def langevin_of_graph(
     """``langevin`` of a factor graph, hard zeros included."""
     log_density, exact = _densities(graph)
     return langevin(log_density, graph.num_states, step_size, accept_log_density=exact)
+
+
+def sample(
+    graph: factor_graph.FactorGraph,
+    *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    num_samples: int = 1000,
+    num_chains: int = 8,
+    iterations: int = 2**15,
+) -> tuple[samples.Samples, sampling.Info]:
+    """Draws by ``langevin`` with a tuned step size, ASYMPTOTIC; arguments as ``sampling.draw``."""
+    given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory}
+    given |= {"num_samples": num_samples, "num_chains": num_chains, "iterations": iterations}
+    return sampling.draw(graph, _tuned, **given)
+
+
+def _tuned(
+    key: jax.Array, graph: factor_graph.FactorGraph, positions: jax.Array
+) -> algorithm.SamplingAlgorithm:
+    """``langevin`` with the step size that chains from these positions are content with."""
+    make = functools.partial(langevin_of_graph, graph)
+    states = jax.vmap(make(1.0).init)(positions)
+    tune = jax.jit(lambda key, states: tune_langevin(key, make, states, _TUNING)[1])
+    return make(float(tune(key, states)))
 
 
 def tune_langevin(
