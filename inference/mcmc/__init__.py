@@ -3,6 +3,9 @@
 ====================  ==========================================================================
 ``algorithm``         ``SamplingAlgorithm``: ``init`` and ``step``, as BlackJAX has them; ``run``
 ``discrete_targets``  log densities over finite states, of factor graphs
+``gibbs``             Gibbs sampling in chromatic blocks, on ``gibbs_blocks`` and ``gibbs_stencil``
+``swendsen_wang``     clusters that change together in Ising and Potts models; Wolff's too
+``threefry``          the words of ``jax.random.bits``, fast on CPUs, and variates of them
 ====================  ==========================================================================
 
 Every sampler is a ``SamplingAlgorithm``: pure functions for one chain, ``vmap`` for many. Samples
