@@ -170,13 +170,17 @@ def sample(
 
 
 def _tuned(
-    key: jax.Array, graph: factor_graph.FactorGraph, positions: jax.Array
+    graph: factor_graph.FactorGraph, key: jax.Array, positions: jax.Array
 ) -> algorithm.SamplingAlgorithm:
     """``langevin`` with the step size that chains from these positions are content with."""
     make = functools.partial(langevin_of_graph, graph)
-    states = jax.vmap(make(1.0).init)(positions)
-    tune = jax.jit(lambda key, states: tune_langevin(key, make, states, _TUNING)[1])
-    return make(float(tune(key, states)))
+
+    @jax.jit
+    def tune(key: jax.Array, positions: jax.Array) -> jax.Array:
+        states = jax.vmap(make(1.0).init)(positions)
+        return tune_langevin(key, make, states, _TUNING)[1]
+
+    return make(float(tune(key, positions)))
 
 
 def tune_langevin(

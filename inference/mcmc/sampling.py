@@ -30,8 +30,8 @@ from inference.problems import factor_graph
 RECORDS = 256  # states that a chain records in a round, or more where more are asked for
 WATCHED = 1024  # variables, evenly spaced, whose R-hat and effective sample sizes are taken
 
-#: ``prepare(rng_key, graph, positions)``: the kernel of a graph; it may try chains from int [C, V].
-Prepare = Callable[[jax.Array, factor_graph.FactorGraph, jax.Array], algorithm.SamplingAlgorithm]
+#: ``prepare(graph, rng_key, positions)``: the kernel of a graph; it may try chains from int [C, V].
+Prepare = Callable[[factor_graph.FactorGraph, jax.Array, jax.Array], algorithm.SamplingAlgorithm]
 
 
 class Info(NamedTuple):
@@ -164,7 +164,7 @@ def _run(
     empty = functools.partial(_empty, length, len(begin), graph)
     if deadline.has_passed():
         return State(None, empty(), None, 1, 0, False), "timeout"
-    kernel = prepare(key_prepare, graph, positions)
+    kernel = prepare(graph, key_prepare, positions)
     record = _recorder(kernel, discrete_targets.log_density(graph), len(begin))
     bar = tqdm.tqdm(desc="sampling", unit=" steps", leave=False, disable=None)
 
@@ -185,7 +185,7 @@ def _run(
 
     with bar:
         keys = jax.random.split(key_init, len(begin))
-        chains = jax.vmap(kernel.init)(positions, keys)
+        chains = jax.jit(jax.vmap(kernel.init))(positions, keys)
         return limits.run_until(advance, State(chains, empty(), None, 1, 0, False), done, deadline)
 
 
