@@ -30,6 +30,10 @@ BATCHES = 64  # in all chains together, or one for each chain where there are mo
 LEVEL = 1e-3  # chance to convict an exact sampler
 FEWEST = 10.0  # effective draws a batch, and effective draws of a state, below which none is judged
 _BINS = 8  # of the histogram of energies, of about equal probability
+_HEADS = (
+    *("sampler", "target", "outcome", "p", "ESS", "ESS/s", "R-hat"),
+    *("energy", "z", "marginal", "max |z|", "histogram p"),
+)
 
 #: ``sampler(graph, key)``: states of C chains of T draws, int [C, T, V]; warm-up left out.
 Sampler = Callable[[factor_graph.FactorGraph, jax.Array], np.ndarray]
@@ -181,9 +185,7 @@ def assess(
 
 def table(rows: Sequence[Verdict]) -> str:
     """The rows as text, a line each, below the names of what they hold."""
-    heads = ("sampler", "target", "outcome", "p", "ESS", "ESS/s", "R-hat", "energy", "z")
-    heads += ("marginal", "max |z|", "histogram p")
-    lines = [heads, *(_cells(row) for row in rows)]
+    lines = [_HEADS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [
         [

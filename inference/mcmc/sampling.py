@@ -65,7 +65,7 @@ class Info(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What the chains of a round have recorded: ``count`` of R rows are filled.
+    """What the chains of a round have recorded: ``filled`` of R rows are.
 
     Attributes:
       states: [R, C, V], of the smallest type.
@@ -76,11 +76,11 @@ class Records(NamedTuple):
     states: np.ndarray
     log_densities: np.ndarray
     acceptance: np.ndarray
-    count: int = 0
+    filled: int = 0
 
     @property
     def is_whole(self) -> bool:
-        return self.count == len(self.states)
+        return self.filled == len(self.states)
 
 
 class State(NamedTuple):
@@ -222,8 +222,8 @@ def _empty(length: int, num_chains: int, graph: factor_graph.FactorGraph) -> Rec
 
 def _kept(records: Records, found: list) -> Records:
     for rows, row in zip(records[:3], found, strict=True):
-        rows[records.count] = row
-    return records._replace(count=records.count + 1)
+        rows[records.filled] = row
+    return records._replace(filled=records.filled + 1)
 
 
 def _agree(records: Records, watched: np.ndarray) -> bool:
@@ -236,8 +236,8 @@ def _quality(records: Records, watched: np.ndarray) -> tuple[float, float]:
 
     An energy that is not finite counts as one that chains do not agree on.
     """
-    states = records.states[: records.count, :, watched]
-    energies = -records.log_densities[: records.count, :, None]
+    states = records.states[: records.filled, :, watched]
+    energies = -records.log_densities[: records.filled, :, None]
     chains = np.moveaxis(np.concatenate([states, energies], axis=2), 0, 1)
     rhat, ess = rank_statistics.rhat(chains), rank_statistics.ess_bulk(chains)
     if np.isnan(rhat).all():
@@ -252,37 +252,30 @@ def _samples(
 ) -> samples.Samples:
     """Up to N of the records, evenly spaced in each chain."""
     rows = np.zeros((0, graph.num_variables), _state_type(graph))
-    if records is not None and records.count and number:
-        each = min(math.ceil(number / records.states.shape[1]), records.count)
-        chosen = (np.arange(each) + 1) * records.count // each - 1
-        picked = records.states[chosen].astype(rows.dtype)
-        rows = picked.reshape(-1, rows.shape[1])[:number] if rows.shape[1] else picked[0, :1]
+    if records is not None and records.filled and number:
+        each = min(math.ceil(number / records.states.shape[1]), records.filled)
+        chosen = (np.arange(each) + 1) * records.filled // each - 1
+        rows = np.concatenate(list(records.states[chosen]))[:number].astype(rows.dtype)
     return samples.Samples(rows, samples.SampleClaim.ASYMPTOTIC, independent=False)
 
 
 def _info(
     graph: factor_graph.FactorGraph, records: Records, state: State, status: str, seconds: float
 ) -> Info:
-    rhat, ess = _quality(records, _watched(graph)) if records.count else (math.nan, math.nan)
-    states = records.states[: records.count]
-    frozen = free(graph) & (states == states[:1, :1]).all(axis=(0, 1))
-    number = int(frozen.sum()) if records.count else 0
-    notes = [f"{number} variables never moved"] if number else []
-    if not records.count:
-        notes = ["nothing drawn"]
-    return Info(
-        status,
-        seconds,
-        bool(rhat <= diagnostics.SETTLED and ess >= diagnostics.ENOUGH),
-        state.iterations,
-        ess,
-        rhat,
-        float(records.acceptance[: records.count].mean()) if records.count else math.nan,
-        records.states.shape[1],
-        records.count * records.states.shape[1],
-        number,
-        "; ".join(notes),
-    )
+    num_chains = records.states.shape[1]
+    if not records.filled:
+        return Info(status, seconds, False, num_chains=num_chains, message="nothing drawn")
+    rhat, ess = _quality(records, _watched(graph))
+    states = records.states[: records.filled]
+    num_frozen = int((free(graph) & (states == states[:1, :1]).all(axis=(0, 1))).sum())
+    acceptance = float(records.acceptance[: records.filled].mean())
+    number = records.filled * num_chains
+    notes = [f"{num_chains} chains, {number} states recorded"]
+    notes += [] if math.isnan(acceptance) else [f"acceptance {acceptance:.2f}"]
+    notes += [f"{num_frozen} variables never moved"] if num_frozen else []
+    counts = (num_chains, number, num_frozen, ", ".join(notes))
+    settled = bool(rhat <= diagnostics.SETTLED and ess >= diagnostics.ENOUGH)
+    return Info(status, seconds, settled, state.iterations, ess, rhat, acceptance, *counts)
 
 
 def _watched(graph: factor_graph.FactorGraph) -> np.ndarray:
