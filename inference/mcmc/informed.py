@@ -53,13 +53,13 @@ class Info(NamedTuple):
       acceptance_rate: the probability that the proposal was accepted with.
       is_accepted: whether it was.
       is_nan: whether its log density was NaN, so that it was not.
-      num_changes: variables that changed.
+      num_changed: variables that changed.
     """
 
     acceptance_rate: jax.Array
     is_accepted: jax.Array
     is_nan: jax.Array
-    num_changes: jax.Array
+    num_changed: jax.Array
 
 
 def gibbs_with_gradients(
