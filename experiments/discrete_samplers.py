@@ -1,15 +1,15 @@
 """Effective draws a second of discrete samplers, where the mean energy is known.
 
-Ising and Potts lattices below, at and above their critical point, a ferromagnet and a spin glass on
-a random graph, 3-SAT with soft clauses and a restricted Boltzmann machine, each sampled by every
-kernel that takes it; and the autocorrelation time at the critical point against the side of a torus.
+Ising and Potts lattices below, at and above their critical point, a ferromagnet and a spin glass
+on a random graph, 3-SAT with soft clauses and a restricted Boltzmann machine, each sampled by every
+kernel that takes it; and the autocorrelation time at the critical point by the side of a torus.
 
     tally run discrete_samplers
 
-An effective draw is one of the bulk effective sample size of all chains together; seconds are those
-of the run, compilation and warm-up apart. A pass looks at all factors once: a sweep of Gibbs is one,
-a log density with its gradient two. Expected: every mean energy is the exact one, up to chance; the
-time of Gibbs grows with the side to the power 2.2, that of Swendsen-Wang to 0.2 or 0.3.
+Effective draws are the bulk effective sample size of all chains together; seconds are those of the
+run, compilation and warm-up apart. A pass looks at all factors once: a sweep of Gibbs is one, a log
+density with its gradient two. Expected: every mean energy is the exact one, up to chance; the time
+of Gibbs grows with the side to the power 2.2, that of Swendsen-Wang to 0.2 or 0.3.
 """
 
 import dataclasses

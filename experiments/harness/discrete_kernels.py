@@ -17,7 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.harness import discrete_models
-from inference.mcmc import algorithm, diagnostics, discrete_targets, informed, rank_statistics
+from inference.mcmc import (
+    algorithm,
+    diagnostics,
+    discrete_targets,
+    gibbs,
+    informed,
+    rank_statistics,
+)
 from inference.problems import factor_graph
 
 TUNING = 300  # steps in which a step size is found
@@ -42,6 +49,7 @@ class Kernel(NamedTuple):
 
 
 KERNELS = {
+    "Gibbs": Kernel(lambda graph, _: gibbs.gibbs(graph)),
     "Gibbs with gradients": Kernel(
         lambda graph, _: informed.gibbs_with_gradients_of_graph(graph),
         thin=lambda variables: 1 + variables // 4,

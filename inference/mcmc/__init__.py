@@ -4,8 +4,11 @@
 ``algorithm``         ``SamplingAlgorithm``: ``init`` and ``step``, as BlackJAX has them; ``run``
 ``diagnostics``       R-hat, effective sample sizes, modes visited; ArviZ's data
 ``discrete_targets``  log densities over finite states, of factor graphs
+``gibbs``             Gibbs sampling in chromatic blocks, on ``gibbs_blocks`` and ``gibbs_stencil``
 ``informed``          Gibbs with gradients and discrete Langevin, for any differentiable density
 ``rank_statistics``   R-hat and effective sample sizes of many quantities at once
+``swendsen_wang``     clusters that change together in Ising and Potts models; Wolff's too
+``threefry``          the words of ``jax.random.bits``, fast on CPUs, and variates of them
 ====================  ==========================================================================
 
 Every sampler is a ``SamplingAlgorithm``: pure functions for one chain, ``vmap`` for many. Samples
