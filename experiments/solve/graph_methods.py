@@ -163,7 +163,5 @@ def _info(name: str, told: Any, seconds: float, seed: Any) -> Info:
         ended, converged = f"{end} after {told.iterations} sweeps", bool(converged)
         message = f"{ended}, {message}" if message else ended
     info = Info(told.status, seconds, name, seed=seed, message=message, converged=converged)
-    quality = {
-        name: getattr(told, name) for name in ("error", "ess", "rhat") if hasattr(told, name)
-    }
-    return info._replace(**quality)
+    found = {field: getattr(told, field, None) for field in ("error", "ess", "rhat")}
+    return info._replace(**{field: one for field, one in found.items() if one is not None})

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inference import samples
-from inference.mcmc import algorithm, discrete_targets, sampling
+from inference.mcmc import algorithm, discrete_targets, sampling, threefry
 from inference.problems import factor_graph
 
 Density = Callable[[jax.Array], jax.Array]
@@ -56,13 +56,13 @@ class Info(NamedTuple):
       acceptance_rate: the probability that the proposal was accepted with.
       is_accepted: whether it was.
       is_nan: whether its log density was NaN, so that it was not.
-      num_changes: variables that changed.
+      num_changed: variables that changed.
     """
 
     acceptance_rate: jax.Array
     is_accepted: jax.Array
     is_nan: jax.Array
-    num_changes: jax.Array
+    num_changed: jax.Array
 
 
 def gibbs_with_gradients(
@@ -88,8 +88,8 @@ def gibbs_with_gradients(
         logits = jnp.where(changes, _half_changes(state), -jnp.inf)
         return jax.nn.log_softmax(logits.ravel()).reshape(domain.shape)
 
-    def draw(key: jax.Array, state: State) -> jax.Array:
-        drawn = jax.random.categorical(key, log_chances(state).ravel())
+    def draw(noise: jax.Array, state: State) -> jax.Array:
+        drawn = jnp.argmax(log_chances(state) + noise)
         variable, new = jnp.unravel_index(drawn, domain.shape)
         return state.position.at[variable].set(new.astype(state.position.dtype))
 
@@ -129,8 +129,8 @@ def langevin(
         logits = jnp.where(domain, _half_changes(state) - charge, -jnp.inf)
         return jax.nn.log_softmax(logits, axis=1)
 
-    def draw(key: jax.Array, state: State) -> jax.Array:
-        drawn = jax.random.categorical(key, log_chances(state), axis=1)
+    def draw(noise: jax.Array, state: State) -> jax.Array:
+        drawn = jnp.argmax(log_chances(state) + noise, axis=1)
         return drawn.astype(state.position.dtype)
 
     def log_chance(state: State, to: jax.Array) -> jax.Array:
@@ -235,7 +235,8 @@ def _metropolised(
 ) -> algorithm.SamplingAlgorithm:
     """The chain that accepts what is drawn at a state by Metropolis and Hastings.
 
-    ``log_chance`` is the logarithm of the probability that a position is drawn at a state.
+    ``draw`` takes Gumbel variates [V, S], and ``log_chance`` is the logarithm of the probability
+    that it goes from a state to a position.
     """
 
     def evaluate(position: jax.Array) -> State:
@@ -257,17 +258,18 @@ def _metropolised(
         return _without_nan(evaluate(position))
 
     def step(rng_key: jax.Array, state: State) -> tuple[State, Info]:
-        key_proposal, key_accept = jax.random.split(rng_key)
-        proposal = evaluate(draw(key_proposal, state))
+        noise = threefry.gumbel(rng_key, domain.size + 1, state.log_density.dtype)
+        proposal = evaluate(draw(noise[1:].reshape(domain.shape), state))
         is_nan = jnp.isnan(proposal.log_density)
         proposal = _without_nan(proposal)
         log_ratio = proposal.log_density - state.log_density
         log_ratio += log_chance(proposal, state.position) - log_chance(state, proposal.position)
         is_possible = proposal.log_density > -jnp.inf  # else the ratio may be NaN
-        acceptance = jnp.where(is_possible, jnp.exp(jnp.minimum(log_ratio, 0.0)), 0.0)
-        is_accepted = jax.random.uniform(key_accept, dtype=acceptance.dtype) < acceptance
+        log_ratio = jnp.where(is_possible, log_ratio, -jnp.inf)
+        is_accepted = -jnp.exp(-noise[0]) < log_ratio  # the logarithm of a uniform variate
         changes = jnp.sum(proposal.position != state.position)
         moved = jax.tree.map(lambda new, old: jnp.where(is_accepted, new, old), proposal, state)
+        acceptance = jnp.exp(jnp.minimum(log_ratio, 0.0))
         return moved, Info(acceptance, is_accepted, is_nan, jnp.where(is_accepted, changes, 0))
 
     return algorithm.SamplingAlgorithm(init, step)

@@ -142,8 +142,8 @@ class TestBoth:
         state = init(np.zeros(4, int))
         for seed in range(20):
             new, info = step(jax.random.key(seed), state)
-            assert info.num_changes == (new.position != state.position).sum()
-            assert info.num_changes <= [info.is_accepted, 4][which]
+            assert info.num_changed == (new.position != state.position).sum()
+            assert info.num_changed <= [info.is_accepted, 4][which]
             assert (np.array(new.position) < SIZES).all()
             np.testing.assert_array_equal(new.log_density, init(new.position).log_density)
             state = new
@@ -158,7 +158,7 @@ def test_one_trace_for_all_step_sizes():
 
     state = informed.langevin(curved, SIZES, 1.0).init(jnp.zeros(4, int))
     infos = [step(jax.random.key(0), state, size)[1] for size in (0.01, 0.5, 50.0)]
-    assert infos[0].num_changes == 0 and infos[0].acceptance_rate == 1
+    assert infos[0].num_changed == 0 and infos[0].acceptance_rate == 1
 
 
 def test_a_second_density_accepts_where_a_graph_has_hard_zeros():
@@ -192,7 +192,7 @@ def test_the_warm_up_finds_the_acceptance_asked_for():
 def test_degenerate_domains_and_what_is_refused():
     flat = informed.langevin(lambda indicators: 0.0 * indicators.sum(), [1, 1], 0.5)
     state, info = jax.jit(flat.step)(jax.random.key(0), flat.init(jnp.zeros(2, int)))
-    assert info.num_changes == 0 and info.acceptance_rate == 1
+    assert info.num_changed == 0 and info.acceptance_rate == 1
     empty = informed.langevin_of_graph(factor_graph.build([], []), 0.5)
     state, info = jax.jit(empty.step)(jax.random.key(0), empty.init(jnp.zeros(0, int)))
     assert state.position.shape == (0,) and info.is_accepted
