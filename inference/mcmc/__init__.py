@@ -2,11 +2,14 @@
 
 ====================  ==========================================================================
 ``algorithm``         ``SamplingAlgorithm``: ``init`` and ``step``, as BlackJAX has them; ``run``
+``annealing``         tempered sequential Monte Carlo: particles, and log Z without a claim
+``diagnostics``       R-hat, effective sample sizes, modes visited; ArviZ's data
 ``discrete_targets``  log densities over finite states, of factor graphs
+``informed``          Gibbs with gradients and discrete Langevin, for any differentiable density
 ``metropolis``        accepts and rejects
 ``random_walk``       Gaussian steps in [D]; ``mala``: with a drift along the gradient
+``rank_statistics``   R-hat and effective sample sizes of many quantities at once
 ``tempering``         parallel tempering over any kernel; temperatures that reject equally
-``annealing``         tempered sequential Monte Carlo: particles, and log Z without a claim
 ====================  ==========================================================================
 
 Every sampler is a ``SamplingAlgorithm``: pure functions for one chain, ``vmap`` for many. Samples
