@@ -125,13 +125,19 @@ def loads_jax(*names: str) -> bool:
     return done.stdout == "True\n"
 
 
+HARNESS_WITH_JAX = {
+    f"experiments.harness.{name}"
+    for name in ("message_passing_peers", "continuous_targets", "sampler_peers")
+}
+
+
 def without_jax() -> list[str]:
     """The library without those modules, and the command line."""
     found = []
     for name, _ in modules():
         in_library = name.startswith(("inference", "hashing"))
         is_front = name.startswith(("experiments.cli", "experiments.solve", "experiments.harness"))
-        is_peer = name == "experiments.harness.message_passing_peers"
+        is_peer = name in HARNESS_WITH_JAX
         with_jax = any(name == one or name.startswith(f"{one}.") for one in WITH_JAX)
         if (in_library or is_front) and not with_jax and not is_peer:
             found.append(name)
