@@ -15,6 +15,7 @@ by a hard zero is never drawn. A variable with all its states ruled out, which h
 chain starts in a state of no probability, keeps its own.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -60,6 +61,14 @@ def gibbs(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorithm:
     Raises:
       ValueError: a clause or parity has too many variables for a table.
     """
+    return tempered(graph)(1.0)
+
+
+def tempered(graph: factor_graph.FactorGraph) -> Callable[[Any], algorithm.SamplingAlgorithm]:
+    """``gibbs`` of the density to a power above 0, which may be traced; for ``tempering``.
+
+    ``State.log_density`` is that of the power 1. Raises as ``gibbs``.
+    """
     graph = factor_graph.tabulate(graph)
     colours = colour(graph)
     sweeps = gibbs_stencil.prepare(graph, colours) or gibbs_blocks.prepare(graph, colours)
@@ -68,12 +77,12 @@ def gibbs(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorithm:
         position = jnp.asarray(position, jnp.int32)
         return State(position, sweeps.log_density(position))
 
-    def step(rng_key: jax.Array, state: State) -> tuple[State, Info]:
-        position = sweeps.sweep(rng_key, state.position)
+    def step(rng_key: jax.Array, state: State, beta: Any) -> tuple[State, Info]:
+        position = sweeps.sweep(rng_key, state.position, beta)
         changed = jnp.sum(position != state.position, dtype=jnp.int32)
         return State(position, sweeps.log_density(position)), Info(changed)
 
-    return algorithm.SamplingAlgorithm(init, step)
+    return lambda beta: algorithm.SamplingAlgorithm(init, functools.partial(step, beta=beta))
 
 
 def sample(

@@ -11,7 +11,7 @@ longest, and no hub makes them long for all.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +25,12 @@ class Sweeps(NamedTuple):
     """A graph ready to be sampled.
 
     Attributes:
-      sweep: ``sweep(key, position) -> position``, int32 [V]; the key is consumed.
+      sweep: ``sweep(key, position, beta) -> position``, int32 [V], of the density to the power beta,
+        which is above 0; the key is consumed.
       log_density: ``log_density(position)``, in nats.
     """
 
-    sweep: Callable[[jax.Array, jax.Array], jax.Array]
+    sweep: Callable[..., jax.Array]
     log_density: Callable[[jax.Array], jax.Array]
 
 
@@ -82,11 +83,12 @@ def prepare(graph: factor_graph.FactorGraph, colours: np.ndarray) -> Sweeps:
     rank = np.argsort(order)
     most = graph.log_unary.shape[1]
 
-    def sweep(key: jax.Array, position: jax.Array) -> jax.Array:
+    def sweep(key: jax.Array, position: jax.Array, beta: Any = 1.0) -> jax.Array:
         table, at, states = jnp.asarray(entries), 0, position[order]
         words = 1 if most == 2 else most
         make = threefry.logistic if most == 2 else threefry.gumbel
-        noise = make(key, len(order) * words, table.dtype).reshape(-1, words)
+        # Noise that is larger does what log densities do that are smaller.
+        noise = make(key, len(order) * words, table.dtype).reshape(-1, words) / beta
         for block in blocks:
             end = at + len(block.log_unary)
             new = draw(_logits(block, table, states), noise[at:end], states[at:end])

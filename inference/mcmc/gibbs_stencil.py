@@ -11,7 +11,7 @@ is new of that colour: nothing is gathered or scattered, and each variable has o
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,8 +51,8 @@ def prepare(graph: factor_graph.FactorGraph, colours: np.ndarray) -> gibbs_block
     field, terms = _fields(stencil)
     is_finite = all(np.isfinite(part).all() for part in (field, *sum(terms.values(), ())))
 
-    def sweep(key: jax.Array, position: jax.Array) -> jax.Array:
-        noise = threefry.logistic(key, position.size, jnp.asarray(field).dtype)
+    def sweep(key: jax.Array, position: jax.Array, beta: Any = 1.0) -> jax.Array:
+        noise = threefry.logistic(key, position.size, jnp.asarray(field).dtype) / beta
 
         def one(states: jax.Array, is_own: jax.Array) -> tuple[jax.Array, None]:
             log_odds = jnp.asarray(field)
