@@ -137,7 +137,12 @@ def sample(
 
 def _kernel(graph: factor_graph.FactorGraph) -> str:
     """The name of the method that auto draws by."""
-    return "gibbs"
+    from inference.mcmc import dobrushin, swendsen_wang
+
+    if swendsen_wang.fits(graph):
+        return "swendsen_wang"
+    # Hard zeros hold at any temperature, so where they alone couple variables heat is of no use.
+    return "tempering" if dobrushin.mixing_beta(graph) < 1.0 else "gibbs"
 
 
 def _answer_graph(

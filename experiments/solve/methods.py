@@ -17,7 +17,7 @@ AUTO = {
     "log_partition": "elimination where it fits, else belief propagation and certain bounds",
     "marginals": "elimination where it fits, else belief propagation",
     "maximize": "elimination where it fits, else the best of max-product and mini-buckets",
-    "sample": "Swendsen-Wang where it fits, Gibbs where couplings are weak, else tempering",
+    "sample": "swendsen_wang where clusters help, tempering where couplings are strong, else gibbs",
 }
 #: Which race for a count in ``auto``, without weights and with them.
 RACERS = {False: ("elimination", "ganak", "approxmc"), True: ("elimination", "ganak", "approxwmc")}
@@ -236,6 +236,19 @@ METHODS = (
         name="dmala",
         module="inference.mcmc.informed",
         line="discrete Langevin proposals, all variables at once",
+        **_CHAINS,
+    ),
+    Method(
+        name="swendsen_wang",
+        module="inference.mcmc.swendsen_wang",
+        line="clusters that change together",
+        graphs="Ising and Potts models",
+        **_CHAINS,
+    ),
+    Method(
+        name="tempering",
+        module="inference.mcmc.tempering",
+        line="Gibbs sampling at several temperatures that swap",
         **_CHAINS,
     ),
 )

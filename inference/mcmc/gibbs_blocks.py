@@ -25,8 +25,8 @@ class Sweeps(NamedTuple):
     """A graph ready to be sampled.
 
     Attributes:
-      sweep: ``sweep(key, position, beta) -> position``, int32 [V], of the density to the power beta,
-        which is above 0; the key is consumed.
+      sweep: ``sweep(key, position, beta=1.0) -> position``, int32 [V], of the density to a power
+        above 0; the key is consumed.
       log_density: ``log_density(position)``, in nats.
     """
 

@@ -40,11 +40,12 @@ class Info(NamedTuple):
     Attributes:
       status: "done", "timeout" or "interrupted".
       seconds: wall time, compilation included.
-      converged: whether chains agree: R-hat is at most 1.01, the effective sample size 400 or more.
+      converged: whether chains agree after a warm-up: R-hat is at most 1.01, the effective sample
+        size at least 400.
       iterations: steps that each chain has made.
       ess: the least bulk effective sample size of a variable or the energy, over ``num_records``.
       rhat: the largest rank-normalised split R-hat; with ``ess`` NaN where nothing has moved.
-      acceptance: mean chance to accept a proposal; NaN for kernels that reject none.
+      acceptance: mean chance to accept a proposal, or a swap; NaN for kernels that reject none.
       num_chains: C.
       num_records: states that were recorded, of which the samples are a part, evenly spaced.
       num_frozen: variables of several states that have one state in all records.
@@ -171,8 +172,7 @@ def _run(
     def advance(state: State) -> State:
         if state.now.is_whole:
             state = state._replace(now=empty(), before=state.now, thin=2 * state.thin)
-        key = jax.random.fold_in(key_steps, state.iterations)
-        chains, *found = record(key, state.chains, state.thin)
+        chains, *found = record(key_steps, state.chains, state.iterations, state.thin)
         now, total = _kept(state.now, found), state.iterations + state.thin
         bar.update(state.thin)
         settled = state.thin > 1 and now.is_whole and _agree(now, watched)
@@ -194,25 +194,26 @@ def _recorder(
     log_density: Callable[[jax.Array], jax.Array],
     num_chains: int,
 ) -> Callable:
-    """A jitted function that makes any number of steps and tells where they have led."""
+    """A jitted function that makes some more steps and tells where they have led."""
 
     @jax.jit
-    def record(key: jax.Array, chains: Any, thin: Any) -> tuple:
+    def record(key: jax.Array, chains: Any, done: Any, thin: Any) -> tuple:
         def once(at: Any, carry: tuple) -> tuple:
             chains, total = carry
             keys = jax.random.split(jax.random.fold_in(key, at), num_chains)
             chains, info = jax.vmap(kernel.step)(keys, chains)
             return chains, total + jnp.mean(acceptance(info), dtype=total.dtype)
 
-        chains, total = jax.lax.fori_loop(0, thin, once, (chains, jnp.zeros(())))
+        chains, total = jax.lax.fori_loop(done, done + thin, once, (chains, jnp.zeros(())))
         return chains, chains.position, jax.vmap(log_density)(chains.position), total / thin
 
     return record
 
 
 def acceptance(info: Any) -> Any:
-    """What a step says of its chance to accept; NaN of kernels that reject nothing."""
-    return jnp.asarray(getattr(info, "acceptance_rate", jnp.nan))
+    """Chances to accept proposals or swaps, as a step's info says; NaN where none is rejected."""
+    swaps = getattr(info, "swap_acceptance", jnp.nan)
+    return jnp.asarray(getattr(info, "acceptance_rate", swaps))
 
 
 def _empty(length: int, num_chains: int, graph: factor_graph.FactorGraph) -> Records:
@@ -272,9 +273,10 @@ def _info(
     number = records.filled * num_chains
     notes = [f"{num_chains} chains, {number} states recorded"]
     notes += [] if math.isnan(acceptance) else [f"acceptance {acceptance:.2f}"]
-    notes += [f"{num_frozen} variables never moved"] if num_frozen else []
+    notes += [f"{num_frozen} of the variables never moved"] if num_frozen else []
     counts = (num_chains, number, num_frozen, ", ".join(notes))
-    settled = bool(rhat <= diagnostics.SETTLED and ess >= diagnostics.ENOUGH)
+    has_warmed_up = state.thin > (1 if records is state.now else 2)
+    settled = has_warmed_up and rhat <= diagnostics.SETTLED and ess >= diagnostics.ENOUGH
     return Info(status, seconds, settled, state.iterations, ess, rhat, acceptance, *counts)
 
 

@@ -19,13 +19,15 @@ changes one of them, so its steps cost as much as those of ``swendsen_wang``.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 
-from inference.mcmc import algorithm, discrete_targets, gibbs_blocks, threefry
+from inference import samples
+from inference.mcmc import algorithm, discrete_targets, gibbs_blocks, sampling, threefry
 from inference.problems import factor_graph
 
 
@@ -91,6 +93,43 @@ def swendsen_wang(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorith
         return (position + turns[labels]) % most
 
     return _algorithm(graph, pairs, move)
+
+
+def sample(
+    graph: factor_graph.FactorGraph,
+    *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    num_samples: int = 1000,
+    num_chains: int = 8,
+    iterations: int = 2**15,
+) -> tuple[samples.Samples, sampling.Info]:
+    """Draws by ``swendsen_wang``, ASYMPTOTIC; arguments as ``sampling.draw``, errors of both."""
+    given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory}
+    given |= {"num_samples": num_samples, "num_chains": num_chains, "iterations": iterations}
+    return sampling.draw(graph, lambda graph, *_: swendsen_wang(graph), **given)
+
+
+def fits(graph: factor_graph.FactorGraph) -> bool:
+    """Whether ``swendsen_wang`` takes a graph of which some states satisfy all its pairs at once.
+
+    Where none does the model is frustrated, and clusters span more than what belongs together.
+    """
+    try:
+        pairs = _pairs(graph)
+    except ValueError:
+        return False
+    # Two copies of each variable, of opposite states: no pair may lead from one to the other.
+    size, (first, second), repels = len(pairs.log_unary), pairs.variables, pairs.couplings < 0
+    first, second = np.tile(first, 2), np.concatenate([second, second + size])
+    first[len(repels) :] += size
+    second = np.where(np.tile(repels, 2), (second + size) % (2 * size), second)
+    bound = np.tile(pairs.couplings != 0, 2)
+    shape = (2 * size, 2 * size)
+    links = sparse.coo_array((np.ones(bound.sum()), (first[bound], second[bound])), shape)
+    labels = sparse.csgraph.connected_components(links, directed=False)[1]
+    return not (labels[:size] == labels[size:]).any()
 
 
 def wolff(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorithm:
