@@ -39,7 +39,7 @@ _HEADS = (
 Sampler = Callable[[factor_graph.FactorGraph, jax.Array], np.ndarray]
 
 
-class Target(NamedTuple):
+class ExactTarget(NamedTuple):
     """A graph with what is known exactly.
 
     Attributes:
@@ -116,7 +116,7 @@ def of_algorithm(
 
 
 def judge(
-    name: str, sampler: Sampler, target: Target, key: jax.Array, *, level: float = LEVEL
+    name: str, sampler: Sampler, target: ExactTarget, key: jax.Array, *, level: float = LEVEL
 ) -> Verdict:
     """Calls a sampler twice, and judges and times the second.
 
@@ -136,7 +136,7 @@ def judge(
 
 def judge_all(
     samplers: Mapping[str, Sampler],
-    targets: Sequence[Target],
+    targets: Sequence[ExactTarget],
     key: jax.Array,
     *,
     level: float = LEVEL,
@@ -151,7 +151,7 @@ def judge_all(
 
 
 def assess(
-    name: str, chains: np.ndarray, target: Target, seconds: float, *, level: float = LEVEL
+    name: str, chains: np.ndarray, target: ExactTarget, seconds: float, *, level: float = LEVEL
 ) -> Verdict:
     """The verdict on chains, int [C, T, V], that took so many seconds."""
     _check(chains, target.graph)
@@ -278,7 +278,7 @@ def _marginals(chains: np.ndarray, marginals: np.ndarray, ess: float) -> tuple[f
     return largest, worst, min(1.0, 2 * tests * float(stats.t.sf(worst, len(means) - 1)))
 
 
-def _histogram(energies: np.ndarray, target: Target) -> float:
+def _histogram(energies: np.ndarray, target: ExactTarget) -> float:
     """The p-value of the shares of draws in bins of energies, by Hotelling's T-squared."""
     if target.levels is None or target.probabilities is None:
         return math.nan
