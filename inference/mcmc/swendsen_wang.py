@@ -54,16 +54,18 @@ class Info(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    """A model whose pairs score ``couplings`` where both variables are equal, up to a constant.
+    """A model of pairs of couplings k other than 0, in nats; what equal states score beyond others.
 
     Attributes:
       variables: int32 [2, E].
-      couplings: [E], in nats.
+      attracts: bool [E], k > 0.
+      last: uint32 [E], the last of the words that bind a pair which agrees.
       log_unary: [V, S].
     """
 
     variables: np.ndarray
-    couplings: np.ndarray
+    attracts: np.ndarray
+    last: np.ndarray
     log_unary: np.ndarray
 
 
@@ -126,8 +128,8 @@ def label(pairs: np.ndarray, is_bonded: jax.Array, size: int) -> jax.Array:
 
     Labels are variables of the same cluster, at first a variable's own. A round hands the smaller
     label of a bond to the variable that the larger one names, then every label is replaced by the
-    label of the variable it names (after Shiloach and Vishkin, "An O(log n) parallel connectivity
-    algorithm", 1982).
+    label of the variable it names, a few times (after Shiloach and Vishkin, "An O(log n) parallel
+    connectivity algorithm", 1982).
 
     Args:
       pairs: int [2, E].
@@ -144,7 +146,10 @@ def label(pairs: np.ndarray, is_bonded: jax.Array, size: int) -> jax.Array:
         low, high = jnp.minimum(*ends), jnp.maximum(*ends)
         # Variable 0 has label 0 always.
         labels = labels.at[jnp.where(is_bonded, high, 0)].min(jnp.where(is_bonded, low, 0))
-        return labels[labels]
+        # Jumps cost little beside the scatter, and more than three save no rounds.
+        for _ in range(3):
+            labels = labels[labels]
+        return labels
 
     return jax.lax.while_loop(differ, once, jnp.arange(size, dtype=jnp.int32))
 
@@ -176,11 +181,9 @@ def _algorithm(
 
 def _bonds(key: jax.Array, pairs: _Pairs, position: jax.Array) -> jax.Array:
     """Which pairs are bound, [E]: of those that agree with their coupling k, 1 - exp(-|k|)."""
-    couplings = jnp.asarray(pairs.couplings)
-    first, second = position[pairs.variables]
-    agrees = (first == second) == (couplings > 0)
-    noise = threefry.exponential(key, couplings.size, couplings.dtype)
-    return agrees & (noise < jnp.abs(couplings))
+    first, second = pairs.variables
+    agrees = (position[first] == position[second]) == pairs.attracts
+    return agrees & (threefry.bits(key, pairs.last.size) <= pairs.last)
 
 
 def _turned(pairs: _Pairs, position: jax.Array) -> jax.Array:
@@ -211,7 +214,11 @@ def _pairs(graph: factor_graph.FactorGraph) -> _Pairs:
     if sizes.max(initial=0) > 2 and strengths.min(initial=0.0) < 0:
         given = f"{strengths.min()} nats with {sizes.max()} states"
         raise ValueError(f"expected couplings of at least 0 beyond two states, given {given}")
-    return _Pairs(np.concatenate(variables).T, strengths, np.asarray(graph.log_unary))
+    words = np.rint(-np.expm1(-np.abs(strengths)) * 2.0**32)
+    is_used = words > 0
+    last = (words[is_used] - 1).astype(np.uint32)
+    scopes = np.concatenate(variables)[is_used].T
+    return _Pairs(scopes, strengths[is_used] > 0, last, np.asarray(graph.log_unary))
 
 
 def _couplings(tables: np.ndarray) -> np.ndarray:
