@@ -26,7 +26,7 @@ from experiments.harness import discrete_kernels, discrete_models, plots, promis
 from experiments.harness.discrete_kernels import KERNELS, Job
 
 # Steps of a draw on a torus, by its side: some draws in an autocorrelation time.
-ON_TORI = {"Gibbs": lambda side: max(1, side**2 // 16), "Swendsen-Wang": lambda side: 1}
+ON_TORI = {"Gibbs": lambda side: max(1, side**2 // 32), "Swendsen-Wang": lambda side: 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Config:
     """Draws of a chain that are kept, after as many that are not."""
     tori: tuple[int, ...] = (8, 12, 16, 24, 32)
     """Sides of the critical tori."""
-    torus_draws: int = 200
+    torus_draws: int = 100
     """Draws of a chain on a torus."""
 
 
@@ -59,7 +59,7 @@ class Config:
     presets={
         "smoke": Config(("Ising, critical", "3-SAT"), 4, 3, 8, 8, (3, 2), 32, 100, (4, 8), 100),
         "default": Config(),
-        "paper": Config(draws=2000, tori=(16, 24, 32, 48, 64, 96, 128), torus_draws=400),
+        "paper": Config(draws=2000, tori=(16, 24, 32, 48, 64, 96, 128), torus_draws=200),
     },
     paper="Zhang, Liu and Liu, A Langevin-like Sampler for Discrete Distributions (2022)",
 )
