@@ -119,8 +119,8 @@ def gibbs_of_log_density(
 def colour(graph: factor_graph.FactorGraph) -> np.ndarray:
     """Colours int [V], from 0, of which variables that share a factor have different ones.
 
-    Greedy, in the order of a breadth-first search, which finds the two of a bipartite graph, or from
-    the smallest degree up where that takes fewer.
+    Greedy, in the order of a breadth-first search, which finds the two of a bipartite graph, or
+    with the smallest degrees last where that takes fewer.
     """
     joined = convert.interaction_graph(graph)
     found = nx.greedy_color(joined, "connected_sequential_bfs")

@@ -47,10 +47,15 @@ def logistic(key: jax.Array, size: int, dtype: DTypeLike) -> jax.Array:
     return jnp.where(is_low, value, -value)
 
 
-def gumbel(key: jax.Array, size: int, dtype: DTypeLike) -> jax.Array:
-    """Variates [size] of distribution exp(-exp(-x)), to within 2^-32; finite, from -3.2 to 22.9."""
+def exponential(key: jax.Array, size: int, dtype: DTypeLike) -> jax.Array:
+    """Variates [size], each above x with probability exp(-x) to within 2^-32; above 0, up to 23."""
     is_low, half = _halves(key, size, dtype)
-    return -jnp.log(-jnp.where(is_low, jnp.log(half), jnp.log1p(-half)))
+    return -jnp.where(is_low, jnp.log(half), jnp.log1p(-half))
+
+
+def gumbel(key: jax.Array, size: int, dtype: DTypeLike) -> jax.Array:
+    """Variates [size], each below x with probability exp(-exp(-x)) to within 2^-32; up to 23."""
+    return -jnp.log(exponential(key, size, dtype))
 
 
 def _halves(key: jax.Array, size: int, dtype: DTypeLike) -> tuple[jax.Array, jax.Array]:
