@@ -1,7 +1,6 @@
 """Models that samplers are compared on: lattices, random graphs, soft clauses, a Boltzmann machine.
 
-    >>> model = ising("Ising, critical", generators.grid_edges(3, 3), 9, ISING_CRITICAL)
-    >>> round(exact_energy(model.graph), 3)
+    >>> round(exact_energy(generators.ising_grid(3, 3, ISING_CRITICAL)), 3)
     -2.684
 
 All are small enough for elimination, which has the exact mean of their energy.
@@ -30,26 +29,21 @@ class Model(NamedTuple):
       name: on axes and in tables.
       graph: of tables alone.
       order: what each state adds to the magnetisation [V, S]; None where there is none.
-      is_lattice: whether cluster methods are made for it: equal couplings that attract.
     """
 
     name: str
     graph: factor_graph.FactorGraph
     order: np.ndarray | None = None
-    is_lattice: bool = False
 
 
-def ising(name: str, edges: Any, num_spins: int, coupling: float) -> Model:
-    """The ferromagnet on a graph, without a field; its magnetisation is the mean spin."""
-    graph = generators.spin_model(edges, np.full(len(edges), coupling), np.zeros(num_spins))
-    return Model(name, graph, np.tile([-1.0, 1.0], (num_spins, 1)) / num_spins, True)
+def ising(name: str, graph: factor_graph.FactorGraph) -> Model:
+    """A ferromagnet, of which the magnetisation is the mean spin."""
+    return Model(name, graph, np.tile([-1.0, 1.0], (graph.num_variables, 1)) / graph.num_variables)
 
 
 def torus(side: int) -> Model:
     """The critical ferromagnet on a square lattice with its borders glued."""
-    site = np.arange(side * side).reshape(side, side)
-    pairs = [np.stack([site, np.roll(site, -1, axis)], axis=-1).reshape(-1, 2) for axis in (0, 1)]
-    return ising(f"torus {side}", np.concatenate(pairs), side * side, ISING_CRITICAL)
+    return ising(f"torus {side}", generators.ising_torus(side, side, ISING_CRITICAL))
 
 
 def models(
@@ -64,16 +58,18 @@ def models(
     """All of them, of given sizes; what is random is drawn by the key."""
     found = []
     for phase, factor in PHASES.items():
-        edges = generators.grid_edges(side, side)
-        found.append(ising(f"Ising, {phase}", edges, side * side, factor * ISING_CRITICAL))
+        graph = generators.ising_grid(side, side, factor * ISING_CRITICAL)
+        found.append(ising(f"Ising, {phase}", graph))
     for phase, factor in PHASES.items():
         coupling = factor * math.log(1 + math.sqrt(3))  # self-dual, so critical
         graph = generators.potts_grid(potts_side, potts_side, 3, coupling)
         order = np.tile(np.eye(3)[0] - 1 / 3, (graph.num_variables, 1)) / graph.num_variables
-        found.append(Model(f"Potts, {phase}", graph, order, True))
+        found.append(Model(f"Potts, {phase}", graph, order))
     seed = int(randomness.generator(key, "discrete_models", nodes).integers(2**31))
     edges = np.array(nx.random_regular_graph(3, nodes, seed=seed).edges)
-    found.append(ising("random graph", edges, nodes, math.atanh(1 / 2)))
+    couplings = np.full(len(edges), math.atanh(1 / 2))  # critical on the infinite graph
+    graph = generators.spin_model(edges, couplings, np.zeros(nodes))
+    found.append(ising("random graph", graph))
     rng = randomness.generator(key, "discrete_models", "couplings")
     signs = rng.choice([-1.0, 1.0], size=len(edges))
     glass = math.atanh(math.sqrt(1 / 2)) * signs  # where the glass of the infinite graph begins
