@@ -53,13 +53,13 @@ class Info(NamedTuple):
     """Of one step.
 
     Attributes:
-      acceptance: [R - 1], with which probability the pairs would swap, whoever's turn it is.
+      swap_acceptance: [R - 1], with which probability the pairs would swap, whoever's turn it is.
       is_swapped: [R - 1], which pairs did.
       walkers: int32 [R], as in the state afterwards; ``round_trips`` counts with it.
       local: infos of the last moves of the chains, [R, ...].
     """
 
-    acceptance: jax.Array
+    swap_acceptance: jax.Array
     is_swapped: jax.Array
     walkers: jax.Array
     local: Any
@@ -225,9 +225,7 @@ def adapt_ladder(
             chain,
             states._replace(replicas=replicas),
             num_draws,
-            collect=lambda _, info: (
-                info.swap_acceptance if hasattr(info, "swap_acceptance") else info.acceptance
-            ),
+            collect=lambda _, info: info.swap_acceptance,
         )
         return acceptance[:, num_draws // 2 :].mean((0, 1)), states.replicas.position
 
