@@ -69,7 +69,7 @@ class Verdict(NamedTuple):
         errors; NaN where no state is frequent enough.
       histogram_p: p-value of the histogram of energies, NaN where that is not known.
       p_value: of all tests together, by Bonferroni; NaN where batches are too short.
-      outcome: "passed", "convicted", or "not judged": too few effective draws.
+      outcome: "passed", "convicted", "not judged" (too few effective draws) or "refused".
     """
 
     sampler: str
@@ -141,13 +141,18 @@ def judge_all(
     *,
     level: float = LEVEL,
 ) -> list[Verdict]:
-    """Every sampler on every target; the level holds for each row alone."""
+    """Every sampler on every target; the level holds for each row alone.
+
+    Where a sampler refuses a graph by a ValueError the outcome is "refused", and nothing is known.
+    """
     pairs = [(name, target) for target in targets for name in samplers]
-    keys = jax.random.split(key, len(pairs))
-    return [
-        judge(name, samplers[name], target, one, level=level)
-        for (name, target), one in zip(pairs, keys, strict=True)
-    ]
+    rows = []
+    for (name, target), one in zip(pairs, jax.random.split(key, len(pairs)), strict=True):
+        try:
+            rows.append(judge(name, samplers[name], target, one, level=level))
+        except ValueError:
+            rows.append(Verdict(name, target.name, 0, 0, *[math.nan] * 10, "refused"))
+    return rows
 
 
 def assess(
