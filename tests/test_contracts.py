@@ -19,13 +19,14 @@ import reference
 from experiments import solve
 from experiments.solve import methods
 from hashing.counting import approxmc
-from inference import answer
+from inference import answer, samples
 from inference.bounds import mini_bucket
 from inference.estimate import Claim
 from inference.message_passing.learned import bpnn_layers
 from inference.problems import cnf, factor_graph, logical_groups
 
 QUESTIONS = ("log_partition", "marginals", "maximize")
+FEW = {"num_samples": 50, "iterations": 0}  # of samples
 VARIANTS = {
     ("count", "approxmc, epsilon 0.3"): functools.partial(approxmc.count, epsilon=0.3),
     ("count", "approxmc, epsilon 6"): functools.partial(approxmc.count, epsilon=6.0),
@@ -38,6 +39,7 @@ VARIANTS = {
     ("log_partition", "solve"): solve.partition,
     ("marginals", "solve"): solve.marginals,
     ("maximize", "solve"): solve.maximize,
+    ("sample", "solve"): solve.sample,
 }
 
 
@@ -52,7 +54,8 @@ def entries_of_table():
 
 ENTRIES = dict(entries_of_table()) | VARIANTS
 COUNTS = [name for question, name in ENTRIES if question == "count"]
-GRAPHS = [pair for pair in ENTRIES if pair[0] != "count"]
+GRAPHS = [pair for pair in ENTRIES if pair[0] not in ("count", "sample")]
+SAMPLERS = [name for question, name in ENTRIES if question == "sample"]
 
 
 def assert_one_line(error):
@@ -310,6 +313,80 @@ def test_graphs_refuse_too_little_memory(question, name):
     with pytest.raises(ValueError, match="MiB") as error:
         ENTRIES[question, name](graph, memory=1)
     assert_one_line(error)
+
+
+# --- Samples -------------------------------------------------------------------------------------
+
+FERROMAGNET = factor_graph.build(
+    [2] * 3, [((v, v + 1), [[0.4, 0.0], [0.0, 0.4]]) for v in range(2)], log_constant=-700.0
+)
+
+
+def check_samples(drawn, num_variables, tables=None):
+    """They claim no more than chains can, and are states of positive weight."""
+    assert (drawn.claim, drawn.independent) == (samples.SampleClaim.ASYMPTOTIC, False)
+    assert drawn.assignments.shape[1] == num_variables
+    assert np.issubdtype(drawn.assignments.dtype, np.integer)
+    for states in drawn.assignments.tolist() if tables is not None else ():
+        assert all(reference._entry(table, [states[v] for v in scope]) for scope, table in tables)
+
+
+KERNELS = [name for name in SAMPLERS if name != "solve"]
+# Others than gibbs take what is left as the tables that these are, and compile for seconds.
+SAME_FOR_ALL = ("three at once", "parities", "no factors")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [(k, p) for k in KERNELS for p in MODELS if k == "gibbs" or p not in SAME_FOR_ALL],
+)
+def test_samples(name, problem):
+    num_states, factors = MODELS[problem]
+    graph = build_graph(num_states, factors)
+    before = copy.deepcopy(graph)
+    found = answered(ENTRIES["sample", name], graph, seed=3, **FEW)
+    chex.assert_trees_all_equal(graph, before)
+    if found is None:
+        assert problem == "nothing possible" or name == "swendsen_wang"
+        return
+    drawn, info = found
+    assert info.status == "done" and info.seconds >= 0 and len(drawn.assignments) == 50
+    check_samples(drawn, len(num_states), as_tables(factors))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samples_without_time(name):
+    drawn, info = ENTRIES["sample", name](FERROMAGNET, timeout=0.0)
+    assert info.status == "timeout" and not info.converged
+    check_samples(drawn, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [*((name, 5) for name in KERNELS), ("gibbs", b"bytes"), ("gibbs", jax.random.key(3))],
+)
+def test_equal_seeds_give_equal_samples(name, seed):
+    first, second = (ENTRIES["sample", name](FERROMAGNET, seed=seed, **FEW)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.assignments, second.assignments)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_samples_refuse_too_little_memory(name):
+    table = np.random.default_rng(0).normal(size=(2,) * 18)  # 2 MiB
+    graph = factor_graph.build([2] * 18, [(tuple(range(18)), table)])
+    with pytest.raises(ValueError, match="MiB") as error:
+        ENTRIES["sample", name](graph, memory=1)
+    assert_one_line(error)
+
+
+def test_auto_samples_by_what_fits():
+    drawn, info = solve.sample(FERROMAGNET, num_samples=20)
+    assert info.method == "swendsen_wang" and info.converged and info.ess >= 400
+    assert len(drawn.assignments) == 20
+    for graph in (build_graph(*MODELS["no variables"]), build_graph(*MODELS["no factors"])):
+        assert len(solve.sample(graph, num_samples=20)[0].assignments) == 20
+    with pytest.raises(ValueError, match="given one where every assignment has weight 0"):
+        solve.sample(build_graph(*MODELS["nothing possible"]))
 
 
 # --- With a time limit, in children that are killed ----------------------------------------------

@@ -15,10 +15,16 @@ import experiments.solve
 import hashing.counting
 import inference.bounds
 import inference.exact
+import inference.mcmc
 import inference.message_passing
+from inference import samples
 
 QUESTIONS = ("count", "log_partition", "partition", "marginals", "maximize", "surveys", "decimate")
-PACKAGES = (inference.exact, inference.bounds, inference.message_passing, hashing.counting)
+QUESTIONS += ("sample",)
+PACKAGES = (
+    *(inference.exact, inference.bounds, inference.mcmc, inference.message_passing),
+    hashing.counting,
+)
 PROBLEMS = ("formula", "graph")
 # One name for each meaning, everywhere.
 STRANGERS = ("key", "max_iterations", "sweeps", "seconds", "deadline", "limit", "trees", "rng")
@@ -47,7 +53,8 @@ def test_the_walk_finds_them():
     found = {one.id for one in ENTRIES}
     assert {"solve.count", "inference.exact.elimination.maximize"} <= found
     assert {"hashing.counting.approxmc.count", "inference.bounds.trw.marginals"} <= found
-    assert len(found) >= 26
+    assert {"solve.sample", "inference.mcmc.gibbs.sample"} <= found
+    assert len(found) >= 31
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -65,7 +72,8 @@ def test_arguments(entry):
 def test_answers(entry):
     returned = typing.get_type_hints(entry)["return"]
     assert typing.get_origin(returned) is tuple
-    _, info = typing.get_args(returned)
+    value, info = typing.get_args(returned)
+    assert (value is samples.Samples) == (entry.__name__ == "sample")
     assert info._fields[:2] == ("status", "seconds")
     assert info.__annotations__["status"] is str and info.__annotations__["seconds"] is float
     assert entry.__name__ != "count" or info.__annotations__["message"] is str

@@ -127,7 +127,16 @@ def loads_jax(*names: str) -> bool:
 
 HARNESS_WITH_JAX = {
     f"experiments.harness.{name}"
-    for name in ("message_passing_peers", "continuous_targets", "sampler_peers")
+    for name in (
+        "message_passing_peers",
+        "continuous_targets",
+        "sampler_peers",
+        "population_peers",
+        "tempering_peers",
+        "independence_peer",
+        "peer_runs",
+        "referees",
+    )
 }
 
 

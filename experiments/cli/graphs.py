@@ -51,8 +51,10 @@ class Asked(NamedTuple):
     seconds: float
 
 
-def ask(entry: Callable[..., tuple[Any, Any]], options: ModelOptions, started: float) -> Asked:
-    """Reads the model and answers by an entry of ``experiments.solve``.
+def ask(
+    entry: Callable[..., tuple[Any, Any]], options: ModelOptions, started: float, **own: Any
+) -> Asked:
+    """Reads the model and answers by an entry of ``experiments.solve``, with options of its own.
 
     Raises:
       UsageError: model and evidence are both to come from standard input.
@@ -68,6 +70,7 @@ def ask(entry: Callable[..., tuple[Any, Any]], options: ModelOptions, started: f
         seed=options.seed,
         timeout=arguments.left(options.timeout, started),
         memory=options.memory,
+        **own,
     )
     return Asked(options.file, graph, answer, info, time.perf_counter() - begun)
 

@@ -9,7 +9,6 @@
 
 import dataclasses
 import importlib
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -36,14 +35,14 @@ def answers(
     graph: factor_graph.FactorGraph,
     names: Sequence[str],
     *,
-    seed: Any,
-    memory: int | None,
     deadline: limits.Deadline,
     is_limited: bool = False,
+    **asked: Any,
 ) -> Iterator[dict[str, Found]]:
     """Asks several methods in turn; yields what each has found so far.
 
     Args:
+      asked: seed and memory, and what the question itself takes.
       deadline: the methods share what is left until then.
       is_limited: the deadline is the user's: ask what may take long for a few rounds first, so that
         something is there early, and use all the time.
@@ -52,15 +51,15 @@ def answers(
     for at, name in enumerate(names):
         end = deadline.part(1 / (len(names) - at))
         for share, options in _rounds(methods.answering(question)[name], is_limited):
-            given: dict[str, Any] = {"timeout": end.part(share).timeout, **options}
+            given: dict[str, Any] = {"timeout": end.part(share).timeout, **asked, **options}
             try:
-                value, info = ask(question, graph, name, seed=seed, memory=memory, **given)
+                value, info = ask(question, graph, name, **given)
             except (ValueError, MemoryError) as error:  # a clause too long for a table, say
                 why = str(error) or "out of memory"
                 found[name] = None, Info("failed", 0.0, name, message=why)
                 break
             if name in found:
-                value = _better(question, found[name][0], value)
+                value, info = _better(question, found[name], (value, info))
             found[name] = value, info
             yield dict(found)
             if info.status == "interrupted":
@@ -78,7 +77,7 @@ def ask(
     memory: int | None,
     **options: Any,
 ) -> tuple[Any, Info]:
-    """The answer of one method to "log_partition", "marginals" or "maximize".
+    """The answer of one method to "log_partition", "marginals", "maximize" or "sample".
 
     Args:
       timeout: seconds, which exact methods overrun.
@@ -123,13 +122,16 @@ def best_of(answers: Sequence[answer.Answer]) -> answer.Answer:
     return dataclasses.replace(best, bound=min(one.bound for one in answers))
 
 
-def _better(question: str, old: Any, new: Any) -> Any:
+def _better(question: str, old: Found, new: Found) -> Found:
     """Of one method's two answers to a question; what claims nothing is better the later it is."""
+    (old_value, _), (value, info) = old, new
     if question == "maximize":
-        return best_of([old, new])
-    if question == "log_partition" and new.claim is not estimate.Claim.NONE:
-        return inside([old], new)
-    return new
+        return best_of([old_value, value]), info
+    if question == "log_partition" and value.claim is not estimate.Claim.NONE:
+        return inside([old_value], value), info
+    if question == "sample" and len(value.assignments) < len(old_value.assignments):
+        return old_value, old[1]._replace(status=info.status)
+    return value, info
 
 
 def _rounds(method: methods.Method, is_limited: bool) -> list[tuple[float, Mapping[str, Any]]]:
@@ -158,6 +160,8 @@ def _info(name: str, told: Any, seconds: float, seed: Any) -> Info:
     converged, message = getattr(told, "converged", None), getattr(told, "message", "")
     if converged is not None:
         end = "converged" if converged else "not converged"
-        message, converged = f"{end} after {told.iterations} sweeps", bool(converged)
+        ended, converged = f"{end} after {told.iterations} sweeps", bool(converged)
+        message = f"{ended}, {message}" if message else ended
     info = Info(told.status, seconds, name, seed=seed, message=message, converged=converged)
-    return info._replace(error=getattr(told, "error", math.inf))
+    found = {field: getattr(told, field, None) for field in ("error", "ess", "rhat")}
+    return info._replace(**{field: one for field, one in found.items() if one is not None})

@@ -1,4 +1,4 @@
-"""Questions about graphical models: log Z, marginals, a most probable assignment.
+"""Questions about graphical models: log Z, marginals, a most probable assignment, samples.
 
 >>> result, info = partition(generators.ising_grid(3, 3, 0.4))
 >>> result.claim, info.method
@@ -13,8 +13,11 @@ import numpy as np
 
 from experiments.solve import graph_methods, graph_runs, methods
 from experiments.solve.info import Info
-from inference import answer, estimate
+from inference import answer, estimate, samples
 from inference.problems import barren, factor_graph, trivial
+
+# What there is where a method has found nothing in time.
+_NOTHING = {"marginals": "each variable without its neighbours", "sample": "nothing drawn"}
 
 
 def partition(
@@ -101,6 +104,47 @@ def maximize(
     return graph_methods.best_of([*answers, trivial.maximize(graph)]), info
 
 
+def sample(
+    graph: factor_graph.FactorGraph,
+    *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    method: str = "auto",
+    num_samples: int = 1000,
+) -> tuple[samples.Samples, Info]:
+    """Assignments drawn by Markov chains, with a claim of ASYMPTOTIC; arguments as ``partition``.
+
+    ``info.converged`` says whether the chains agree, ``info.rhat`` and ``info.ess`` how far: those
+    of all states that chains have recorded, of which the samples are a part. Where time runs out
+    there are fewer samples, none at worst.
+
+    Raises:
+      ValueError: as ``partition``; also where every assignment has weight 0.
+    """
+    methods.find("sample", method)
+    chosen = _kernel(graph) if method == "auto" else method
+    limited = (seed, timeout, memory)
+    gathered, info = _answer_graph("sample", graph, chosen, *limited, num_samples=num_samples)
+    if not gathered.found:
+        nothing = np.zeros((0, graph.num_variables), np.int8)
+        claim = samples.SampleClaim.ASYMPTOTIC
+        drawn = samples.Samples(nothing, claim, independent=False)
+        return drawn, info._replace(converged=False)
+    drawn, told = gathered.found[chosen]
+    return drawn, info._replace(ess=told.ess, rhat=told.rhat)
+
+
+def _kernel(graph: factor_graph.FactorGraph) -> str:
+    """The name of the method that auto draws by."""
+    from inference.mcmc import dobrushin, swendsen_wang
+
+    if swendsen_wang.fits(graph):
+        return "swendsen_wang"
+    # Hard zeros hold at any temperature, so where they alone couple variables heat is of no use.
+    return "tempering" if dobrushin.mixing_beta(graph) < 1.0 else "gibbs"
+
+
 def _answer_graph(
     question: str,
     graph: factor_graph.FactorGraph,
@@ -108,6 +152,7 @@ def _answer_graph(
     seed: Any,
     timeout: float | None,
     memory: int | None,
+    **options: Any,
 ) -> tuple[graph_runs.Gathered, Info]:
     """What was found within the limits, by method, and how; nothing where time was too short.
 
@@ -116,15 +161,14 @@ def _answer_graph(
     """
     methods.find(question, method)
     start = time.monotonic()
-    limits: dict[str, Any] = {"seed": seed, "memory": memory, "timeout": timeout}
-    gathered = graph_runs.run(question, graph, method, **limits)
+    given: dict[str, Any] = {"seed": seed, "memory": memory, "timeout": timeout, **options}
+    gathered = graph_runs.run(question, graph, method, **given)
     if not gathered.found and gathered.status == "done" and method != "auto":
         named = ", ".join(methods.lines(question))
         raise ValueError(f"{'; '.join(gathered.notes)}; methods: {named}")
     notes = list(gathered.notes)
     if not gathered.found:
-        marginals = "each variable without its neighbours"
-        notes.append(marginals if question == "marginals" else "bounds from single factors alone")
+        notes.append(_NOTHING.get(question, "bounds from single factors alone"))
     told = [one for _, one in gathered.found.values()]
     converged = [one.converged for one in told if one.converged is not None]
     info = Info(

@@ -47,22 +47,22 @@ def run(
     graph: factor_graph.FactorGraph,
     method: str,
     *,
-    seed: Any,
-    memory: int | None,
     timeout: float | None,
+    **given: Any,
 ) -> Gathered:
     """Asks one method; or, for "auto", elimination and what stands in for it.
 
     With a time limit elimination has all of it and the others work beside it; without one they
-    follow where it does not fit. Ctrl-C ends all with what there is.
+    follow where it does not fit. Ctrl-C ends all with what there is. ``given`` are seed and memory,
+    and what the question itself takes.
     """
     chosen = methods.find(question, method)
     exact = chosen is None or chosen.is_exact
     rows = graph_methods.FALL_BACKS[question] if chosen is None else ()
     first = "elimination" if chosen is None else chosen.name
     if timeout is None:
-        return _here(question, graph, first, [one for row in rows for one in row], seed, memory)
-    return _apart(question, graph, [(first,), *rows], seed, memory, timeout, exact)
+        return _here(question, graph, first, [one for row in rows for one in row], given)
+    return _apart(question, graph, [(first,), *rows], given, timeout, exact)
 
 
 def _here(
@@ -70,17 +70,15 @@ def _here(
     graph: factor_graph.FactorGraph,
     first: str,
     others: Sequence[str],
-    seed: Any,
-    memory: int | None,
+    given: dict[str, Any],
 ) -> Gathered:
     """In this process, without a time limit but the budget of what follows ``first``."""
     found: dict[str, graph_methods.Found] = {}
-    given: dict[str, Any] = {"seed": seed, "memory": memory}
     status = "done"
     try:
         for names, seconds in (([first], None), (others, BUDGET)):
-            given["deadline"] = limits.Deadline.after(seconds)
-            for now in graph_methods.answers(question, graph, names, **given):
+            until = limits.Deadline.after(seconds)
+            for now in graph_methods.answers(question, graph, names, deadline=until, **given):
                 found |= now
             if any(value is not None for value, _ in found.values()):
                 break
@@ -97,8 +95,7 @@ def _apart(
     question: str,
     graph: factor_graph.FactorGraph,
     rows: Sequence[Sequence[str]],
-    seed: Any,
-    memory: int | None,
+    given: dict[str, Any],
     timeout: float,
     is_exact: bool,
 ) -> Gathered:
@@ -119,9 +116,9 @@ def _apart(
                     break
                 if len(children) < len(rows):
                     if not children or has_ended[0] or time.monotonic() > start + late:
-                        given = (question, graph, rows[len(children)], seed, memory, soft)
+                        asked = (question, graph, rows[len(children)], given, soft)
                         nice = _NICE if children and not has_ended[0] else 0
-                        child = background.Child(_work, *given, nice)
+                        child = background.Child(_work, *asked, nice)
                         children.append(stack.enter_context(child))
                         continue
                 elif all(has_ended):
@@ -140,16 +137,14 @@ def _work(
     question: str,
     graph: factor_graph.FactorGraph,
     names: Sequence[str],
-    seed: Any,
-    memory: int | None,
+    given: dict[str, Any],
     deadline: float,
     nice: int,
 ) -> Iterator[dict[str, graph_methods.Found]]:
     """In the child: the clock is the parent's, all processes of a machine read the same one."""
     os.nice(nice)
-    given: dict[str, Any] = {"seed": seed, "memory": memory}
-    given["deadline"] = limits.Deadline(deadline)
-    return graph_methods.answers(question, graph, names, is_limited=True, **given)
+    until = limits.Deadline(deadline)
+    return graph_methods.answers(question, graph, names, deadline=until, is_limited=True, **given)
 
 
 def _answered(child: background.Child) -> bool:

@@ -19,6 +19,7 @@ class Info(NamedTuple):
       claim: of marginals; an ``Estimate`` carries its own.
       error: of marginals whose claim is certain, how far off each may be at most.
       converged: of what iterates; None where nothing does.
+      ess, rhat: of samples, the least effective sample size and the largest R-hat.
     """
 
     status: str
@@ -30,6 +31,8 @@ class Info(NamedTuple):
     claim: estimate.Claim = estimate.Claim.NONE
     error: float = math.inf
     converged: bool | None = None
+    ess: float = math.nan
+    rhat: float = math.nan
 
     def __str__(self) -> str:
         calls = f", oracle calls {self.oracle_calls}" if self.oracle_calls else ""

@@ -17,6 +17,7 @@ AUTO = {
     "log_partition": "elimination where it fits, else belief propagation and certain bounds",
     "marginals": "elimination where it fits, else belief propagation",
     "maximize": "elimination where it fits, else the best of max-product and mini-buckets",
+    "sample": "swendsen_wang where clusters help, tempering where couplings are strong, else gibbs",
 }
 #: Which race for a count in ``auto``, without weights and with them.
 RACERS = {False: ("elimination", "ganak", "approxmc"), True: ("elimination", "ganak", "approxwmc")}
@@ -25,6 +26,13 @@ ALIASES = {"count": {"exact": "ganak"}}
 #: What any exact method keeps, whatever is asked for.
 _KEPT_BY_EXACT = ("epsilon", "delta")
 _GRAPHS = ("log_partition", "marginals", "maximize")
+# What all samplers by Markov chains have in common; the quick ones draw after one round of warm-up.
+_CHAINS: dict[str, Any] = {
+    "claims": {"sample": "asymptotic"},
+    "draws": ("sample",),
+    "quick": {"iterations": 0},
+    "patient": {"iterations": 10**8},
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,7 @@ class Method:
       module: where it lives, as a dotted path.
       line: how it works.
       claims: what each question that it answers is told: "count", "log_partition", "marginals",
-        "maximize".
+        "maximize", "sample".
       formulas: what it needs of a formula.
       graphs: what it needs of a graphical model.
       draws: the questions whose answers depend on the seed.
@@ -217,6 +225,31 @@ METHODS = (
         draws=("maximize",),
         quick={"i_bound": 1, "iterations": 0},
         patient={"iterations": 10**4},
+    ),
+    Method(
+        name="gibbs",
+        module="inference.mcmc.gibbs",
+        line="Gibbs sampling, variables of a colour at once",
+        **_CHAINS,
+    ),
+    Method(
+        name="dmala",
+        module="inference.mcmc.informed",
+        line="discrete Langevin proposals, all variables at once",
+        **_CHAINS,
+    ),
+    Method(
+        name="swendsen_wang",
+        module="inference.mcmc.swendsen_wang",
+        line="clusters that change together",
+        graphs="Ising and Potts models",
+        **_CHAINS,
+    ),
+    Method(
+        name="tempering",
+        module="inference.mcmc.tempering",
+        line="Gibbs sampling at several temperatures that swap",
+        **_CHAINS,
     ),
 )
 

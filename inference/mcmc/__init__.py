@@ -2,11 +2,20 @@
 
 ====================  ==========================================================================
 ``algorithm``         ``SamplingAlgorithm``: ``init`` and ``step``, as BlackJAX has them; ``run``
+``annealing``         tempered sequential Monte Carlo: particles, and log Z without a claim
+``diagnostics``       R-hat, effective sample sizes, modes visited; ArviZ's data
 ``discrete_targets``  log densities over finite states, of factor graphs
+``gibbs``             Gibbs sampling in chromatic blocks, on ``gibbs_blocks`` and ``gibbs_stencil``
+``informed``          Gibbs with gradients and discrete Langevin, for any differentiable density
 ``metropolis``        accepts and rejects
 ``random_walk``       Gaussian steps in [D]; ``mala``: with a drift along the gradient
+``rank_statistics``   R-hat and effective sample sizes of many quantities at once
+``referee``           samplers against exact answers, in one table
+``sampling``          draws from a graph by any kernel: starts, warm-up, thinning, limits
+``starts``            assignments of positive weight, where chains begin
+``swendsen_wang``     clusters that change together in Ising and Potts models; Wolff's too
 ``tempering``         parallel tempering over any kernel; temperatures that reject equally
-``annealing``         tempered sequential Monte Carlo: particles, and log Z without a claim
+``threefry``          the words of ``jax.random.bits``, fast on CPUs, and variates of them
 ====================  ==========================================================================
 
 Every sampler is a ``SamplingAlgorithm``: pure functions for one chain, ``vmap`` for many. Samples

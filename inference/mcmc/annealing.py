@@ -84,7 +84,8 @@ def anneal(
         the particles before the moves; ``random_walks(log_start, log_density)`` by default.
       num_moves: steps of every particle a stage.
       effective: the share of the particles with weight to which the effective sample size may fall.
-      acceptance: at which ``scale``, 1 at first, is adapted, where the kernel's info has one.
+      acceptance: to which ``scale``, 1 at first, brings the moves; it stays 1 where the kernel's info
+        has no ``acceptance_rate``.
       max_stages: the most; then what has come so far is returned, not finished.
     """
     kernels = random_walks(log_start, log_density) if build is None else build
@@ -204,8 +205,5 @@ def systematic(key: jax.Array, log_weights: jax.Array) -> jax.Array:
 
 
 def _acceptance(info: Any, dtype: Any) -> jax.Array:
-    """The mean over particles, by our name or BlackJAX's; NaN for a kernel without one."""
-    for name in ("acceptance", "acceptance_rate"):
-        if hasattr(info, name):
-            return jnp.mean(getattr(info, name)).astype(dtype)
-    return jnp.full((), jnp.nan, dtype)
+    """The mean over particles; NaN for a kernel without one."""
+    return jnp.mean(getattr(info, "acceptance_rate", jnp.nan)).astype(dtype)

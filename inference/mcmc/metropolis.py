@@ -1,6 +1,6 @@
 """Accept or reject: what every Metropolis kernel does last.
 
-    >>> accept(jax.random.key(0), jnp.log(0.5), jnp.zeros(2), jnp.ones(2))[1].acceptance
+    >>> accept(jax.random.key(0), jnp.log(0.5), jnp.zeros(2), jnp.ones(2))[1].acceptance_rate
     Array(0.5, dtype=float32)
 
 Hard zeros and NaN are never entered, and one can always leave them.
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 class Info(NamedTuple):
     """Of one step, scalars: the probability with which it was accepted, and whether it was."""
 
-    acceptance: jax.Array
+    acceptance_rate: jax.Array
     is_accepted: jax.Array
 
 

@@ -14,6 +14,8 @@ sum the barrier Lambda, round trips a step do not fall with more temperatures bu
 1 / (2 + 2 Lambda): Syed, Bouchard-Cote, Deligiannidis and Doucet, JRSS B 84, 2022.
 """
 
+import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,9 +25,12 @@ import numpy as np
 from jax.typing import ArrayLike
 from scipy import interpolate
 
-from inference.mcmc import algorithm, metropolis
+from inference import samples
+from inference.mcmc import algorithm, discrete_targets, dobrushin, gibbs, metropolis, sampling
+from inference.problems import factor_graph
 
 Build = Callable[[Any], Any]  # from a power beta to the chain of the density of that power
+_MOST = 64  # temperatures of ``of_graph``
 
 
 class State(NamedTuple):
@@ -48,13 +53,13 @@ class Info(NamedTuple):
     """Of one step.
 
     Attributes:
-      acceptance: [R - 1], with which probability the pairs would swap, whoever's turn it is.
+      swap_acceptance: [R - 1], with which probability the pairs would swap, whoever's turn it is.
       is_swapped: [R - 1], which pairs did.
       walkers: int32 [R], as in the state afterwards; ``round_trips`` counts with it.
       local: infos of the last moves of the chains, [R, ...].
     """
 
-    acceptance: jax.Array
+    swap_acceptance: jax.Array
     is_swapped: jax.Array
     walkers: jax.Array
     local: Any
@@ -220,7 +225,7 @@ def adapt_ladder(
             chain,
             states._replace(replicas=replicas),
             num_draws,
-            collect=lambda _, info: info.acceptance,
+            collect=lambda _, info: info.swap_acceptance,
         )
         return acceptance[:, num_draws // 2 :].mean((0, 1)), states.replicas.position
 
@@ -233,6 +238,42 @@ def adapt_ladder(
         rejection, 1 - rejection, out=np.full_like(rejection, np.inf), where=rejection < 1
     )
     return Ladder(ladder, rejection, float(rejection.sum()), float(1 / (2 + 2 * odds.sum())))
+
+
+def sample(
+    graph: factor_graph.FactorGraph,
+    *,
+    seed: Any = 0,
+    timeout: float | None = None,
+    memory: int | None = None,
+    num_samples: int = 1000,
+    num_chains: int = 8,
+    iterations: int = 2**15,
+) -> tuple[samples.Samples, sampling.Info]:
+    """Draws by tempered ``gibbs``, ASYMPTOTIC; arguments as ``sampling.draw``."""
+    given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory}
+    given |= {"num_samples": num_samples, "num_chains": num_chains, "iterations": iterations}
+    return sampling.draw(graph, of_graph, **given)
+
+
+def of_graph(
+    graph: factor_graph.FactorGraph, key: jax.Array, positions: jax.Array
+) -> algorithm.SamplingAlgorithm:
+    """``gibbs`` at temperatures from 1 to where Dobrushin's condition holds.
+
+    There are about two for each unit of the barrier, so that half of the swaps are accepted; they
+    are adapted by chains that start at ``positions``.
+    """
+    build, hottest = gibbs.tempered(graph), dobrushin.mixing_beta(graph)
+    log_density = discrete_targets.log_density(graph)
+    of_state = operator.attrgetter("log_density")
+    betas, number = np.ones(1), 8
+    while hottest < 1.0 and len(betas) < number:
+        betas = np.geomspace(1.0, hottest, number)
+        given: dict[str, Any] = {"num_rounds": 4, "num_draws": 100, "of_state": of_state}
+        ladder = adapt_ladder(key, build, log_density, betas, positions, **given)
+        betas, number = ladder.betas, min(math.ceil(2 * ladder.barrier) + 1, _MOST)
+    return parallel_tempering(build, log_density, betas, of_state=of_state)
 
 
 def equalised(betas: np.ndarray, rejection: np.ndarray) -> np.ndarray:

@@ -168,6 +168,25 @@ def ising_grid(
     return spin_model(edges, np.full(len(edges), coupling), np.full(rows * columns, field))
 
 
+def ising_torus(
+    rows: int, columns: int, coupling: float, field: float = 0.0
+) -> factor_graph.FactorGraph:
+    """The ferromagnet of ``ising_grid`` without borders: the last row and column meet the first.
+
+    Edges go to the right first, row by row, then downwards; rows or columns that are two are joined
+    twice.
+
+    Raises:
+      ValueError: a size is below two.
+    """
+    _at_least(rows, 2)
+    _at_least(columns, 2)
+    vertex = np.arange(rows * columns).reshape(rows, columns)
+    edges = [np.stack([vertex, np.roll(vertex, -1, axis)], axis=-1) for axis in (1, 0)]
+    fields = np.full(rows * columns, field)
+    return spin_model(np.reshape(edges, (-1, 2)), np.full(2 * rows * columns, coupling), fields)
+
+
 def potts_grid(
     rows: int, columns: int, states: int, coupling: float, field: float = 0.0
 ) -> factor_graph.FactorGraph:

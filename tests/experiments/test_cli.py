@@ -19,8 +19,8 @@ from experiments.cli.verbs import count
 from experiments.harness import claims
 from experiments.solve import methods
 from experiments.training import trainers
-from inference import answer, estimate
-from inference.problems import dimacs, generators
+from inference import answer, estimate, samples
+from inference.problems import dimacs, generators, uai
 
 CNF = "p cnf 3 2\n1 2 0\n-1 3 0\n"
 UAI = "MARKOV\n2\n2 3\n1\n2 0 1\n6\n1 2 3 4 5 6\n"
@@ -30,7 +30,13 @@ LN2 = math.log(2.0)
 def info(**fields):
     defaults = {"method": "ganak", "status": "done", "oracle_calls": 1, "seed": 0, "message": ""}
     defaults |= {"claim": estimate.Claim.NONE, "error": math.inf, "converged": None}
+    defaults |= {"ess": 812.3, "rhat": 1.0042}
     return SimpleNamespace(**{**defaults, "seconds": 0.1, **fields})
+
+
+def drawn(rows):
+    rows = np.array(rows, np.int8).reshape(-1, 2)
+    return samples.Samples(rows, samples.SampleClaim.ASYMPTOTIC, independent=False)
 
 
 @pytest.fixture
@@ -58,6 +64,7 @@ def solve(monkeypatch):
         partition=estimate.certain(math.log(21.0), 1e-12),
         marginals=np.array([[0.25, 0.75, 0.0], [0.2, 0.3, 0.5]]),
         maximize=answer.Answer(answer.Status.OPTIMAL, LN2, LN2, np.array([[1, 2]])),
+        sample=drawn([[1, 2], [0, 0]]),
     )
     return fake
 
@@ -295,20 +302,58 @@ def test_marginals_say_what_they_claim(capsys, solve, files):
     assert json.loads(out[-1])["error"] == 2e-12
 
 
+def test_sample_prints_what_chains_tell_and_a_sample_a_line(capsys, solve, files):
+    solve.info = {"method": "gibbs", "converged": True, "message": "8 chains"}
+    status, out, err = tally(capsys, "sample", "g.uai", "-n", "2", "--json")
+    assert (status, err) == (0, []) and out[-3:-1] == ["1 2", "0 0"]
+    assert {"claim     asymptotic", "samples   2 of 2", "note      8 chains"} <= {*out}
+    assert any(line.startswith("ESS       812,") for line in out)
+    assert any(line.startswith("R-hat     1.004,") for line in out)
+    record = json.loads(out[-1])
+    assert record["samples"] == [[1, 2], [0, 0]] and record["claim"] == "asymptotic"
+    assert (record["ess"], record["rhat"], record["converged"]) == (812.3, 1.0042, True)
+    [(_, options)] = solve.answer_with()
+    assert (options["num_samples"], options["method"], options["seed"]) == (2, "auto", 0)
+    status, out, err = tally(capsys, "sample", "g.uai", "--out", "drawn.txt", "--json")
+    assert (files / "drawn.txt").read_text() == "1 2\n0 0\n"
+    assert "1 2" not in out and "samples" not in json.loads(out[-1])
+
+
+def test_samples_of_chains_that_disagree_come_with_a_warning(capsys, solve, files):
+    solve.info = {"method": "gibbs", "converged": False, "ess": math.nan, "rhat": math.inf}
+    status, out, err = tally(capsys, "sample", "g.uai", "--json")
+    warning = "not converged (gibbs): these samples may be far off"
+    assert (status, err) == (0, [f"tally: warning: {warning}"])
+    assert any(line.startswith("ESS       unknown") for line in out)
+    record = json.loads(out[-1])
+    assert (record["ess"], record["rhat"]) == ("nan", "inf")
+
+
+def test_ctrl_c_leaves_the_samples_so_far(capsys, solve, files):
+    told = {"method": "gibbs", "converged": False, "status": "interrupted"}
+    solve.answer_with(told, sample=drawn([[1, 1]]))
+    status, out, err = tally(capsys, "sample", "g.uai")
+    assert status == 130 and out[-2:] == ["samples   1 of 10", "1 1"]
+    assert err[-1] == "tally: interrupted"
+    solve.answer_with(told, sample=drawn([]))
+    status, out, err = tally(capsys, "sample", "g.uai")
+    assert (status, out[-1], err) == (130, "samples   0 of 10", ["tally: interrupted"])
+
+
 DOUBT = "not converged (ganak): these marginals may be far off"
 
 
-@pytest.mark.parametrize("verb", ["partition", "marginals", "map"])
+@pytest.mark.parametrize("verb", ["partition", "marginals", "map", "sample"])
 def test_help_lists_what_answers(capsys, verb):
     out = tally(capsys, verb, "--help")[1]
-    names = {"partition": "log_partition", "marginals": "marginals", "map": "maximize"}
-    for method, text in methods.lines(names[verb]).items():
+    names = {"partition": "log_partition", "map": "maximize"}
+    for method, text in methods.lines(names.get(verb, verb)).items():
         assert f"  {method:<12} {text}" in out
 
 
 def test_reading_counts_for_the_time_limit(capsys, solve, files, monkeypatch):
     calls = solve.answer_with()
-    for verb in ("partition", "marginals", "map"):
+    for verb in ("partition", "marginals", "map", "sample"):
         words = [verb, "g.uai", "--timeout", "4"]
         assert main.main(words, started=time.monotonic() - 3.0) == 0
         assert 0.5 < calls[-1][1]["timeout"] <= 1.0
@@ -359,6 +404,19 @@ BAD = [
     "count f.cnf --timeout inf",
     "partition g.uai --timeout -1",
     "map g.uai --timeout 0",
+    "sample",
+    "sample nowhere.uai",
+    "sample f.cnf",
+    "sample g.uai -n 0",
+    "sample g.uai -n many",
+    "sample g.uai -n",
+    "sample g.uai --method ganak",
+    "sample g.uai --method elimination",
+    "sample g.uai --seed -1",
+    "sample g.uai --timeout 0",
+    "sample g.uai --evidence wrong.evid",
+    "sample g.uai --out .",
+    "sample g.uai --out nowhere/x",
     "count f.cnf --memory 0",
     "count f.cnf --memory 1000000000000000000000",
     "count f.cnf --seed -1",
@@ -618,3 +676,18 @@ sys.exit(main_module.main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "so far\n")
+
+
+def test_ctrl_c_ends_real_chains_with_what_they_have(tmp_path):
+    uai.write(generators.spin_glass_grid(0, 12, 12, 40.0), tmp_path / "glass.uai")
+    words = ["sample", str(tmp_path / "glass.uai"), "--method", "gibbs", "-n", "3", "--json"]
+    command = [sys.executable, "-m", "experiments", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        time.sleep(4.0)
+        running.send_signal(signal.SIGINT)
+        printed, complaints = running.communicate(timeout=60)
+    assert running.returncode == 130, complaints
+    assert complaints.decode().splitlines()[-1] == "tally: interrupted"
+    if printed:  # the chains had begun
+        record = json.loads(printed.decode().splitlines()[-1])
+        assert record["status"] == "interrupted" and len(record["samples"]) in (0, 3)

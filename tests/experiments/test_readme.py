@@ -42,7 +42,7 @@ def test_the_python_runs(capsys):
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(code, {})
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{2**39} ") and len(lines) == 4
+    assert lines[0].startswith(f"{2**39} ") and len(lines) == 5
 
 
 def test_set_up_takes_two_commands():
@@ -57,6 +57,7 @@ WORDS = {
     "marginals": "marginals",
     "maximum": "maximize",
     "count": "count",
+    "samples": "sample",
 }
 NAMES = {name for question in methods.AUTO for name in methods.lines(question)}
 

@@ -12,7 +12,7 @@ from scipy import stats
 import reference
 from inference.mcmc import algorithm, annealing, discrete_targets
 
-RUNS, PARTICLES = 150, 200
+RUNS, PARTICLES = 120, 150
 LOG_Z = np.log(np.sqrt(2 * np.pi))  # of two_modes
 
 
@@ -60,50 +60,52 @@ def test_two_modes_get_their_masses_and_their_normaliser(getkey, monkeypatch):
     exact = two_modes.SHARES @ stats.norm.sf(0.8, two_modes.MEANS, two_modes.SCALES)
     assert p_value(share, exact) > 1e-4
     assert p_value(np.exp(info.log_normalizer - LOG_Z), 1.0) > 1e-4
-    assert info.is_finished.all() and info.num_stages.max() == 3
+    assert info.is_finished.all() and info.num_stages.min() >= 2
     with jax.enable_x64(True):
         moved, wide = go(getkey())
     assert moved.dtype == np.float64 == wide.log_normalizer.dtype
-    assert p_value((moved > 0.8).mean(axis=(1, 2)), exact) > 1e-4
+    assert p_value((np.asarray(moved) > 0.8).mean(axis=(1, 2)), exact) > 1e-4
     monkeypatch.setattr(annealing, "systematic", lambda key, weights: jnp.arange(PARTICLES))
     forgotten, _ = go(getkey())
     assert p_value((forgotten > 0.8).mean(axis=(1, 2)), exact) < 1e-10
 
 
+def worst_p_value(particles):
+    """The smallest over the states, times their number; 0 where one is ruled out."""
+    seen = np.stack([site_metropolis.frequencies(one) for one in particles]) / PARTICLES
+    exact = site_metropolis.probabilities()
+    each = [p_value(seen[:, state], exact[state]) for state in np.flatnonzero(exact)]
+    return 0.0 if seen[:, exact == 0].any() else min(each) * len(each)
+
+
 def test_discrete_states_with_hard_zeros(getkey, monkeypatch):
     log_density = discrete_targets.log_density(site_metropolis.graph())
     uniform = -site_metropolis.SPINS * np.log(2)
-    arguments = coins, lambda states: jnp.array(uniform), log_density, flips
-    particles, info = runs(getkey(), *arguments, num_moves=4)
-    frequencies = np.stack([site_metropolis.frequencies(one) for one in particles]) / PARTICLES
-    exact = site_metropolis.probabilities()
-    assert not frequencies[:, exact == 0].any()
-    each = [p_value(frequencies[:, state], exact[state]) for state in np.flatnonzero(exact)]
-    assert min(each) > 1e-4 / len(each)
+    go = functools.partial(runs, draw=coins, log_start=lambda states: jnp.array(uniform))
+    go = functools.partial(go, log_density=log_density, build=flips, num_moves=4)
+    particles, info = go(getkey())
+    assert worst_p_value(particles) > 1e-4
     sizes = [2] * site_metropolis.SPINS
     log_z = reference.log_partition(sizes, site_metropolis.factors())
     assert p_value(np.exp(info.log_normalizer - log_z), 1.0) > 1e-4
     monkeypatch.setattr(annealing, "systematic", lambda key, weights: jnp.arange(PARTICLES))
-    particles, _ = runs(getkey(), *arguments, num_moves=4)
-    wrong = np.stack([site_metropolis.frequencies(one) for one in particles])
-    assert p_value(wrong[:, 0] / PARTICLES, exact[0]) < 1e-10
+    assert worst_p_value(go(getkey())[0]) < 1e-10
 
 
-def test_what_has_no_mass_says_so_without_nan(getkey):
-    particles, info = jax.jit(
-        lambda key: annealing.anneal(key, coins(key), lambda x: 0.0, lambda x: -jnp.inf, flips)
-    )(getkey())
-    assert info.log_normalizer == -np.inf and info.is_finished
-    assert particles.shape == (PARTICLES, site_metropolis.SPINS)
+def test_nothing_to_find_and_too_few_stages_are_told_without_nan(getkey):
+    def walled(x):
+        return jnp.where(x[0] < 99, -jnp.inf, 0.0)
 
-
-def test_a_run_cut_short_is_not_finished(getkey):
-    info = jax.jit(
-        lambda key: annealing.anneal(
-            key, broad(key), log_start, two_modes.log_density, num_moves=1, max_stages=1
-        )
-    )(getkey())[1]
-    assert not info.is_finished and info.num_stages == 1 and info.betas[0] < 1
+    options = {"num_moves": 1, "max_stages": 1}
+    go = jax.jit(
+        lambda key, x: [
+            annealing.anneal(key, x, log_start, one, **options)[1]
+            for one in (walled, two_modes.log_density)
+        ]
+    )
+    nothing, short = go(getkey(), broad(getkey()))
+    assert nothing.log_normalizer == -np.inf and nothing.is_finished
+    assert not short.is_finished and short.num_stages == 1 and short.betas[0] < 1
 
 
 def test_one_trace_and_a_scale_at_which_moves_are_accepted_as_often_as_wanted(getkey):
@@ -126,25 +128,25 @@ def test_one_trace_and_a_scale_at_which_moves_are_accepted_as_often_as_wanted(ge
 
 def test_resampling_keeps_shares_and_knows_no_nan(getkey):
     weights = np.array([0.5, 0.0, 0.25, 0.15, 0.1] * 4) / 4
-    log_weights = jnp.log(jnp.asarray(weights))
-    chosen = np.asarray(annealing.systematic(getkey(), log_weights))
-    times = np.bincount(chosen, minlength=20)
+    none = np.full(20, -np.inf)
+    with np.errstate(divide="ignore"):
+        rows = jnp.array([np.log(weights), none, np.full(20, -1e5), [0.0, *none[1:]]])
+    chosen = jax.jit(jax.vmap(annealing.systematic, in_axes=(None, 0)))(getkey(), rows)
+    times = np.bincount(chosen[0], minlength=20)
     assert (np.abs(times - 20 * weights) < 1).all() and times[1] == 0
-    np.testing.assert_array_equal(
-        annealing.systematic(getkey(), jnp.full(5, -jnp.inf)), np.arange(5)
-    )
-    assert annealing.effective_size(jnp.full(5, -jnp.inf)) == 0
-    assert annealing.effective_size(jnp.full(5, -1e5)) == pytest.approx(5)
-    assert annealing.effective_size(jnp.array([0.0, -jnp.inf])) == 1
+    np.testing.assert_array_equal(chosen[1], np.arange(20))
+    sizes = jax.jit(jax.vmap(annealing.effective_size))(rows)
+    np.testing.assert_allclose(sizes, [1 / (weights @ weights), 0, 20, 1], rtol=1e-5)
 
 
 def test_the_next_power_leaves_the_share_asked_for():
-    gains = jnp.asarray(np.random.default_rng(0).normal(size=1000) * 30, jnp.float32)
-    gains = gains.at[:300].set(-jnp.inf)
-    beta, log_weights = annealing.reweighted(gains, jnp.float32(0.25), 0.6)
+    gains = np.random.default_rng(0).normal(size=1000).astype(np.float32) * 30
+    gains[:300] = -np.inf
+    reweighted = jax.jit(annealing.reweighted)
+    beta, log_weights = reweighted(gains, jnp.float32(0.25), 0.6)
     assert 0.25 < beta < 1
     assert annealing.effective_size(log_weights) == pytest.approx(0.6 * 700, rel=1e-3)
-    assert annealing.reweighted(gains / 1e3, jnp.float32(0.25), 0.6)[0] == 1
+    assert reweighted(gains / 1e3, jnp.float32(0.25), 0.6)[0] == 1
 
 
 def test_kernels_without_an_acceptance_keep_their_scale(getkey):
@@ -152,7 +154,6 @@ def test_kernels_without_an_acceptance_keep_their_scale(getkey):
         init = flips(beta, particles, scale).init
         return algorithm.SamplingAlgorithm(init, lambda key, state: (state, None))
 
-    info = jax.jit(
-        lambda key: annealing.anneal(key, coins(key), lambda x: 0.0, lambda x: 0.0, still)
-    )(getkey())[1]
+    go = jax.jit(lambda key: annealing.anneal(key, coins(key), jnp.size, jnp.size, still)[1])
+    info = go(getkey())
     assert info.scale[0] == 1 and np.isnan(info.acceptance[0]) and info.log_normalizer == 0

@@ -85,7 +85,7 @@ def test_one_trace_for_all_steps_and_scales(getkey):
     state = random_walk.random_walk(two_modes.log_density, 1.0).init(jnp.zeros(1))
     for scale in (0.1, 1.0, 10.0):
         state, info = step(getkey(), state, jnp.float32(scale))
-        assert 0 <= info.acceptance <= 1
+        assert 0 <= info.acceptance_rate <= 1
 
 
 def test_acceptance_is_a_probability(getkey):
@@ -95,6 +95,6 @@ def test_acceptance_is_a_probability(getkey):
     each = jax.vmap(metropolis.accept, in_axes=(None, 0, None, None))
     every = jax.jit(jax.vmap(each, in_axes=(0, None, None, None)))
     chosen, info = every(keys, ratios, jnp.zeros(()), jnp.ones(()))
-    np.testing.assert_allclose(info.acceptance[0], probability, rtol=1e-6)
+    np.testing.assert_allclose(info.acceptance_rate[0], probability, rtol=1e-6)
     np.testing.assert_allclose(chosen.mean(axis=0), probability, atol=0.03)
     np.testing.assert_array_equal(chosen == 1, info.is_accepted)

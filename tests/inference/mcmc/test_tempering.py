@@ -85,7 +85,7 @@ def test_one_trace_for_all_temperatures(getkey):
     state = tempering.parallel_tempering(walk, two_modes.log_density, BETAS).init(jnp.zeros(1))
     for power in (1, 2, 3):
         state, info = step(getkey(), jnp.asarray(BETAS) ** power, state)
-        assert info.acceptance.shape == (3,) and info.local.is_accepted.shape == (4,)
+        assert info.swap_acceptance.shape == (3,) and info.local.is_accepted.shape == (4,)
 
 
 def test_swaps_know_no_nan():

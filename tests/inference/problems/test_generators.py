@@ -155,6 +155,8 @@ def test_random_problems_depend_on_the_seed_alone():
         (generators.domino_tilings, (0, 3)),
         (generators.grid_reachability, (2, 0)),
         (generators.ising_grid, (0, 2, 1.0)),
+        (generators.ising_torus, (1, 3, 1.0)),
+        (generators.ising_torus, (3, 1, 1.0)),
         (generators.potts_grid, (2, 0, 3, 1.0)),
         (generators.potts_grid, (2, 2, 0, 1.0)),
         (generators.spin_glass_grid, (0, 2, 0, 1.0)),
@@ -176,6 +178,16 @@ def test_ising_grid_scores_every_assignment(rows, columns):
     graph = generators.ising_grid(rows, columns, 0.7, -0.2)
     for states in itertools.product([0, 1], repeat=rows * columns):
         expected = spin_energy(states, rows, columns, 0.7, -0.2)
+        assert math.isclose(factor_graph.log_score(graph, np.array(states)), expected, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("rows, columns", [(2, 2), (2, 3), (3, 3)])
+def test_ising_torus_scores_every_assignment(rows, columns):
+    graph = generators.ising_torus(rows, columns, 0.7, -0.2)
+    for states in itertools.product([0, 1], repeat=rows * columns):
+        spins = 2.0 * np.array(states).reshape(rows, columns) - 1.0
+        pairs = sum((spins * np.roll(spins, 1, axis)).sum() for axis in (0, 1))
+        expected = 0.7 * pairs - 0.2 * spins.sum()
         assert math.isclose(factor_graph.log_score(graph, np.array(states)), expected, abs_tol=1e-9)
 
 
