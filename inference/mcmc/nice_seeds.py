@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference.mcmc import annealing
+from inference.mcmc import algorithm, annealing, mala
 
 Array = jax.Array
 #: Breadths of the independent runs in units of the caller's scale: modes that only a broader start
 #: finds show in the normaliser.
 BREADTHS = (1.0, 1.0, 2.0, 2.0)
-_MOVES = 10
+_ACCEPTANCE = 0.57  # the best of Langevin moves
 
 
 class Seeds(NamedTuple):
@@ -29,7 +29,7 @@ class Seeds(NamedTuple):
       runs: [R, N, D], of each run.
       log_normalizers: estimates of log Z by each run, [R], in nats.
       is_finished: whether each run came to the target.
-      density_evaluations: of all.
+      density_evaluations: of all, as many with their gradient.
     """
 
     positions: Array
@@ -52,6 +52,7 @@ def temper(
       ValueError: the density is zero, or not a number, at every particle.
     """
     dimension = middle.shape[0]
+    moves = 10 + dimension
 
     def run(rng_key: Array, breadth: Array) -> tuple[Array, annealing.Info]:
         key_start, key_run = jax.random.split(rng_key)
@@ -60,9 +61,18 @@ def temper(
             squares = jnp.sum(((x - middle) / breadth) ** 2)
             return -squares / 2 - dimension * (jnp.log(breadth) + jnp.log(2 * jnp.pi) / 2)
 
+        def build(beta: Array, particles: Array, scale: Array) -> algorithm.SamplingAlgorithm:
+            def between(x: Array) -> Array:
+                start = log_start(x)
+                return start + beta * (log_density(x) - start)
+
+            return mala.mala(between, scale)
+
         noise = jax.random.normal(key_start, (number, dimension), middle.dtype)
         start = middle[None] + breadth * noise
-        return annealing.anneal(key_run, start, log_start, log_density, num_moves=_MOVES)
+        densities = (log_start, log_density, build)
+        how = {"num_moves": moves, "acceptance": _ACCEPTANCE}
+        return annealing.anneal(key_run, start, *densities, **how)
 
     @jax.jit
     def all_runs(rng_key: Array) -> Seeds:
@@ -72,7 +82,7 @@ def temper(
         log_weights = jnp.repeat(told.log_normalizer, number)
         chosen = annealing.systematic(key_merge, log_weights)
         positions = jax.random.permutation(key_merge, runs.reshape(-1, dimension)[chosen])
-        spent = number * jnp.sum(1 + told.num_stages * (_MOVES + 2))
+        spent = number * jnp.sum(1 + told.num_stages * (moves + 2))
         return Seeds(positions, runs, told.log_normalizer, told.is_finished, spent)
 
     seeds = all_runs(rng_key)
