@@ -32,13 +32,13 @@ class Info(NamedTuple):
     """How a step went.
 
     Attributes:
-      acceptance: the probability with which the proposal was accepted.
+      acceptance_rate: the probability with which the proposal was accepted.
       is_accepted: whether it was.
       is_local: whether it was one of the random walk.
       is_nan: whether the density or the bijection was NaN there, which rejects.
     """
 
-    acceptance: Array
+    acceptance_rate: Array
     is_accepted: Array
     is_local: Array
     is_nan: Array

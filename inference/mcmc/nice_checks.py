@@ -5,13 +5,13 @@ masses that tempering found; the chains are exact, tempering is only consistent,
 ends agree the chains are believed, and the warning says what tempering said.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from inference.mcmc import algorithm, nice, nice_seeds, regions
+from inference.mcmc import nice, nice_seeds, regions
 
 Array = jax.Array
 ENDS = 32  # chains from each end
@@ -41,21 +41,25 @@ class Checks(NamedTuple):
 
 def check(
     rng_key: Array,
-    sampler: algorithm.SamplingAlgorithm,
+    draw: Callable[[Array, Array], tuple[Array, nice.Info]],
     chains: Array,
     seeds: nice_seeds.Seeds,
     found: regions.Regions,
 ) -> Checks:
-    """Runs the frozen sampler from both ends of ``chains`` [N, D]."""
+    """Runs the frozen sampler from both ends of the chains [N, D].
+
+    ``draw(rng_key, starts [C, D])`` gives positions [C, DRAWS, D] and what each step told.
+    """
     number = min(ENDS, len(chains) // 2)
     centred = np.asarray(chains) / found.scale
     along = np.linalg.svd(centred - centred.mean(axis=0), full_matrices=False)[2][0]
     order = np.argsort(centred @ along)
     both = np.concatenate([order[:number], order[-number:]])
-    positions, infos = _draw(rng_key, sampler, chains[both])
+    drawn, infos = draw(rng_key, chains[both])
+    positions = np.asarray(drawn)
     inside = found.of(positions)
     tried = ~np.asarray(infos.is_local)[:, 1:]
-    rates = np.asarray(infos.acceptance)[:, 1:]
+    rates = np.asarray(infos.acceptance_rate)[:, 1:]
     acceptance = np.full(len(found.centres), np.nan)
     for region in range(len(acceptance)):
         here = tried & (inside[:, :-1] == region)
@@ -110,20 +114,3 @@ def _shared(starts: Any, chains: np.ndarray) -> str:
     if np.min(narrow) >= _LEAST_NARROW:
         return ""
     return f"all chains share a start: their spread is {np.min(narrow):.2g} of the target's"
-
-
-def _draw(
-    rng_key: Array, sampler: algorithm.SamplingAlgorithm, starts: Array
-) -> tuple[np.ndarray, nice.Info]:
-    """Positions [C, DRAWS, D] and what is told of each step."""
-
-    def collect(state: nice.State, info: nice.Info) -> tuple[Array, nice.Info]:
-        return state.position, info
-
-    @jax.jit
-    def draw(rng_key: Array, starts: Array) -> Any:
-        states = jax.vmap(sampler.init)(starts)
-        return algorithm.run(rng_key, sampler, states, DRAWS, collect=collect)[1]
-
-    positions, infos = draw(rng_key, jnp.asarray(starts))
-    return np.asarray(positions), infos

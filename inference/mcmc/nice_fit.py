@@ -12,6 +12,7 @@ Carlo finds the modes first, a random walk is mixed in, training ends before the
 and chains from opposite ends are compared with each other and with the tempered draws.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ from inference.mcmc import (
 )
 
 Array = jax.Array
+SNAPSHOTS = 2  # of all chains in the buffer
 _SAVE_SECONDS = 30.0
 
 
@@ -87,7 +89,7 @@ def fit(
     objective: objectives.Objective | None = None,
     starts: Any = None,
     scale: float = 10.0,
-    num_chains: int = 1024,
+    num_chains: int = 4096,
     local_share: float = 0.1,
     checkpoint: str | Path | None = None,
     timeout: float | None = None,
@@ -122,27 +124,27 @@ def fit(
     seeds = nice_seeds.temper(key_seeds, log_density, middle, scale, num_chains)
     found = regions.find(np.asarray(seeds.positions))
     width = jnp.asarray(regions.widths(found, np.asarray(seeds.positions)), middle.dtype)
-    walk = {"local_scale": width / np.sqrt(dimension)}
-    state = _init(key_init, log_density, chosen, seeds, found, num_chains)
+    width = width / np.sqrt(dimension)
+    state = _init(key_init, log_density, chosen, seeds, found)
     if checkpoint is not None and Path(checkpoint).exists():
         state = saved_states.restore(checkpoint, state)
-    advance = _rounds(key_rounds, log_density, chosen, found, walk, checkpoint)
+    turn = functools.partial(_turn, log_density, chosen, width)
+    advance = _rounds(key_rounds, turn, found, checkpoint)
     state, status = _train(advance, state, chosen.num_rounds, deadline)
     if checkpoint is not None:
         saved_states.save(checkpoint, state)
-    bijection = chosen.bijection(state.trained)
-    sampler = nice.nice(log_density, bijection, local_share=local_share, **walk)
-    done = nice_checks.check(key_checks, sampler, state.chains.position, seeds, found)
-    at, chains = int(state.round), np.asarray(state.chains.position)
-    masses = state.masses[: at + 1]
+    trained, chains = state.trained, state.chains.position
+    draw = functools.partial(_frozen, log_density, chosen, local_share, width, trained)
+    done = nice_checks.check(key_checks, draw, chains, seeds, found)
+    at, masses = int(state.round), state.masses[: int(state.round) + 1]
     spent = (
         int(seeds.density_evaluations) + at * num_chains + 2 * nice_checks.ENDS * nice_checks.DRAWS
     )
     report = Report(
         status,
         deadline.seconds,
-        nice_checks.warnings(done, seeds, masses, starts, chains),
-        chains,
+        nice_checks.warnings(done, seeds, masses, starts, np.asarray(chains)),
+        np.asarray(chains),
         state.losses[:at].reshape(-1),
         state.acceptance[:at],
         masses,
@@ -150,7 +152,55 @@ def fit(
         done,
         spent,
     )
-    return sampler, report
+    return _sampler(log_density, chosen, local_share, width, trained), report
+
+
+def _sampler(
+    log_density: Callable[[Array], Array],
+    objective: objectives.Objective,
+    local_share: float,
+    width: Array,
+    trained: Any,
+) -> algorithm.SamplingAlgorithm:
+    bijection = objective.bijection(trained)
+    return nice.nice(log_density, bijection, local_share=local_share, local_scale=width)
+
+
+# Jitted here and not for each fit: equal densities and objectives compile once.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _frozen(*arguments: Any) -> tuple[Array, nice.Info]:
+    """Positions [C, T, D] and what each step tells, from the arguments of ``_sampler``, a key and
+    starts [C, D]."""
+    *made, rng_key, starts = arguments
+    sampler = _sampler(*made)
+    states = jax.vmap(sampler.init)(starts)
+    return algorithm.run(
+        rng_key,
+        sampler,
+        states,
+        nice_checks.DRAWS,
+        collect=lambda state, info: (state.position, info),
+    )[1]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _turn(
+    log_density: Callable[[Array], Array],
+    objective: objectives.Objective,
+    width: Array,
+    rng_key: Array,
+    trained: Any,
+    chains: nice.State,
+    buffer: Array,
+) -> tuple[Any, nice.State, Array, Array, Array]:
+    """Training, then a step of all chains, whose positions replace the oldest of the buffer."""
+    key_train, key_step = jax.random.split(rng_key)
+    trained, losses = objective.advance(key_train, trained, buffer)
+    kernel = _sampler(log_density, objective, 0.5, width, trained)
+    keys = jax.random.split(key_step, len(chains.position))
+    chains, told = jax.vmap(kernel.step)(keys, chains)
+    buffer = jnp.concatenate([buffer[len(chains.position) :], chains.position])
+    return trained, chains, buffer, losses, jnp.mean(told.acceptance_rate, where=~told.is_local)
 
 
 def _init(
@@ -159,47 +209,28 @@ def _init(
     objective: objectives.Objective,
     seeds: nice_seeds.Seeds,
     found: regions.Regions,
-    number: int,
 ) -> State:
-    positions = seeds.positions[:number]
     trained = objective.init(rng_key, seeds.positions)
-    chains = nice.State(positions, jax.vmap(log_density)(positions))
+    chains = nice.State(seeds.positions, jax.vmap(log_density)(seeds.positions))
     losses = jax.eval_shape(objective.advance, rng_key, trained, seeds.positions)[1]
     rounds = objective.num_rounds
     masses = np.full((rounds + 1, len(found.centres)), np.nan)
     masses[0] = found.masses(np.asarray(seeds.positions))
     blank = np.full((rounds, *losses.shape), np.nan), np.full(rounds, np.nan)
-    return State(0, trained, chains, seeds.positions, *blank, masses)
+    buffer = jnp.concatenate([seeds.positions] * SNAPSHOTS)
+    return State(0, trained, chains, buffer, *blank, masses)
 
 
 def _rounds(
-    rng_key: Array,
-    log_density: Callable[[Array], Array],
-    objective: objectives.Objective,
-    found: regions.Regions,
-    walk: dict[str, Any],
-    checkpoint: str | Path | None,
+    rng_key: Array, turn: Callable, found: regions.Regions, checkpoint: str | Path | None
 ) -> Callable[[State], State]:
-    """Training, then a step of all chains, whose positions replace the oldest of the buffer."""
-
-    @jax.jit
-    def turn(rng_key: Array, trained: Any, chains: nice.State, buffer: Array) -> Any:
-        key_train, key_step = jax.random.split(rng_key)
-        trained, losses = objective.advance(key_train, trained, buffer)
-        kernel = nice.nice(log_density, objective.bijection(trained), local_share=0.5, **walk)
-        keys = jax.random.split(key_step, len(chains.position))
-        chains, told = jax.vmap(kernel.step)(keys, chains)
-        buffer = jnp.concatenate([buffer[len(chains.position) :], chains.position])
-        rate = jnp.mean(told.acceptance, where=~told.is_local)
-        return trained, chains, buffer, losses, rate
-
+    """One round after another; the state is saved now and then."""
     saved = time.monotonic()
 
     def advance(state: State) -> State:
         nonlocal saved
         at = int(state.round)
-        key = jax.random.fold_in(rng_key, at)
-        trained, chains, buffer, losses, rate = turn(key, *state[1:4])
+        trained, chains, buffer, losses, rate = turn(jax.random.fold_in(rng_key, at), *state[1:4])
         history = [one.copy() for one in state[4:]]
         history[0][at], history[1][at] = losses, rate
         history[2][at + 1] = found.masses(np.asarray(chains.position))

@@ -1,10 +1,11 @@
 """Where training begins: draws of tempered sequential Monte Carlo from broad starts.
 
->>> seeds = temper(jax.random.key(0), log_density, jnp.zeros(2), 10.0, 1024)
+>>> seeds = temper(jax.random.key(0), log_density, jnp.zeros(2), 10.0, 4096)
 >>> seeds.runs.shape
 (4, 1024, 2)
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,8 +26,8 @@ class Seeds(NamedTuple):
     """Draws, and how far the runs agree.
 
     Attributes:
-      positions: [R N, D], of all runs together, each in proportion to its normaliser.
-      runs: [R, N, D], of each run.
+      positions: [N, D], of all runs together, each in proportion to its normaliser.
+      runs: [R, N / R, D], of each run.
       log_normalizers: estimates of log Z by each run, [R], in nats.
       is_finished: whether each run came to the target.
       density_evaluations: of all, as many with their gradient.
@@ -46,11 +47,22 @@ def temper(
     scale: float,
     number: int,
 ) -> Seeds:
-    """Runs of so many particles from normal densities around ``middle`` [D]; jitted here.
+    """So many particles in all, from normal densities around ``middle`` [D]; jitted here.
 
     Raises:
       ValueError: the density is zero, or not a number, at every particle.
     """
+    each = -(-number // len(BREADTHS))
+    seeds = _all_runs(log_density, each, middle, jnp.asarray(scale, middle.dtype), rng_key)
+    if not np.isfinite(jax.vmap(log_density)(seeds.positions)).any():
+        raise ValueError("expected a density above zero near the starts, given zero or NaN there")
+    return seeds
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _all_runs(
+    log_density: Callable[[Array], Array], number: int, middle: Array, scale: Array, rng_key: Array
+) -> Seeds:
     dimension = middle.shape[0]
     moves = 10 + dimension
 
@@ -71,24 +83,15 @@ def temper(
         noise = jax.random.normal(key_start, (number, dimension), middle.dtype)
         start = middle[None] + breadth * noise
         densities = (log_start, log_density, build)
-        how = {"num_moves": moves, "acceptance": _ACCEPTANCE}
-        return annealing.anneal(key_run, start, *densities, **how)
+        return annealing.anneal(key_run, start, *densities, num_moves=moves, acceptance=_ACCEPTANCE)
 
-    @jax.jit
-    def all_runs(rng_key: Array) -> Seeds:
-        key_runs, key_merge = jax.random.split(rng_key)
-        breadths = scale * jnp.array(BREADTHS, middle.dtype)
-        runs, told = jax.vmap(run)(jax.random.split(key_runs, len(BREADTHS)), breadths)
-        log_weights = jnp.repeat(told.log_normalizer, number)
-        chosen = annealing.systematic(key_merge, log_weights)
-        positions = jax.random.permutation(key_merge, runs.reshape(-1, dimension)[chosen])
-        spent = number * jnp.sum(1 + told.num_stages * (moves + 2))
-        return Seeds(positions, runs, told.log_normalizer, told.is_finished, spent)
-
-    seeds = all_runs(rng_key)
-    if not np.isfinite(jax.vmap(log_density)(seeds.positions)).any():
-        raise ValueError("expected a density above zero near the starts, given zero or NaN there")
-    return seeds
+    key_runs, key_choice, key_order = jax.random.split(rng_key, 3)
+    breadths = scale * jnp.array(BREADTHS, middle.dtype)
+    runs, told = jax.vmap(run)(jax.random.split(key_runs, len(BREADTHS)), breadths)
+    chosen = annealing.systematic(key_choice, jnp.repeat(told.log_normalizer, number))
+    positions = jax.random.permutation(key_order, runs.reshape(-1, dimension)[chosen])
+    spent = number * jnp.sum(1 + told.num_stages * (moves + 2))
+    return Seeds(positions, runs, told.log_normalizer, told.is_finished, spent)
 
 
 def middle(starts: Any, dimension: int) -> Array:

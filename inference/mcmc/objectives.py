@@ -41,7 +41,8 @@ class Objective(NamedTuple):
 
 def parameters(module: nnx.Module) -> tuple[Any, Any, Any]:
     """A module's graph, its trained arrays and the others, as ``nnx.merge`` takes them."""
-    return nnx.split(module, nnx.Param, ...)
+    graph, trained, others = nnx.split(module, nnx.Param, ...)
+    return graph, trained, others
 
 
 def draw(rng_key: Array, buffer: Array, size: int) -> Array:
