@@ -180,5 +180,5 @@ def test_colours_are_few_and_proper():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parts", [*SHIFTED.values(), GATHERED])
-def test_frequencies_of_a_million_chains(parts):
-    assert parts.p_value(gibbs.gibbs(parts.graph), num_chains=10**6, seed=1) > RARE
+def test_frequencies_of_many_chains(parts):
+    assert parts.p_value(gibbs.gibbs(parts.graph), num_chains=200_000, seed=1) > RARE
