@@ -57,7 +57,7 @@ def gibbs(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorithm:
     touch a variable (``gibbs_blocks``).
 
     Raises:
-      ValueError: a clause or parity has too many variables for a table.
+      ValueError: there is no variable, or a clause or parity has too many for a table.
     """
     graph = factor_graph.tabulate(graph)
     colours = colour(graph)

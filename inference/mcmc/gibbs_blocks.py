@@ -76,7 +76,12 @@ def prepare(graph: factor_graph.FactorGraph, colours: np.ndarray) -> Sweeps:
 
     Args:
       colours: int [V]; variables that share a factor have different ones.
+
+    Raises:
+      ValueError: there is no variable.
     """
+    if not graph.num_variables:
+        raise ValueError("expected at least one variable, given 0")
     entries, edges = _edges(graph)
     order, blocks = _blocks(np.asarray(graph.log_unary), edges, colours)
     rank = np.argsort(order)

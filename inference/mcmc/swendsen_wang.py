@@ -54,17 +54,17 @@ class Info(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    """A model of pairs of couplings k other than 0, in nats; what equal states score beyond others.
+    """A model of pairs with couplings k other than 0: what equal states score beyond others.
 
     Attributes:
       variables: int32 [2, E].
-      attracts: bool [E], k > 0.
+      couplings: [E], in nats.
       last: uint32 [E], the last of the words that bind a pair which agrees.
       log_unary: [V, S].
     """
 
     variables: np.ndarray
-    attracts: np.ndarray
+    couplings: np.ndarray
     last: np.ndarray
     log_unary: np.ndarray
 
@@ -76,8 +76,8 @@ def swendsen_wang(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorith
     which happens only where the chain starts in a state of no probability, stays as it is.
 
     Raises:
-      ValueError: a factor has more than two variables, variables have different numbers of states,
-        a table is of another form, or one of three or more states repels.
+      ValueError: there is no variable, a factor has more than two, they have different numbers of
+        states, a table is of another form, or one of three or more states repels.
     """
     pairs = _pairs(graph)
 
@@ -103,12 +103,10 @@ def wolff(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorithm:
     is never accepted; nor is any while another variable of the cluster stays ruled out.
 
     Raises:
-      ValueError: as for ``swendsen_wang``, or there is no variable.
+      ValueError: as for ``swendsen_wang``.
     """
     pairs = _pairs(graph)
     size, most = pairs.log_unary.shape
-    if not size:
-        raise ValueError("expected at least one variable, given 0")
 
     def move(key: jax.Array, position: jax.Array, labels: jax.Array) -> jax.Array:
         key_seed, key_turn, key_accept = jax.random.split(key, 3)
@@ -182,7 +180,7 @@ def _algorithm(
 def _bonds(key: jax.Array, pairs: _Pairs, position: jax.Array) -> jax.Array:
     """Which pairs are bound, [E]: of those that agree with their coupling k, 1 - exp(-|k|)."""
     first, second = pairs.variables
-    agrees = (position[first] == position[second]) == pairs.attracts
+    agrees = (position[first] == position[second]) == (pairs.couplings > 0)
     return agrees & (threefry.bits(key, pairs.last.size) <= pairs.last)
 
 
@@ -198,6 +196,8 @@ def _pairs(graph: factor_graph.FactorGraph) -> _Pairs:
     """The model, if it is one of pairs that score by whether they are equal."""
     graph = factor_graph.tabulate(graph)
     sizes = np.unique(graph.num_states)
+    if not len(sizes):
+        raise ValueError("expected at least one variable, given 0")
     if len(sizes) > 1:
         raise ValueError(f"expected variables of one number of states, given {sizes.tolist()}")
     variables, couplings = [np.zeros((0, 2), np.int32)], [np.zeros(0)]
@@ -211,14 +211,14 @@ def _pairs(graph: factor_graph.FactorGraph) -> _Pairs:
                 f"expected one value on a table's diagonal and one off it, given {scope}"
             )
     strengths = np.concatenate(couplings)
-    if sizes.max(initial=0) > 2 and strengths.min(initial=0.0) < 0:
-        given = f"{strengths.min()} nats with {sizes.max()} states"
+    if sizes[0] > 2 and strengths.min(initial=0.0) < 0:
+        given = f"{strengths.min()} nats with {sizes[0]} states"
         raise ValueError(f"expected couplings of at least 0 beyond two states, given {given}")
     words = np.rint(-np.expm1(-np.abs(strengths)) * 2.0**32)
     is_used = words > 0
     last = (words[is_used] - 1).astype(np.uint32)
     scopes = np.concatenate(variables)[is_used].T
-    return _Pairs(scopes, strengths[is_used] > 0, last, np.asarray(graph.log_unary))
+    return _Pairs(scopes, strengths[is_used], last, np.asarray(graph.log_unary))
 
 
 def _couplings(tables: np.ndarray) -> np.ndarray:
