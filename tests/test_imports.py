@@ -16,6 +16,8 @@ inference.training inference.message_passing inference.exact.exhaustive inferenc
 inference.mcmc
 hashing.parity.gf2 hashing.parity.families hashing.parity.affine hashing.parity.encode
 """.split()
+# So do these two, which serve one experiment each.
+PEERS = ("experiments.harness.message_passing_peers", "experiments.harness.discrete_kernels")
 
 
 def modules() -> Iterator[tuple[str, str]]:
@@ -131,7 +133,7 @@ def without_jax() -> list[str]:
     for name, _ in modules():
         in_library = name.startswith(("inference", "hashing"))
         is_front = name.startswith(("experiments.cli", "experiments.solve", "experiments.harness"))
-        is_peer = name == "experiments.harness.message_passing_peers"
+        is_peer = name in PEERS
         with_jax = any(name == one or name.startswith(f"{one}.") for one in WITH_JAX)
         if (in_library or is_front) and not with_jax and not is_peer:
             found.append(name)
