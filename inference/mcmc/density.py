@@ -10,15 +10,16 @@ Nothing is claimed of the numbers: ``standard_error`` tells walkers apart from e
 what none of them found it knows nothing.
 """
 
+import dataclasses
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from inference import estimate
 
 
-class DensityOfStates(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class DensityOfStates:
     """What is known of each level that was seen, by energy.
 
     Attributes:
@@ -108,10 +109,10 @@ def from_visits(
         alone = (visits > 0).sum(axis=0) - (visits > 0) == 0
         replicates = np.where(alone, -math.inf, replicates)
     values = _corrected(log_count, total[None], log_total)[0]
+    values = np.maximum(values, 0.0)  # of what was seen there is one, however far off weights are
     error = jackknife(replicates)
-    return DensityOfStates(
-        moments[0], moments[1], values, error, total, log_total, replicates, merged
-    )
+    mean, variance = moments
+    return DensityOfStates(mean, variance, values, error, total, log_total, replicates, merged)
 
 
 def jackknife(replicates: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ Energies are integers times a unit, so that sums of millions of changes are exac
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -198,11 +198,15 @@ class _Builder:
         used = np.unique(np.concatenate([np.zeros(0, int), *(v for v, _, _ in self._terms)]))
         number = np.zeros(len(self.num_states) + 1, dtype=np.int32)
         number[used] = np.arange(len(used))
-        terms = EnergyTerms(
-            whole.astype(np.int32 if small else np.int64),
-            *_layout([(number[v], s, at) for v, s, at in self._terms], len(used)),
-            self.num_states[used].astype(np.int32),
-            *map(np.int32, (shift, hard_shift, soft_levels)),
+        renamed = [(number[v], strides, at) for v, strides, at in self._terms]
+        shifts = [np.int32(shift), np.int32(hard_shift), np.int32(soft_levels)]
+        terms = EnergyTerms._make(
+            [
+                whole.astype(np.int32 if small else np.int64),
+                *_layout(renamed, len(used)),
+                self.num_states[used].astype(np.int32),
+                *shifts,
+            ]
         )
         total = float(np.log(self.num_states).sum())
         levels = soft_levels + self._hard
@@ -255,7 +259,7 @@ def _divisor(values: np.ndarray) -> float:
 
 def _layout(
     terms: list[tuple[np.ndarray, np.ndarray, int]], num_variables: int
-) -> Iterator[np.ndarray]:
+) -> list[np.ndarray]:
     """Origins, terms and strides by variable, members, their strides, and arities."""
     size = BLOCK * (len(terms) // BLOCK + 1)
     arities = np.zeros(size, dtype=np.int32)
@@ -264,9 +268,9 @@ def _layout(
     origins[: len(terms)] = [at for _, _, at in terms]
     members = np.zeros((size, max(arities.max(initial=0), 1)), dtype=np.int32)
     member_strides = np.zeros_like(members)
-    for row, (variables, strides, _) in enumerate(terms):
-        members[row, : len(variables)] = variables
-        member_strides[row, : len(variables)] = strides
+    for term, (variables, strides, _) in enumerate(terms):
+        members[term, : len(variables)] = variables
+        member_strides[term, : len(variables)] = strides
     row, slot = np.nonzero(np.arange(members.shape[1]) < arities[:, None])
     variable = members[row, slot]
     order = np.argsort(variable, kind="stable")
@@ -274,7 +278,7 @@ def _layout(
     degrees = np.bincount(variable, minlength=num_variables)
     rank = np.arange(len(variable)) - (np.cumsum(degrees) - degrees)[variable]
     mine = np.full((num_variables, degrees.max(initial=0)), len(terms), dtype=np.int32)
-    strides = np.zeros_like(mine)
     mine[variable, rank] = row
-    strides[variable, rank] = member_strides[row, slot]
-    return iter((origins, mine, strides, members, member_strides, arities))
+    own = np.zeros_like(mine)
+    own[variable, rank] = member_strides[row, slot]
+    return [origins, mine, own, members, member_strides, arities]

@@ -14,53 +14,26 @@ way, and says so where that was too seldom.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from inference import answer, estimate, limits, randomness
+from inference import estimate, limits, randomness
 from inference.mcmc import (
     density,
     energy_terms,
     flat_histogram_moves,
+    flat_histogram_results,
     flat_histogram_runs,
     flat_histogram_starts,
 )
+from inference.mcmc.flat_histogram_results import Info
 from inference.problems import cnf, factor_graph
 
 FEW_LEVELS = 64  # all are kept; of more those beyond the usual are merged
 DEVIATIONS = 4.0  # the usual: up to so many standard deviations above the mean
-FEW_TRIPS = 4  # a walker: with fewer on average the standard errors mean little
 Starts = Callable[[cnf.CNF, np.random.Generator, int, limits.Deadline], np.ndarray]
-
-
-class Info(NamedTuple):
-    """How a density came about.
-
-    Attributes:
-      status: "done", "timeout" or "interrupted".
-      seconds: wall time, compilation included.
-      message: what speaks against the numbers, if anything does.
-      rule: the name of the rule that walkers moved by.
-      increment: ln F at the end of the first run.
-      adaptive_steps: of all walkers while the weights were learnt.
-      fixed_steps: of all walkers while they were fixed.
-      round_trips: of all walkers then, from the level of most states down to the lowest one seen.
-      round_walkers: how many walkers made one.
-      num_walkers: all of them.
-    """
-
-    status: str
-    seconds: float
-    message: str = ""
-    rule: str = ""
-    increment: float = 1.0
-    adaptive_steps: float = 0.0
-    fixed_steps: float = 0.0
-    round_trips: int = 0
-    round_walkers: int = 0
-    num_walkers: int = 0
 
 
 def density_of_states(
@@ -73,10 +46,10 @@ def density_of_states(
     starts: Starts = flat_histogram_starts.half_models,
     costs: np.ndarray | None = None,
     highest: int | None = None,
-    walkers: int = 32,
+    walkers: int = 64,
     flatness: float = 0.9,
-    final_increment: float = 1e-6,
-    fixed_steps: float = 2e6,
+    final_increment: float = 1e-5,
+    fixed_steps: float | None = None,
 ) -> tuple[density.DensityOfStates, Info]:
     """How many assignments of all variables violate 0, 1, 2, ... clauses and XORs; no claim.
 
@@ -93,7 +66,7 @@ def density_of_states(
       walkers: they share log g; standard errors tell them apart.
       flatness: the share of the mean visits that the rarest level has when ln F is halved.
       final_increment: ln F that ends the first run.
-      fixed_steps: of all walkers with fixed weights.
+      fixed_steps: of all walkers with fixed weights; by default as many as it took to learn them.
 
     Raises:
       ValueError: the formula has weights or a sampling set, an option is out of range, or more
@@ -122,10 +95,10 @@ def density_of_scores(
     rule: flat_histogram_moves.MoveRule = flat_histogram_moves.plain,
     width: float | None = None,
     highest: int | None = None,
-    walkers: int = 32,
+    walkers: int = 64,
     flatness: float = 0.9,
-    final_increment: float = 1e-6,
-    fixed_steps: float = 2e6,
+    final_increment: float = 1e-5,
+    fixed_steps: float | None = None,
 ) -> tuple[density.DensityOfStates, Info]:
     """How many states of a model have each energy, minus their log-score in nats; no claim.
 
@@ -159,8 +132,8 @@ def log_partition(
     **options: Any,
 ) -> tuple[estimate.Estimate, Info]:
     """log Z in nats, a claim of NONE; options are those of ``density_of_scores``."""
-    limits_ = {"seed": seed, "timeout": timeout, "memory": memory}
-    found, info = density_of_scores(graph, **limits_, **options)
+    given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory, **options}
+    found, info = density_of_scores(graph, **given)
     return estimate.Estimate(found.log_partition(1.0)), info
 
 
@@ -175,12 +148,14 @@ def _run(
     walkers: int,
     flatness: float,
     final_increment: float,
-    fixed_steps: float,
+    fixed_steps: float | None,
 ) -> tuple[density.DensityOfStates, Info]:
     _check(highest, walkers, flatness, final_increment, fixed_steps)
     rule.check(problem.terms)
-    if not len(problem.variables) or not problem.terms.arities.any():
-        return _constant(problem), Info("done", deadline.seconds, rule=rule.name)
+    if not problem.terms.arities.any():
+        return flat_histogram_results.constant(problem), Info(
+            "done", deadline.seconds, rule=rule.name
+        )
     rng = randomness.generator(seed, "flat_histogram")
     num_levels = _num_levels(problem, rng, highest)
     limits.require_memory(_octets(problem, walkers, num_levels), memory, "walkers and tables")
@@ -190,20 +165,39 @@ def _run(
         key = randomness.jax_key(seed)
         job = flat_histogram_runs.Job(rule, problem, terms, num_levels, key)
         learnt = flat_histogram_runs.start(job, states, 1.0)
-        options: dict[str, Any] = {"flatness": flatness, "final": final_increment}
-        learnt, status = flat_histogram_runs.adapt(
-            job, learnt, deadline=deadline.part(0.5), **options
+        learnt, held, *ended = _both_runs(
+            job, learnt, flatness, final_increment, fixed_steps, deadline
         )
-        held, ended = None, status
-        if status != "interrupted":
-            held, ended = flat_histogram_runs.hold(
-                job, learnt, steps=fixed_steps, deadline=deadline
-            )
-        return _gathered(job, learnt, held), _info(job, learnt, held, (status, ended), deadline)
+        return flat_histogram_results.gather(job, learnt, held, ended, deadline)
+
+
+def _both_runs(
+    job: flat_histogram_runs.Job,
+    learnt: flat_histogram_runs.Learnt,
+    flatness: float,
+    final: float,
+    fixed_steps: float | None,
+    deadline: limits.Deadline,
+) -> tuple[flat_histogram_runs.Learnt, flat_histogram_runs.Held | None, str, str]:
+    """What was learnt, what was counted with it unless Ctrl-C came first, and how each ended."""
+    runs = flat_histogram_runs
+    is_ready, status = limits.run_until(lambda _: runs.compiled(job, learnt), False, bool, deadline)
+    if is_ready:
+        options: dict[str, Any] = {"flatness": flatness, "final": final}
+        learnt, status = runs.adapt(job, learnt, deadline=deadline.part(0.5), **options)
+    if status == "interrupted" or deadline.has_passed():
+        return learnt, None, status, status
+    steps = learnt.steps if fixed_steps is None else fixed_steps
+    held, ended = runs.hold(job, learnt, steps=steps, deadline=deadline)
+    return learnt, held, status, ended
 
 
 def _check(
-    highest: int | None, walkers: int, flatness: float, final_increment: float, fixed_steps: float
+    highest: int | None,
+    walkers: int,
+    flatness: float,
+    final_increment: float,
+    fixed_steps: float | None,
 ) -> None:
     if highest is not None and highest < 1:
         raise ValueError(f"expected a highest level of at least 1, given {highest}")
@@ -213,18 +207,8 @@ def _check(
         raise ValueError(f"expected a flatness between 0 and 1, given {flatness}")
     if not 0 < final_increment < 1:
         raise ValueError(f"expected a final increment between 0 and 1, given {final_increment}")
-    if not 0 <= fixed_steps < math.inf:
+    if fixed_steps is not None and not 0 <= fixed_steps < math.inf:
         raise ValueError(f"expected at least 0 fixed steps, given {fixed_steps}")
-
-
-def _constant(problem: energy_terms.EnergyProblem) -> density.DensityOfStates:
-    """Of a problem where nothing depends on a variable."""
-    total = np.array([problem.log_total])
-    none, zero = np.zeros((0, 1)), np.zeros(1)
-    energy = np.array([problem.offset])
-    return density.DensityOfStates(
-        energy, zero, total, zero, zero, problem.log_total, none, False
-    )
 
 
 def _num_levels(
@@ -234,11 +218,18 @@ def _num_levels(
     if highest is None:
         if problem.num_levels <= FEW_LEVELS:
             return problem.num_levels
-        sizes = problem.terms.num_states
-        drawn = energy_terms.energies(problem.terms, rng.integers(sizes, size=(64, len(sizes))))
-        usual = energy_terms.levels(problem.terms, drawn, problem.num_levels)
-        highest = max(math.ceil(usual.mean() + DEVIATIONS * usual.std()), FEW_LEVELS)
+        highest = max(usual_level(problem, rng, DEVIATIONS), FEW_LEVELS)
     return min(problem.num_levels, highest + 1)
+
+
+def usual_level(
+    problem: energy_terms.EnergyProblem, rng: np.random.Generator, deviations: float
+) -> int:
+    """The level so many standard deviations above the mean of random states, at least 1."""
+    sizes = problem.terms.num_states
+    drawn = energy_terms.energies(problem.terms, rng.integers(sizes, size=(64, len(sizes))))
+    found = energy_terms.levels(problem.terms, drawn, problem.num_levels)
+    return max(1, math.ceil(found.mean() + deviations * found.std()))
 
 
 def _octets(problem: energy_terms.EnergyProblem, walkers: int, num_levels: int) -> int:
@@ -249,71 +240,3 @@ def _octets(problem: energy_terms.EnergyProblem, walkers: int, num_levels: int) 
     one = 4 * variables + 4 * places + 8 * variables + 16 * num_levels
     drawn = 4 * 8 * flat_histogram_runs.DRAWN_STEPS
     return tables + walkers * (2 * one + drawn)
-
-
-def _gathered(
-    job: flat_histogram_runs.Job,
-    learnt: flat_histogram_runs.Learnt,
-    held: flat_histogram_runs.Held | None,
-) -> density.DensityOfStates:
-    """Of the levels that either run saw."""
-    problem, shift = job.problem, int(job.problem.terms.shift)
-    visits = np.zeros((0, job.num_levels))
-    sums = np.zeros((2, job.num_levels))
-    if held is not None:
-        visits, sums = np.asarray(held.counted.visits), np.asarray(held.counted.sums)
-    total = visits.sum(axis=0)
-    seen = np.flatnonzero(learnt.seen | (total > 0))
-    middle = ((1 << shift) - 1) / 2
-    first, second = np.where(total > 0, sums / np.where(total > 0, total, 1.0), middle)
-    energies = problem.offset + problem.unit * ((np.arange(job.num_levels) << shift) + first)
-    variances = problem.unit**2 * np.maximum(second - first**2, 0.0) * (total > 0)
-    merged = job.num_levels < problem.num_levels
-    soft = int(problem.terms.soft_levels)
-    hard = np.arange(job.num_levels) >= min(soft, job.num_levels - (merged and soft < problem.num_levels))
-    energies[hard], variances[hard] = math.inf, 0.0
-    moments = np.stack([energies, variances])[:, seen]
-    return density.from_visits(
-        learnt.log_count[seen], visits[:, seen], moments, problem.log_total, merged
-    )
-
-
-def _info(
-    job: flat_histogram_runs.Job,
-    learnt: flat_histogram_runs.Learnt,
-    held: flat_histogram_runs.Held | None,
-    statuses: tuple[str, str],
-    deadline: limits.Deadline,
-) -> Info:
-    trips = np.zeros(0, int) if held is None else np.asarray(held.counted.trips)
-    number = len(learnt.walkers.position)
-    return Info(
-        answer.cut_short(*statuses) or "done",
-        deadline.seconds,
-        _doubts(job, learnt, trips, 0.0 if held is None else held.steps, number),
-        job.rule.name,
-        learnt.increment,
-        learnt.steps,
-        0.0 if held is None else held.steps,
-        int(trips.sum()),
-        int((trips > 0).sum()),
-        number,
-    )
-
-
-def _doubts(
-    job: flat_histogram_runs.Job,
-    learnt: flat_histogram_runs.Learnt,
-    trips: np.ndarray,
-    fixed_steps: float,
-    number: int,
-) -> str:
-    """What a reader must know before trusting the numbers."""
-    if not fixed_steps:
-        return "no steps with fixed weights, so no standard errors"
-    low, high = flat_histogram_runs.ends(learnt)
-    if low == high or trips.sum() >= FEW_TRIPS * number and (trips > 0).mean() > 0.5:
-        return ""
-    bottom = job.problem.offset + job.problem.unit * (low << int(job.problem.terms.shift))
-    went = f"{int((trips > 0).sum())} of {number} walkers came down to energy {bottom:g}"
-    return f"{went}, {int(trips.sum())} times in all: errors may be far above the standard errors"

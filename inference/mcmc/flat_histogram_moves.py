@@ -141,18 +141,19 @@ def _free_step(
     """
     here = _log_counts(terms, log_count, walker.energy)
     there = _log_counts(terms, log_count, walker.energy + walker.kept)
-    rates = jnp.exp(jnp.minimum(here - there, 0.0)) / len(walker.kept)
-    variable, rate = _pick(rates, _uniform(bits[0]))
-    rate = jnp.clip(rate, 1e-300, 1.0)
-    leaving = -jnp.expm1(most * jnp.log1p(-jnp.minimum(rate, 1 - 2.0**-53)))
+    # Rates in float32: of what they decide, a part in 10^7 is lost in the noise.
+    rates = jnp.exp(jnp.minimum(here - there, 0.0).astype(jnp.float32))
+    variable, rate = _pick(rates, _uniform(bits[0]).astype(jnp.float32))
+    rate = jnp.clip(rate.astype(log_count.dtype) / len(rates), 1e-30, 1.0 - 2.0**-53)
+    leaving = -jnp.expm1(most * jnp.log1p(-rate))
     change = _changed(terms, bits[1], walker, variable)
     accepted = _uniform(bits[2]) < leaving
-    kept = jnp.where(accepted, _updated(terms, walker, variable, change), walker.kept)
+    kept = _updated(terms, walker, accepted, variable, change)
     return _moved(walker, accepted, variable, change, kept), walker.energy, leaving / rate
 
 
 def _updated(
-    terms: EnergyTerms, walker: LevelWalker, variable: jax.Array, change: tuple
+    terms: EnergyTerms, walker: LevelWalker, accepted: jax.Array, variable: jax.Array, change: tuple
 ) -> jax.Array:
     """``_all_changes`` after a flip: what the members of its terms see in them, new less old."""
     _, mine, after, _ = change
@@ -163,21 +164,22 @@ def _updated(
     def seen(places: jax.Array) -> jax.Array:
         return terms.tables[places[:, None] + strides] - terms.tables[places][:, None]
 
-    changes = walker.kept.at[members].add(seen(after) - seen(before))
-    return changes.at[variable].set(-walker.kept[variable])
+    own = walker.kept[variable]
+    changes = walker.kept.at[members].add(jnp.where(accepted, seen(after) - seen(before), 0))
+    return changes.at[variable].set(jnp.where(accepted, -own, own))
 
 
 def _pick(weights: jax.Array, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """An index in proportion to weights [N], and their sum; in two rounds, over blocks first."""
-    side = max(1, int(len(weights) ** 0.5))
-    blocks = jnp.pad(weights, (0, -len(weights) % side)).reshape(-1, side)
-    sums = jnp.cumsum(blocks.sum(axis=1))
+    """An index in proportion to weights [N], and their sum; first a block, then inside it."""
+    side = int(len(weights) ** 0.5)
+    padded = jnp.pad(weights, (0, -len(weights) % side))
+    sums = jnp.cumsum(padded.reshape(-1, side).sum(axis=1))
     target = uniform * sums[-1]
     block = jnp.minimum(jnp.sum(sums <= target), len(sums) - 1)
-    inside = jnp.cumsum(blocks[block])
-    target = target - sums[block] + inside[-1]
-    place = jnp.sum(inside <= jnp.maximum(target, 0.0))
-    return jnp.minimum(block * side + place, len(weights) - 1), sums[-1]
+    inside = jnp.cumsum(padded[block * side + jnp.arange(side)])
+    rest = target - sums[block] + inside[-1]
+    place = block * side + jnp.minimum(jnp.sum(inside <= rest), side - 1)
+    return jnp.minimum(place, len(weights) - 1), sums[-1]
 
 
 def _check_free(terms: EnergyTerms) -> None:
@@ -232,9 +234,7 @@ def _violated(terms: EnergyTerms, position: jax.Array, places: jax.Array) -> jax
     return (terms.tables[places] > 0).reshape(-1, energy_terms.BLOCK).sum(axis=1, dtype=jnp.int32)
 
 
-def _aim(
-    terms: EnergyTerms, first: jax.Array, second: jax.Array, walker: LevelWalker
-) -> jax.Array:
+def _aim(terms: EnergyTerms, first: jax.Array, second: jax.Array, walker: LevelWalker) -> jax.Array:
     """A uniform variable of a uniform term that has energy; any where there is none."""
     sums = jnp.cumsum(walker.kept)
     rank = _below(first, jnp.maximum(sums[-1], 1))
@@ -242,9 +242,7 @@ def _aim(
     rank = rank - sums[block] + walker.kept[block]
     inside = block * energy_terms.BLOCK + jnp.arange(energy_terms.BLOCK)
     found = jnp.cumsum(terms.tables[walker.places[inside]] > 0)
-    term = block * energy_terms.BLOCK + jnp.minimum(
-        jnp.sum(found <= rank), energy_terms.BLOCK - 1
-    )
+    term = block * energy_terms.BLOCK + jnp.minimum(jnp.sum(found <= rank), energy_terms.BLOCK - 1)
     slot = _below(second, jnp.maximum(terms.arities[term], 1))
     return terms.members[term, slot]
 

@@ -21,7 +21,7 @@ import tqdm
 from inference import limits
 from inference.mcmc import energy_terms, flat_histogram_moves
 
-DRAWN_STEPS, BLOCKS = 256, 4  # steps whose random numbers are drawn at once; of them in a chunk
+DRAWN_STEPS, BLOCKS = 128, 4  # steps whose random numbers are drawn at once; of them in a chunk
 LONGEST_WAIT = 1e6  # of a rejection-free walker in one step, where weights are fixed
 
 
@@ -109,6 +109,14 @@ def start(job: Job, states: np.ndarray, increment: float) -> Learnt:
     return Learnt(walkers, zeros, zeros, seen, increment)
 
 
+def compiled(job: Job, learnt: Learnt) -> bool:
+    """True, once there is what both runs call: time is divided between them afterwards."""
+    counted = _nothing(learnt.walkers, job.num_levels)
+    log_count, options = jnp.asarray(learnt.log_count), (0.0, 1.0, 0, 0)
+    _advance(job.rule, job.terms, job.key, learnt.walkers, log_count, options, counted)
+    return True
+
+
 def adapt(
     job: Job,
     learnt: Learnt,
@@ -160,9 +168,7 @@ def _adapted(job: Job, learnt: Learnt, flatness: float) -> Learnt:
     return Learnt(walkers, values, visits, seen, increment, steps, learnt.chunks + 1)
 
 
-def hold(
-    job: Job, learnt: Learnt, *, steps: float, deadline: limits.Deadline
-) -> tuple[Held, str]:
+def hold(job: Job, learnt: Learnt, *, steps: float, deadline: limits.Deadline) -> tuple[Held, str]:
     """Runs so many steps of all walkers together with log g as it is; with the status."""
     log_count = jnp.asarray(learnt.log_count)
     low, high = ends(learnt)
@@ -184,9 +190,11 @@ def hold(
 
 
 def ends(learnt: Learnt) -> tuple[int, int]:
-    """The lowest level that was seen, and that of most states."""
+    """The lowest level that was seen, and that of most states among the others."""
+    low = int(np.argmax(learnt.seen))
     values = np.where(learnt.seen, learnt.log_count, -math.inf)
-    return int(np.argmax(learnt.seen)), int(np.argmax(values))
+    values[low] = -math.inf
+    return low, int(np.argmax(values)) if np.isfinite(values).any() else low
 
 
 def _nothing(walkers: Any, num_levels: int) -> Counted:
