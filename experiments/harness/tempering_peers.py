@@ -67,15 +67,15 @@ def tune_tempering(
     kernels: Sequence[str] = ("walk", "mala"),
     temperatures: Sequence[int] = range(2, 9),
     most_moves: int = 5,
-    num_chains: int = 32,
+    num_chains: int = 128,
     num_draws: int = 1000,
-    num_rounds: int = 2,
+    num_rounds: int = 3,
 ) -> Tuned:
     """The setting of most reference ESS an evaluation, of chains that start from the target.
 
     For each kernel and number of temperatures the lowest power, the scales and the moves change one
-    after the other by factors for as long as it pays. Each setting has its own ladder of equal
-    rejection rates.
+    after the other by factors for as long as it pays, from small first steps and from steps as wide
+    as the target. Each setting has its own ladder of equal rejection rates.
 
     Args:
       num_rounds: how often they all change at most.
@@ -91,8 +91,10 @@ def tune_tempering(
             tried[setting] = _rate(key_search, target, setting, starts, measures[setting.kernel])
         return tried[setting]
 
-    for kernel, number in tqdm.tqdm(pairs, "temperatures", leave=False, disable=None):
-        best = Setting(kernel, number, 1, 0.05, 1.0, float(np.mean(target.standard_deviation)))
+    width = float(np.mean(target.standard_deviation))
+    cases = [(*pair, first) for pair in pairs for first in (width / 4, width)]
+    for kernel, number, first in tqdm.tqdm(cases, "tempering", leave=False, disable=None):
+        best = Setting(kernel, number, 1, 0.05, first, width)
         for _ in range(num_rounds):
             before = value(best)
             for neighbours in (_lows, _firsts, _lasts, functools.partial(_moves, most_moves)):
