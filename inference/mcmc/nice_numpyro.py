@@ -117,7 +117,9 @@ class ANiceMC(mcmc.MCMCKernel):
             ``chain_method="parallel"`` are on several devices.
         """
         if isinstance(rng_key, jax.core.Tracer):
-            raise ValueError("expected chain_method 'sequential' or 'vectorized', given traced keys")
+            raise ValueError(
+                "expected chain_method 'sequential' or 'vectorized', given traced keys"
+            )
         is_one = numpyro_util.is_prng_key(rng_key)
         keys = rng_key[None] if is_one else rng_key
         arguments = model_args, model_kwargs or {}
