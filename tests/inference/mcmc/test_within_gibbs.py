@@ -48,7 +48,7 @@ def p_value(chain):
 
 def run(kernel, num_warmup, *given):
     """The last states of many chains, which are independent."""
-    options = {"chain_method": jax.vmap, "num_chains": 1024, "progress_bar": False}
+    options = {"chain_method": jax.vmap, "num_chains": 512, "progress_bar": False}
     chain = MCMC(kernel, num_warmup=num_warmup, num_samples=1, **options)
     with jax.numpy_rank_promotion("allow"):  # inside HMC
         chain.run(jax.random.key(0), *given)
@@ -65,9 +65,9 @@ def test_labels_of_a_mixture(build):
     # With num_steps in its place NumPyro 0.22 draws the means wrongly, by DiscreteHMCGibbs too.
     fixed = {"adapt_step_size": False, "adapt_mass_matrix": False}
     inner = HMC(mixture, step_size=0.35, trajectory_length=1.05, **fixed)
-    chain = run(within_gibbs.within_gibbs(inner, build), 200, DATA)
+    chain = run(within_gibbs.within_gibbs(inner, build), 120, DATA)
     assert (p_value(chain) > 1e-4) == (build is not flattened)
-    assert chain.get_samples()["means"].shape == (1024, 2)
+    assert chain.get_samples()["means"].shape == (512, 2)
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_any_chain_moves_sites_of_any_shape_and_support():
     drawn = run(kernel, 20, 4.5).get_samples()
     counts, exact = np.zeros((3, 2, 2)), np.zeros((3, 2, 2))
     first, more = np.asarray(drawn["first"]), np.asarray(drawn["more"])
-    assert first.min() == 3 and first.max() == 5 and more.shape == (1024, 2)
+    assert first.min() == 3 and first.max() == 5 and more.shape == (512, 2)
     np.add.at(counts, (first - 3, more[:, 0], more[:, 1]), 1)
     for a, b, c in np.ndindex(3, 2, 2):
         exact[a, b, c] = 0.4 ** (b + c) * 0.6 ** (2 - b - c)
