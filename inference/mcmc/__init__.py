@@ -5,6 +5,7 @@
 ``annealing``         tempered sequential Monte Carlo: particles, and log Z without a claim
 ``diagnostics``       R-hat, effective sample sizes, modes visited; ArviZ's data
 ``discrete_targets``  log densities over finite states, of factor graphs
+``dobrushin``         how far variables depend on each other, and at which temperature hardly
 ``gibbs``             Gibbs sampling in chromatic blocks, on ``gibbs_blocks`` and ``gibbs_stencil``
 ``informed``          Gibbs with gradients and discrete Langevin, for any differentiable density
 ``metropolis``        accepts and rejects
@@ -16,6 +17,7 @@
 ``swendsen_wang``     clusters that change together in Ising and Potts models; Wolff's too
 ``tempering``         parallel tempering over any kernel; temperatures that reject equally
 ``threefry``          the words of ``jax.random.bits``, fast on CPUs, and variates of them
+``within_gibbs``      discrete kernels on the discrete latents of NumPyro models, NUTS on the rest
 ====================  ==========================================================================
 
 Every sampler is a ``SamplingAlgorithm``: pure functions for one chain, ``vmap`` for many. Samples
