@@ -13,7 +13,7 @@ import functools
 import importlib.util
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -151,56 +151,47 @@ def _adapted(
 def numpyro_hmc(
     key: jax.Array, target: continuous_targets.Target, num_chains: int, num_draws: int, starts: Any
 ) -> peer_runs.PeerRun:
-    """NumPyro's HMC of trajectory length 2 pi in units of the adapted metric, its default."""
-    from numpyro import infer
-
-    kernel = infer.HMC(potential_fn=lambda position: -target.log_density(position))
-    return _numpyro(kernel, key, num_chains, num_draws, starts)
+    """NumPyro's HMC of its default trajectory length, 2 pi."""
+    return _numpyro("HMC", key, target, num_chains, num_draws, starts)
 
 
 def numpyro_nuts(
     key: jax.Array, target: continuous_targets.Target, num_chains: int, num_draws: int, starts: Any
 ) -> peer_runs.PeerRun:
     """NumPyro's NUTS with its defaults."""
-    from numpyro import infer
-
-    kernel = infer.NUTS(potential_fn=lambda position: -target.log_density(position))
-    return _numpyro(kernel, key, num_chains, num_draws, starts)
+    return _numpyro("NUTS", key, target, num_chains, num_draws, starts)
 
 
 def _numpyro(
-    kernel: Any, key: jax.Array, num_chains: int, num_draws: int, starts: Any
+    name: str,
+    key: jax.Array,
+    target: continuous_targets.Target,
+    num_chains: int,
+    num_draws: int,
+    starts: Any,
 ) -> peer_runs.PeerRun:
-    from numpyro import infer
+    from numpyro.infer import hmc
 
-    options: dict[str, Any] = {"chain_method": "vectorized", "progress_bar": False}
-    chains = infer.MCMC(
-        kernel, num_warmup=WARMUP, num_samples=num_draws, num_chains=num_chains, **options
-    )
-    key_warm, key_draw = jax.random.split(key)
-    seconds, counts = [], []
-    begun = time.perf_counter()
-    given = {"init_params": jnp.asarray(starts), "extra_fields": ("num_steps",)}
-    chains.warmup(key_warm, collect_warmup=True, **given)
-    counts.append(int(chains.get_extra_fields()["num_steps"].sum()))
-    seconds.append(time.perf_counter() - begun)
-    warm = chains.post_warmup_state
-    for _ in range(2):  # the first call compiles
-        chains.post_warmup_state = warm
-        begun = time.perf_counter()
-        chains.run(key_draw, extra_fields=("num_steps",))
-        draws = jax.block_until_ready(chains.get_samples(group_by_chain=True))
-        seconds.append(time.perf_counter() - begun)
-    counts.append(int(chains.get_extra_fields()["num_steps"].sum()))
-    return peer_runs.PeerRun(
-        np.asarray(draws),
-        seconds[1] - seconds[2],
-        seconds[2],
-        gradient_evaluations=counts[1],
-        note=f"{WARMUP} steps of warm-up, compiled within them",
-        seconds_warmup=seconds[0],
-        warmup_evaluations=counts[0],
-    )
+    init, sample = hmc.hmc(lambda position: -target.log_density(position), algo=name)
+
+    def step(key: jax.Array, state: Any, _: Any) -> tuple[_Moved, jax.Array]:
+        after = sample(state.state)
+        return _Moved(after.z, after), after.num_steps
+
+    def warm(key: jax.Array, start: jax.Array) -> tuple[_Moved, None, jax.Array]:
+        state = _Moved(start, init(start, WARMUP, rng_key=key))
+        state, taken = jax.lax.scan(lambda s, _: step(key, s, None), state, None, WARMUP)
+        return state, None, taken.sum()
+
+    run = _adapted(warm, step, key, num_chains, num_draws, starts)
+    return run._replace(note=f"{WARMUP} steps of warm-up")
+
+
+class _Moved(NamedTuple):
+    """A state of NumPyro's with a position, as those of others have."""
+
+    position: Any
+    state: Any
 
 
 def flowmc(
@@ -217,7 +208,8 @@ def flowmc(
     bundle = RQSpline_MALA_PT.RQSpline_MALA_PT_Bundle(
         key_bundle, num_chains, target.dimension, lambda x, _: target.log_density(x),
         LOCAL, GLOBAL, TRAINING_LOOPS, loops, 10,
-        n_temperatures=5, max_temperature=30.0, batch_size=2000, n_max_examples=10_000,
+        n_temperatures=5, max_temperature=30.0, n_tempered_steps=LOCAL,
+        batch_size=2000, n_max_examples=10_000,
     )  # fmt: skip
     order = bundle.strategy_order
     train, draw = np.split(np.array(order, object), [order.index("reset_steppers")])
@@ -244,7 +236,7 @@ def flowmc(
         gradient_evaluations=num_chains * loops * LOCAL,
         note=f"{LOCAL} steps of MALA and {GLOBAL} of the flow in turns; compiled within training",
         seconds_warmup=seconds[0],
-        warmup_evaluations=num_chains * TRAINING_LOOPS * (6 * LOCAL + GLOBAL),
+        warmup_evaluations=num_chains * TRAINING_LOOPS * (5 * LOCAL + GLOBAL),
     )
 
 

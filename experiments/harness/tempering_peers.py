@@ -51,7 +51,7 @@ class Tuned(NamedTuple):
 
     Attributes:
       setting: the best.
-      ess_an_evaluation: its reference ESS by evaluations, measured anew.
+      ess_an_evaluation: its ``settled_ess`` by evaluations, measured anew.
       tried: of every setting the same, as measured while searching.
     """
 
@@ -67,15 +67,15 @@ def tune_tempering(
     kernels: Sequence[str] = ("walk", "mala"),
     temperatures: Sequence[int] = range(2, 9),
     most_moves: int = 5,
-    num_chains: int = 32,
+    num_chains: int = 128,
     num_draws: int = 1000,
-    num_rounds: int = 2,
+    num_rounds: int = 3,
 ) -> Tuned:
-    """The setting of most reference ESS an evaluation, of chains that start from the target.
+    """The setting of most ``settled_ess`` an evaluation, of chains that start from the target.
 
     For each kernel and number of temperatures the lowest power, the scales and the moves change one
-    after the other by factors for as long as it pays. Each setting has its own ladder of equal
-    rejection rates.
+    after the other by factors for as long as it pays, from small first steps and from steps as wide
+    as the target. Each setting has its own ladder of equal rejection rates.
 
     Args:
       num_rounds: how often they all change at most.
@@ -91,8 +91,10 @@ def tune_tempering(
             tried[setting] = _rate(key_search, target, setting, starts, measures[setting.kernel])
         return tried[setting]
 
-    for kernel, number in tqdm.tqdm(pairs, "temperatures", leave=False, disable=None):
-        best = Setting(kernel, number, 1, 0.05, 1.0, float(np.mean(target.standard_deviation)))
+    width = float(np.mean(target.standard_deviation))
+    cases = [(*pair, first) for pair in pairs for first in (width / 4, width)]
+    for kernel, number, first in tqdm.tqdm(cases, "tempering", leave=False, disable=None):
+        best = Setting(kernel, number, 1, 0.05, first, width)
         for _ in range(num_rounds):
             before = value(best)
             for neighbours in (_lows, _firsts, _lasts, functools.partial(_moves, most_moves)):
@@ -100,8 +102,11 @@ def tune_tempering(
             if value(best) <= 1.02 * before:
                 break
     best = max(tried, key=lambda setting: tried[setting])
-    again = _rate(key_final, target, best, starts, measures[best.kernel])
-    return Tuned(best, again, tried)
+    again = [
+        _rate(key, target, best, starts, measures[best.kernel])
+        for key in jax.random.split(key_final, 4)
+    ]
+    return Tuned(best, float(np.mean(again)), tried)
 
 
 def tempered(
@@ -204,17 +209,27 @@ def _rate(
     starts: jax.Array,
     measure: Callable[..., tuple[jax.Array, jax.Array, Any]],
 ) -> float:
-    """Reference ESS an evaluation, with a ladder that was adapted to the setting."""
+    """``settled_ess`` an evaluation, with a ladder that was adapted to the setting."""
     betas, positions = np.geomspace(1.0, setting.lowest, setting.temperatures), starts
     arguments = jnp.array([setting.first, setting.last]), jnp.asarray(setting.moves)
     for key_round in jax.random.split(key, 3 if setting.temperatures > 2 else 1):
         ladder = jnp.asarray(betas, jnp.result_type(float))
         draws, acceptance, positions = measure(key_round, ladder, *arguments, positions)
         betas = tempering.equalised(betas, 1 - np.asarray(acceptance, float))
-    statistic = np.asarray(target.statistic(draws), np.float64)
+    return settled_ess(target, draws) / (draws.shape[1] * setting.evaluations)
+
+
+def settled_ess(target: continuous_targets.Target, draws: Any) -> float:
+    """The reference ESS of chains [C, T, D], but no more than the spread of their means allows.
+
+    It adds correlations up to the first that is small. Where temperatures are nearly equal, walkers
+    take turns at the first, and their own correlations come after many small ones.
+    """
+    statistic = np.asarray(target.statistic(jnp.asarray(draws)), np.float64)
     variance = target.standard_deviation**2
-    ess = diagnostics.reference_ess(statistic, target.mean, variance)
-    return ess / (draws.shape[1] * setting.evaluations)
+    spread = np.mean((statistic.mean(axis=1) - target.mean) ** 2, axis=0)
+    reference = diagnostics.reference_ess(statistic, target.mean, variance)
+    return min(reference, float(np.min(variance / spread)))
 
 
 def _climb(
@@ -248,5 +263,5 @@ def _moves(most: int, setting: Setting) -> list[Setting]:
     return [dataclasses.replace(setting, moves=one) for one in moves if 1 <= one <= most]
 
 
-# Of most reference ESS an evaluation, found by ``tune_tempering``.
+# Of most ``settled_ess`` an evaluation, found by ``tune_tempering``.
 SETTINGS: dict[str, Setting] = {}
