@@ -211,7 +211,7 @@ def _rows(config: Config, key: Any, name: str) -> Iterator[dict[str, Any]]:
             if sampler in OURS:
                 options |= {"objective": objective[sampler], "timeout": timeout}
                 trained = nice_peer.train(key_train, target, **options)
-                one = trained.draw(key_draw, config.chains, config.draws)
+                one = trained.draw(key_draw, trained.report.starts[: config.chains], config.draws)
                 timeout = trained.report.seconds  # which the next has as well
                 told["warnings"] = len(trained.report.warnings)
             else:

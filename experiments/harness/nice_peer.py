@@ -2,7 +2,7 @@
 
 >>> objective = likelihood.maximum_likelihood(2, num_rounds=2, steps_per_round=5)
 >>> trained = train(jax.random.key(0), continuous_targets.mog2(), objective)
->>> run = trained.draw(jax.random.key(1), num_chains=4, num_draws=100)
+>>> run = trained.draw(jax.random.key(1), trained.report.starts[:4], 100)
 >>> run.draws.shape, run.density_evaluations
 ((4, 100, 2), 400)
 """
@@ -33,21 +33,20 @@ class Trained:
     report: nice_fit.Report
     seconds_compile: float
 
-    def draw(self, key: jax.Array, num_chains: int, num_draws: int) -> peer_runs.PeerRun:
-        """Chains from draws of the last round of training."""
+    def draw(self, key: jax.Array, starts: Any, num_draws: int) -> peer_runs.PeerRun:
+        """Chains from such starts [C, D]; those of the report are draws of the last round."""
 
         def run(key: jax.Array, starts: jax.Array) -> jax.Array:
             states = jax.vmap(self.sampler.init)(starts)
             return algorithm.run(key, self.sampler, states, num_draws)[1]
 
-        starts = jnp.asarray(self.report.starts[:num_chains])
-        draws, compiling, seconds = peer_runs.timed(run, key, starts)
+        draws, compiling, seconds = peer_runs.timed(run, key, jnp.asarray(starts))
         learned = np.append(np.nan, self.report.acceptance)[-1]
         return peer_runs.PeerRun(
             np.asarray(draws),
             self.seconds_compile + compiling,
             seconds,
-            density_evaluations=num_chains * num_draws,
+            density_evaluations=len(starts) * num_draws,
             note=f"{len(self.report.acceptance)} rounds, acceptance {learned:.2f}",
             seconds_warmup=self.report.seconds - self.seconds_compile,
             warmup_evaluations=self.report.density_evaluations,
