@@ -76,10 +76,10 @@ def run(config: Config, key: Any) -> registry.Result:
         row, last = discrete_kernels.measure(jax.random.fold_in(key, index), job, starts)
         rows.append(row)
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    scalars: dict[str, Any] = {"fraction_of_chance": _least_chance(columns)}
+    scalars: dict[str, Any] = {"least_chance": _least_chance(columns)}
     for name in ON_TORI:
         scalars[f"exponent_{name.lower().replace('-', '_')}"] = _exponent(columns, name)
-    units = {name: "powers of the side" for name in scalars if name.startswith("exponent")}
+    units = dict.fromkeys(scalars, "powers of the side") | {"least_chance": "probability"}
     return registry.Result(columns, scalars, units=units)
 
 
@@ -108,7 +108,11 @@ def plot(result: registry.Result) -> Figure:
     for axes, quantity in zip(panels[-2:], ("magnetisation", "energy"), strict=True):
         _rates(axes, columns, quantity)
     figure.set_figheight(figure.get_figheight() + 0.8)
-    return plots.finish(figure)
+    plots.finish(figure)
+    if has_tori:
+        sides = np.unique(columns["side"][columns["side"] > 0])
+        panels[0].set_xticks(sides, sides.astype(str))
+    return figure
 
 
 def _tori(axes: Axes, columns: Any) -> None:
@@ -118,8 +122,9 @@ def _tori(axes: Axes, columns: Any) -> None:
         style = plots.style(list(KERNELS).index(name))
         axes.plot(sides, times, label=name, **style)
         text = f"side$^{{{_exponent(columns, name):.2f}}}$"
-        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (-4, 7), "ha": "right"}
-        axes.annotate(text, (sides[-1], times[-1]), color=style["color"], **place)
+        middle = len(sides) // 2
+        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (-6, 6), "ha": "right"}
+        axes.annotate(text, (sides[middle], times[middle]), color=style["color"], **place)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_title("of the squared magnetisation, critical Ising", fontsize="medium")
@@ -131,12 +136,12 @@ def _rates(axes: Axes, columns: Any, quantity: str) -> None:
     shown = (columns["side"] == 0) & np.isfinite(rates)
     names = list(dict.fromkeys(columns["model"][shown].tolist()))
     for number, kernel in enumerate(KERNELS):
-        style: dict[str, Any] = plots.style(number) | {"linestyle": "none"}
-        for fill, agree in (("full", rhat <= AGREE), ("none", ~(rhat <= AGREE))):
-            mine = shown & (columns["kernel"] == kernel) & agree
+        style: dict[str, Any] = plots.style(number) | {"linestyle": "none", "label": kernel}
+        for fill, has_agreed in (("full", True), ("none", False)):
+            mine = shown & (columns["kernel"] == kernel) & ((rhat <= AGREE) == has_agreed)
             heights = [names.index(name) for name in columns["model"][mine].tolist()]
-            label = kernel if fill == "full" else "_hollow"
-            axes.plot(rates[mine], heights, fillstyle=fill, label=label, **style)
+            if heights:
+                axes.plot(rates[mine], heights, fillstyle=fill, **style)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xscale("log")

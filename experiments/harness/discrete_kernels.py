@@ -90,7 +90,7 @@ class Job(NamedTuple):
       side: of a torus, else 0.
     """
 
-    model: discrete_models.Model
+    model: discrete_models.Target
     kernel: str
     thin: int
     draws: int
@@ -124,17 +124,18 @@ def measure(
     Returns:
       What was found by name, and the last positions.
     """
-    key_start, key_tune, key_warm, key_run = jax.random.split(key, 4)
+    key_start, key_tune, *keys = jax.random.split(key, 4)
+    keys_warm, keys_run = (jax.random.split(one, job.chains) for one in keys)
     sizes = np.asarray(job.model.graph.num_states)[None]
     uniform = jax.random.randint(key_start, (job.chains, sizes.size), 0, sizes, np.int32)
     step_size = _tuned(key_tune, job, uniform)
     begun = time.perf_counter()
-    compiled = jax.jit(functools.partial(_run, job)).lower(key_warm, uniform, step_size).compile()
+    compiled = jax.jit(functools.partial(_run, job)).lower(keys_warm, uniform, step_size).compile()
     built = time.perf_counter() - begun
     if starts is None:
-        starts, _ = jax.block_until_ready(compiled(key_warm, uniform, step_size))
+        starts, _ = jax.block_until_ready(compiled(keys_warm, uniform, step_size))
     begun = time.perf_counter()
-    positions, draws = jax.block_until_ready(compiled(key_run, starts, step_size))
+    positions, draws = jax.block_until_ready(compiled(keys_run, starts, step_size))
     seconds = time.perf_counter() - begun
     row = _row(job, Draws(*(np.asarray(one, np.float64) for one in draws)), float(step_size))
     rates = {f"seconds_rate_{of}": row[f"ess_{of}"] / seconds for of in ("energy", "magnetisation")}
@@ -142,29 +143,31 @@ def measure(
 
 
 def _run(
-    job: Job, key: jax.Array, positions: jax.Array, step_size: jax.Array
+    job: Job, keys: jax.Array, positions: jax.Array, step_size: jax.Array
 ) -> tuple[jax.Array, Draws]:
+    """Last positions and draws of chains of given keys [C]; splits are most of what compiles."""
     graph, order = job.model.graph, job.model.order
     log_density = discrete_targets.log_density(graph)
     chain = KERNELS[job.kernel].make(graph, step_size)
 
-    def step(key: jax.Array, state: Any) -> tuple[Any, Any]:
-        def once(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-            state, info = chain.step(key, state)
-            return state, jnp.asarray(getattr(info, "acceptance_rate", 1.0))
+    def once(carry: Any, _: None) -> tuple[Any, jax.Array]:
+        state, key = carry
+        key, key_step = jax.random.split(key)
+        state, info = chain.step(key_step, state)
+        return (state, key), jnp.asarray(getattr(info, "acceptance_rate", 1.0))
 
-        return jax.lax.scan(once, state, jax.random.split(key, job.thin))
-
-    def look(state: Any, acceptances: jax.Array) -> Draws:
-        energy, magnetisation = -log_density(state.position), jnp.asarray(jnp.nan)
+    def draw(carry: Any, _: None) -> tuple[Any, Draws]:
+        carry, acceptances = jax.lax.scan(once, carry, length=job.thin)
+        position, magnetisation = carry[0].position, jnp.asarray(jnp.nan)
         if order is not None:
-            each = jnp.asarray(order)[np.arange(len(order)), state.position]
-            magnetisation = each.sum()
-        return Draws(energy, magnetisation, acceptances.mean())
+            magnetisation = jnp.asarray(order)[np.arange(len(order)), position].sum()
+        return carry, Draws(-log_density(position), magnetisation, acceptances.mean())
 
-    states, thinned = jax.vmap(chain.init)(positions), algorithm.SamplingAlgorithm(chain.init, step)
-    states, draws = algorithm.run(key, thinned, states, job.draws, collect=look)
-    return states.position, draws
+    def one(key: jax.Array, position: jax.Array) -> tuple[jax.Array, Draws]:
+        carry, draws = jax.lax.scan(draw, (chain.init(position), key), length=job.draws)
+        return carry[0].position, draws
+
+    return jax.vmap(one)(keys, positions)
 
 
 def _tuned(key: jax.Array, job: Job, positions: jax.Array) -> jax.Array:

@@ -102,12 +102,12 @@ def pairwise_adversarial(
         return gap + penalty * jnp.mean((norms - 1.0) ** 2)
 
     def improve_critic(buffer: Array, state: State, rng_key: Array) -> tuple[State, Array]:
-        key_first, key_second, key_fake, key_share = jax.random.split(rng_key, 4)
+        key_first, key_second, key_third, key_fake, key_share = jax.random.split(rng_key, 5)
         first = objectives.draw(key_first, buffer, batch)
         made, _ = fake(state.generator, state.constants, key_fake, first)
         second = objectives.draw(key_second, buffer, len(made))
-        third = objectives.draw(jax.random.fold_in(key_second, 1), buffer, len(made))
-        scale = objectives.units(buffer)[1]
+        third = objectives.draw(key_third, buffer, len(made))
+        scale = nnx.merge(graph, state.generator, state.constants).scale[...]
         real = jnp.concatenate([second, third], axis=1) / jnp.tile(scale, 2)[None]
         shares = jax.random.uniform(key_share, (len(made), 1), buffer.dtype)
         value, slope = jax.value_and_grad(critic_loss)(state.critic, real, made, shares)
@@ -127,7 +127,7 @@ def pairwise_adversarial(
         slope = jax.grad(generator_loss)(state.generator, state, key_fake, real)
         updates, chosen = optimizer.update(slope, state.generator_optimizer)
         generator = optax.apply_updates(state.generator, updates)
-        # What the critic makes of the distance between real and fake pairs falls to zero.
+        # What the critic makes of the distance between real and fake pairs, with its penalty.
         return state._replace(generator=generator, generator_optimizer=chosen), -losses[-1]
 
     @jax.jit
@@ -154,7 +154,7 @@ def _fake_pairs(
     before = jax.random.randint(key_before, (), 1, most_before + 1)
     location, scale = flow.location[...], flow.scale[...]
     noise = jax.random.normal(key_noise, real.shape, real.dtype)
-    noise = location + scale * noise
+    noise = location[None] + scale[None] * noise
     noise = jax.lax.fori_loop(
         0, before, lambda i, z: _moves(flow, jax.random.fold_in(key_moves, i), z)[0], noise
     )
@@ -165,7 +165,7 @@ def _fake_pairs(
         ahead, spent = _moves(flow, key, moved)
         goes = number < between
         moved, energy = jnp.where(goes, ahead, moved), jnp.where(goes, spent, energy)
-    return jnp.concatenate([moved / scale, first / scale], axis=1), energy
+    return jnp.concatenate([moved, first], axis=1) / jnp.tile(scale, 2)[None], energy
 
 
 def _moves(flow: couplings.Couplings, rng_key: Array, positions: Array) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@
     >>> state = algorithm.init(jnp.zeros(9, int))
     >>> state, info = jax.jit(algorithm.step)(jax.random.key(0), state)
     >>> state.position.shape, int(info.num_changed)
-    ((9,), 2)
+    ((9,), 3)
 
 A step is one sweep: every variable is drawn anew from its conditional given all others (Geman and
 Geman, "Stochastic relaxation, Gibbs distributions, and the Bayesian restoration of images", 1984).

@@ -3,7 +3,7 @@
     >>> graph = factor_graph.build([2, 3], [((0, 1), [[0.5, 0.0, 0.0], [0.0, 0.5, -np.inf]])])
     >>> sweeps = prepare(graph, np.array([0, 1]))
     >>> sweeps.sweep(jax.random.key(0), jnp.zeros(2, jnp.int32)).tolist()
-    [0, 1]
+    [0, 0]
 
 Inside a sweep variables are in the order of their blocks, so that a block is written in one piece.
 A block is a part of a colour whose variables touch about as many factors: rows are padded to the

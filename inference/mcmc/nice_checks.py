@@ -86,7 +86,7 @@ def warnings(
     learned = ends.reshape(-1, ends.shape[-1])
     lost = (history[0] > 0.02) & (history[-1] < history[0] / 4)
     spread = np.ptp(done.log_normalizers)
-    least = np.nanmin(done.acceptance)
+    least = np.nanmin(done.acceptance, initial=1.0)
     unequal, unlike = regions.differ(ends[0], ends[1]), regions.differ(learned, tempered)
     told = {
         _shared(starts, chains): starts is not None,

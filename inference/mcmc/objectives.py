@@ -41,7 +41,8 @@ class Objective(NamedTuple):
 
 def parameters(module: nnx.Module) -> tuple[Any, Any, Any]:
     """A module's graph, its trained arrays and the others, as ``nnx.merge`` takes them."""
-    graph, trained, others = nnx.split(module, nnx.Param, ...)
+    graph, *arrays = nnx.split(module, nnx.Param, ...)
+    trained, others = arrays
     return graph, trained, others
 
 

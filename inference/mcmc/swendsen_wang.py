@@ -14,8 +14,7 @@ the square lattice a chain forgets within a few steps, where single variables ta
 on frustrated models clusters soon span everything and help little.
 
 All clusters are found at once, by labels that pass along bonds and from label to label, in a number
-of rounds that grows about as the logarithm of the size. ``wolff`` finds them in the same way and
-changes one of them, so its steps cost as much as those of ``swendsen_wang``.
+of rounds that grows about as the logarithm of the size.
 """
 
 from collections.abc import Callable
@@ -137,9 +136,10 @@ def fits(graph: factor_graph.FactorGraph) -> bool:
 def wolff(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorithm:
     """The cluster of a uniformly drawn variable takes another state if the unaries accept it.
 
-    The state is uniform among the others, accepted as Metropolis does (Wolff, "Collective Monte
-    Carlo updating for spin systems", 1989, has none and accepts always). One that a unary rules out
-    is never accepted; nor is any while another variable of the cluster stays ruled out.
+    The state is uniform among the others and accepted as Metropolis does; without unaries it always
+    is (Wolff, "Collective Monte Carlo updating for spin systems", 1989). One that a unary rules out
+    is never accepted. The labels of all clusters are found, so a step costs what one of
+    ``swendsen_wang`` does.
 
     Raises:
       ValueError: as for ``swendsen_wang``.
@@ -148,9 +148,9 @@ def wolff(graph: factor_graph.FactorGraph) -> algorithm.SamplingAlgorithm:
     size, most = pairs.log_unary.shape
 
     def move(key: jax.Array, position: jax.Array, labels: jax.Array) -> jax.Array:
-        key_seed, key_turn, key_accept = jax.random.split(key, 3)
-        seed = jax.random.randint(key_seed, (), 0, size, jnp.int32)
-        turn = jax.random.randint(key_turn, (), min(1, most - 1), most, jnp.int32)
+        key_choice, key_accept = jax.random.split(key)
+        seed, turn = threefry.bits(key_choice, 2) % jnp.array([size, max(most - 1, 1)], jnp.uint32)
+        turn = turn.astype(jnp.int32) + min(1, most - 1)
         is_own = labels == labels[seed]
         sums = jnp.sum(_turned(pairs, position), axis=0, where=is_own[:, None])
         noise = threefry.exponential(key_accept, 1, sums.dtype)[0]

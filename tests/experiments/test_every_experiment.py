@@ -28,6 +28,8 @@ DOCTORED = [
     ("bpnn_ising", {"most_error": 0.01}, "every value of mean field on its side"),
     ("bpnn_ising", {"least_error": -0.01}, "every value of TRW on its side"),
     ("count_benchmark", {"delta": 0.001, "contradicts": 1}, "counts by hashing that contradict"),
+    ("discrete_samplers", {"mean_energy": 0.0}, "mean energies as they are exactly, given"),
+    ("discrete_samplers", {"autocorrelation": 5.0}, "an exponent of Gibbs above that of"),
     ("elimination_ising", {"error": 1e-9}, "expected 6 errors as stated, given 0"),
     ("elimination_ising", {"width": 1}, "widths of at least the side, given 6 below"),
     ("feature_models", {"mismatches": 1}, "fresh counts of options to agree, given 2 others"),

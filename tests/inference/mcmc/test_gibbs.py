@@ -1,6 +1,5 @@
 """Gibbs sampling: exact frequencies of every layout, with mutants that are not."""
 
-import functools
 import math
 
 import chex
@@ -20,52 +19,34 @@ NEVER = -math.inf
 AGREE, APART = [[0.7, 0.0], [0.0, 0.7]], [[NEVER, 0.0], [0.0, NEVER]]
 NOT_BOTH = [[0.0, 0.0], [0.0, NEVER]]
 UNEQUAL = [[0.3, -0.4], [0.9, 0.1]]  # not even symmetric
-RING = [(v, (v + 1) % 6) for v in range(6)]
-
-#: Numbers of states, factors with log tables, and whether shifts are taken.
-MODELS = {
-    "grid": (
-        [2] * 6,
-        [(e, AGREE) for e in generators.grid_edges(2, 3)] + [((1,), [0.0, 0.8])],
-        True,
+GRID = generators.grid_edges(2, 3)
+MIXED = (
+    [3, 2, 1, 4],
+    [
+        ((0, 1), [[0.8, -0.6], [0.1, NEVER], [-0.9, 1.1]]),
+        ((3, 1), [[0.5, -0.7], [-1.0, 0.2], [0.9, 0.3], [0.0, -0.4]]),
+        ((0, 2, 3), [[[0.4, 0.0, NEVER, 0.6]], [[-0.5, 1.2, 0.3, 0.0]], [[0.7, 0, 0.1, -1.0]]]),
+        ((3,), [0.6, 0.0, NEVER, 0.2]),
+    ],
+)
+#: Models that are swept by gathers, and such as are swept by shifts.
+GATHERED = frequencies.Parts(
+    MIXED,
+    ([2] * 7, [((0, v), UNEQUAL) for v in range(1, 7)]),
+    ([2, 3], [((1,), [0.0, 1.0, NEVER])]),
+    ([1, 1], [((0, 1), [[0.3]])]),
+    ([2], []),
+)
+SHIFTED = {
+    "grid": frequencies.Parts(([2] * 6, [(e, AGREE) for e in GRID] + [((1,), [0.0, 0.8])])),
+    "odd ring": frequencies.Parts(
+        ([2] * 5, [((v, (v + 1) % 5), UNEQUAL) for v in range(5)] + [((2,), [NEVER, 0.3])])
     ),
-    "ring": ([2] * 6, [(e, UNEQUAL) for e in RING] + [((2,), [NEVER, 0.3])], True),
-    "odd ring": ([2] * 5, [((v, (v + 1) % 5), UNEQUAL) for v in range(5)], True),
-    "hard core": (
-        [2] * 6,
-        [(e, NOT_BOTH) for e in generators.grid_edges(2, 3)] + [((4,), [0.0, 1.0])],
-        True,
+    "hard core": frequencies.Parts(
+        ([2] * 6, [(e, NOT_BOTH) for e in GRID] + [((4,), [0.0, 1.0])]),
+        ([2] * 2, [((0, 1), AGREE), ((1, 0), UNEQUAL), ((0, 1), NOT_BOTH)]),
     ),
-    "parallel": ([2] * 2, [((0, 1), AGREE), ((1, 0), UNEQUAL), ((0, 1), NOT_BOTH)], True),
-    "hub": ([2] * 7, [((0, v), UNEQUAL) for v in range(1, 7)], False),
-    "mixed": (
-        [3, 2, 1, 4],
-        [
-            ((0, 1), [[0.8, -0.6], [0.1, NEVER], [-0.9, 1.1]]),
-            ((3, 1), [[0.5, -0.7], [-1.0, 0.2], [0.9, 0.3], [0.0, -0.4]]),
-            (
-                (0, 2, 3),
-                [[[0.4, 0.0, NEVER, 0.6]], [[-0.5, 1.2, 0.3, 0.0]], [[0.7, 0.0, 0.1, -1.0]]],
-            ),
-            ((3,), [0.6, 0.0, NEVER, 0.2]),
-        ],
-        False,
-    ),
-    "no edges": ([2, 3], [((1,), [0.0, 1.0, NEVER])], False),
-    "one variable": ([2], [((0,), [0.4, -0.4])], False),
-    "one state": ([1, 1], [((0, 1), [[0.3]])], False),
-    "apart": ([2] * 5, [((0, 1), UNEQUAL), ((3, 4), AGREE)], False),
 }
-
-
-def graph_of(name):
-    sizes, factors, _ = MODELS[name]
-    return factor_graph.build(sizes, factors)
-
-
-def exact_of(name):
-    sizes, factors, _ = MODELS[name]
-    return frequencies.exact(sizes, factors)
 
 
 def with_sweeps(sweeps):
@@ -80,82 +61,77 @@ def with_sweeps(sweeps):
     )
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_frequencies_and_log_densities_are_exact(name):
-    graph, probabilities = graph_of(name), exact_of(name)
-    stencil = gibbs_stencil.prepare(graph, gibbs.colour(graph))
-    assert (stencil is not None) == MODELS[name][2]
-    assert frequencies.p_value(gibbs.gibbs(graph), probabilities) > RARE
+def test_gathers_are_exact():
+    assert gibbs_stencil.prepare(GATHERED.graph, gibbs.colour(GATHERED.graph)) is None
+    assert GATHERED.p_value(gibbs.gibbs(GATHERED.graph)) > RARE
 
 
-def test_blocks_sample_what_shifts_do():
-    graph = graph_of("ring")
+def test_gathers_of_two_states_are_exact():
+    graph = SHIFTED["hard core"].graph
     chain = with_sweeps(gibbs_blocks.prepare(graph, gibbs.colour(graph)))
-    assert frequencies.p_value(chain, exact_of("ring")) > RARE
+    assert SHIFTED["hard core"].p_value(chain) > RARE
+
+
+@pytest.mark.parametrize("name", SHIFTED)
+def test_shifts_are_exact(name):
+    graph = SHIFTED[name].graph
+    assert gibbs_stencil.prepare(graph, gibbs.colour(graph)) is not None
+    assert SHIFTED[name].p_value(gibbs.gibbs(graph)) > RARE
 
 
 @pytest.mark.parametrize("layout", [gibbs_blocks, gibbs_stencil])
 def test_variables_that_share_a_factor_must_not_move_at_once(layout):
     """Mutant: one colour for all."""
-    chain = with_sweeps(layout.prepare(graph_of("grid"), np.zeros(6, int)))
-    assert frequencies.p_value(chain, exact_of("grid")) < RARE
+    parts = SHIFTED["grid"]
+    chain = with_sweeps(layout.prepare(parts.graph, np.zeros(6, int)))
+    assert parts.p_value(chain) < RARE
 
 
-@pytest.mark.parametrize("name, variate", [("grid", "logistic"), ("mixed", "gumbel")])
-def test_wrong_noise_is_noticed(name, variate, monkeypatch):
+@pytest.mark.parametrize("parts, variate", [(SHIFTED["grid"], "logistic"), (GATHERED, "gumbel")])
+def test_wrong_noise_is_noticed(parts, variate, monkeypatch):
     """Mutant: a temperature of 1.2."""
     right = getattr(threefry, variate)
     monkeypatch.setattr(threefry, variate, lambda *given: 1.2 * right(*given))
-    assert frequencies.p_value(gibbs.gibbs(graph_of(name)), exact_of(name)) < RARE
+    assert parts.p_value(gibbs.gibbs(parts.graph)) < RARE
 
 
-def test_clauses_and_parities_are_sampled():
+def test_clauses_are_sampled_as_tables():
     clauses = logical_groups.clause_group([[1, -2, 3], [-3, 4]])
-    parities = logical_groups.parity_group([[1, 4, 5]], [True])
-    graph = factor_graph.build([2] * 5, [((0,), [0.0, 0.5])], logical=[clauses, parities])
     tables = [((0, 1, 2), np.zeros((2, 2, 2))), ((2, 3), np.zeros((2, 2)))]
     tables[0][1][0, 1, 0] = tables[1][1][1, 0] = NEVER
-    odd = np.indices((2, 2, 2)).sum(axis=0) % 2 == 1
-    factors = [*tables, ((0, 3, 4), np.where(odd, 0.0, NEVER)), ((0,), [0.0, 0.5])]
-    # The parity binds its last variable, so single changes reach only part of the models.
-    chain = gibbs.gibbs(graph)
-    frequencies.check_log_density(chain, frequencies.exact([2] * 5, factors))
-    free = gibbs.gibbs(factor_graph.build([2] * 4, [], logical=[clauses]))
-    assert frequencies.p_value(free, frequencies.exact([2] * 4, tables)) > RARE
+    chain = gibbs.gibbs(factor_graph.build([2] * 4, [], logical=[clauses]))
+    assert frequencies.Parts(([2] * 4, tables)).p_value(chain) > RARE
 
 
-@pytest.mark.parametrize("seed", [2, 7])
-def test_log_densities_of_random_models(seed):
-    num_states, factors = small_models.random_model(seed)
-    with np.errstate(divide="ignore"):
-        logs = [(scope, np.log(np.array(table))) for scope, table in factors]
-    chain = gibbs.gibbs(factor_graph.build(num_states, logs))
-    frequencies.check_log_density(chain, frequencies.exact(num_states, logs))
+def test_log_densities_of_every_state():
+    graph = small_models.build(*small_models.random_model(7))
+    states = np.stack(np.unravel_index(np.arange(graph.num_states.prod()), graph.num_states), 1)
+    found = jax.jit(jax.vmap(gibbs.gibbs(graph).init))(states).log_density
+    expected = [factor_graph.score(graph, state) for state in states]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_any_log_density_is_sampled(monkeypatch):
-    probabilities = exact_of("mixed")
-    density = discrete_targets.log_density(graph_of("mixed"))
+    parts = frequencies.Parts(MIXED)
+    density = discrete_targets.log_density(parts.graph)
 
     def undefined(states):
         """NaN where the model has a hard zero."""
         score = density(states)
         return jnp.where(score > -jnp.inf, score, jnp.nan)
 
-    chain = gibbs.gibbs_of_log_density(undefined, [3, 2, 1, 4])
-    assert frequencies.p_value(chain, probabilities) > RARE
+    assert parts.p_value(gibbs.gibbs_of_log_density(undefined, [3, 2, 1, 4])) > RARE
     right = threefry.gumbel
     monkeypatch.setattr(threefry, "gumbel", lambda *given: 1.2 * right(*given))
-    mutant = gibbs.gibbs_of_log_density(undefined, [3, 2, 1, 4])
-    assert frequencies.p_value(mutant, probabilities) < RARE
+    assert parts.p_value(gibbs.gibbs_of_log_density(undefined, [3, 2, 1, 4])) < RARE
 
 
 @pytest.mark.parametrize("layout", [gibbs_blocks, gibbs_stencil])
 def test_a_variable_with_no_state_left_keeps_its_own(layout):
     """On a ring of unlike neighbours, from a start that is not one, by either layout."""
-    graph = factor_graph.build([2] * 6, [(pair, APART) for pair in RING])
+    graph = factor_graph.build([2] * 6, [((v, (v + 1) % 6), APART) for v in range(6)])
     chain = with_sweeps(layout.prepare(graph, gibbs.colour(graph)))
-    start = chain.init(np.array([0, 1, 1, 0, 0, 1]))
+    start = jax.jit(chain.init)(np.array([0, 1, 1, 0, 0, 1]))
     state = jax.jit(chain.step)(jax.random.key(0), start)[0]
     assert start.log_density == state.log_density == -jnp.inf
     np.testing.assert_array_equal(state.position, start.position)
@@ -168,13 +144,13 @@ def test_what_has_no_states_is_refused():
         gibbs.gibbs(factor_graph.build([], []))
 
 
-@pytest.mark.parametrize("name", ["grid", "mixed"])
-def test_one_trace_and_chains_side_by_side(name):
-    chain = gibbs.gibbs(graph_of(name))
+@pytest.mark.parametrize("parts", [SHIFTED["grid"], frequencies.Parts(MIXED)])
+def test_one_trace_and_chains_side_by_side(parts):
+    chain = gibbs.gibbs(parts.graph)
     chex.clear_trace_counter()
     counted = chex.assert_max_traces(lambda key, state: chain.step(key, state), n=2)
     many, one = jax.jit(jax.vmap(counted)), jax.jit(counted)
-    states = jax.vmap(chain.init)(jnp.zeros((3, len(MODELS[name][0])), int))
+    states = jax.jit(jax.vmap(chain.init))(np.zeros((3, parts.graph.num_variables), int))
     for seed in range(3):
         keys = jax.random.split(jax.random.key(seed), 3)
         alone, info = one(keys[1], jax.tree.map(lambda leaf: leaf[1], states))
@@ -184,27 +160,25 @@ def test_one_trace_and_chains_side_by_side(name):
         assert infos.num_changed[1] == info.num_changed == changed
 
 
-@pytest.mark.parametrize("name", ["hard core", "mixed"])
-def test_in_float64(name):
+@pytest.mark.parametrize("parts", [SHIFTED["hard core"], frequencies.Parts(MIXED)])
+def test_in_float64(parts):
     with jax.enable_x64(True):
-        chain = gibbs.gibbs(graph_of(name))
-        state = chain.init(np.zeros(len(MODELS[name][0]), int))
+        chain = gibbs.gibbs(parts.graph)
+        state = jax.eval_shape(chain.init, np.zeros(parts.graph.num_variables, int))
         assert (state.position.dtype, state.log_density.dtype) == (jnp.int32, jnp.float64)
-        assert frequencies.p_value(chain, exact_of(name), num_steps=20) > RARE
+        assert parts.p_value(chain) > RARE
 
 
 def test_colours_are_few_and_proper():
     assert gibbs.colour(generators.ising_grid(5, 7, 0.3)).max() == 1
     assert gibbs.colour(generators.ising_torus(4, 6, 0.3)).max() == 1
     random = nx.gnp_random_graph(40, 0.2, seed=1)
-    graph = convert.ising_from_networkx(random)
-    colours = gibbs.colour(graph)
+    colours = gibbs.colour(convert.ising_from_networkx(random))
     assert all(colours[a] != colours[b] for a, b in random.edges)
     assert colours.max() <= max(dict(random.degree).values())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["grid", "ring", "odd ring", "hard core", "hub", "mixed"])
-def test_frequencies_of_a_million_chains(name):
-    value = functools.partial(frequencies.p_value, num_chains=10**6, seed=1)
-    assert value(gibbs.gibbs(graph_of(name)), exact_of(name)) > RARE
+@pytest.mark.parametrize("parts", [*SHIFTED.values(), GATHERED])
+def test_frequencies_of_many_chains(parts):
+    assert parts.p_value(gibbs.gibbs(parts.graph), num_chains=200_000, seed=1) > RARE
