@@ -129,6 +129,7 @@ HARNESS_WITH_JAX = {
     f"experiments.harness.{name}"
     for name in (
         "message_passing_peers",
+        "discrete_kernels",
         "continuous_targets",
         "sampler_peers",
         "population_peers",

@@ -1,0 +1,178 @@
+"""Adversarial training of A-NICE-MC: a critic of pairs tells the chain's draws from the target's.
+
+    >>> objective = pairwise_adversarial(2)
+
+Song, Zhao and Ermon (NeurIPS 2017), section 4: from draws of the target and from noise, the chain
+without its accept step should reach pairs like two independent draws of the target, one after the
+other (equation 6); WGAN-GP (Gulrajani et al. 2017) with the penalty at a point of each example's
+own. The energy of the new auxiliary, with weight ``eta``, keeps acceptance up.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from inference.mcmc import couplings, objectives
+
+Array = jax.Array
+_LEAK = 0.2
+
+
+class State(NamedTuple):
+    """Trained arrays of generator and critic, the generator's constants, both optimizers."""
+
+    generator: Any
+    critic: Any
+    constants: Any
+    generator_optimizer: Any
+    critic_optimizer: Any
+
+
+def pairwise_adversarial(
+    dimension: int,
+    *,
+    num_auxiliary: int | None = None,
+    widths: Sequence[Sequence[int]] = ((400,), (400,), (400,)),
+    critic_widths: Sequence[int] = (400, 400, 400),
+    most_before: int = 8,
+    most_between: int = 2,
+    batch: int = 32,
+    penalty: float = 10.0,
+    eta: float = 1.0,
+    learning_rate: float = 5e-4,
+    critic_steps: int = 5,
+    num_rounds: int = 100,
+    steps_per_round: int = 20,
+) -> objectives.Objective:
+    """The paper's objective with its settings for two dimensions.
+
+    Args:
+      dimension: D, of positions.
+      num_auxiliary: M, by default D.
+      widths: of the hidden layers of each coupling; they keep volume.
+      critic_widths: of the critic's hidden layers.
+      most_before: B, moves from noise before the first of a pair, drawn from 1 to B.
+      most_between: M, moves between the two of a pair.
+      batch: pairs of each kind.
+      penalty: weight of the squared distance of the critic's gradient norm from 1.
+      eta: weight of the energy of the auxiliary.
+      learning_rate: Adam's, with momenta 0.5 and 0.9.
+      critic_steps: a step of the generator.
+      num_rounds: of a full training.
+      steps_per_round: of the generator, of each call of ``advance``.
+    """
+    auxiliary = dimension if num_auxiliary is None else num_auxiliary
+    optimizer = optax.adam(learning_rate, b1=0.5, b2=0.9)
+    leak = functools.partial(nnx.leaky_relu, negative_slope=_LEAK)
+
+    def modules(rng_key: Array, location: Any, scale: Any) -> tuple[Any, Any]:
+        key_generator, key_critic = jax.random.split(rng_key)
+        units = {"location": location, "scale": scale}
+        rngs = nnx.Rngs(key_generator)
+        generator = couplings.Couplings(dimension, auxiliary, widths, **units, rngs=rngs)
+        sizes = (2 * dimension, 1, critic_widths)
+        return generator, couplings.Network(*sizes, leak, nnx.Rngs(key_critic))
+
+    blank = modules(jax.random.key(0), *jnp.ones((2, dimension)))
+    graph, critic_graph = (objectives.parameters(one)[0] for one in blank)
+
+    def init(rng_key: Array, buffer: Array) -> State:
+        both = modules(rng_key, *objectives.units(buffer))
+        (_, generator, constants), (_, critic, _) = map(objectives.parameters, both)
+        starts = optimizer.init(generator), optimizer.init(critic)
+        return State(generator, critic, constants, *starts)
+
+    def judge(critic: Any, pairs: Array) -> Array:
+        return nnx.merge(critic_graph, critic)(pairs)[..., 0]
+
+    def fake(generator: Any, constants: Any, rng_key: Array, real: Array) -> tuple[Array, Array]:
+        flow = nnx.merge(graph, generator, constants)
+        return _fake_pairs(flow, rng_key, real, most_before, most_between)
+
+    def critic_loss(critic: Any, real: Array, made: Array, shares: Array) -> Array:
+        between = shares * real + (1.0 - shares) * made
+        slopes = jax.vmap(jax.grad(lambda pair: judge(critic, pair)))(between)
+        norms = jnp.sqrt(jnp.sum(slopes**2, axis=1) + 1e-12)
+        gap = judge(critic, made).mean() - judge(critic, real).mean()
+        return gap + penalty * jnp.mean((norms - 1.0) ** 2)
+
+    def improve_critic(buffer: Array, state: State, rng_key: Array) -> tuple[State, Array]:
+        key_first, key_second, key_third, key_fake, key_share = jax.random.split(rng_key, 5)
+        first = objectives.draw(key_first, buffer, batch)
+        made, _ = fake(state.generator, state.constants, key_fake, first)
+        second = objectives.draw(key_second, buffer, len(made))
+        third = objectives.draw(key_third, buffer, len(made))
+        scale = nnx.merge(graph, state.generator, state.constants).scale[...]
+        real = jnp.concatenate([second, third], axis=1) / jnp.tile(scale, 2)[None]
+        shares = jax.random.uniform(key_share, (len(made), 1), buffer.dtype)
+        value, slope = jax.value_and_grad(critic_loss)(state.critic, real, made, shares)
+        updates, chosen = optimizer.update(slope, state.critic_optimizer)
+        critic = optax.apply_updates(state.critic, updates)
+        return state._replace(critic=critic, critic_optimizer=chosen), value
+
+    def generator_loss(generator: Any, state: State, rng_key: Array, real: Array) -> Array:
+        made, energy = fake(generator, state.constants, rng_key, real)
+        return eta * energy - judge(state.critic, made).mean()
+
+    def improve(buffer: Array, state: State, rng_key: Array) -> tuple[State, Array]:
+        key_critic, key_rows, key_fake = jax.random.split(rng_key, 3)
+        keys = jax.random.split(key_critic, critic_steps)
+        state, losses = jax.lax.scan(functools.partial(improve_critic, buffer), state, keys)
+        real = objectives.draw(key_rows, buffer, batch)
+        slope = jax.grad(generator_loss)(state.generator, state, key_fake, real)
+        updates, chosen = optimizer.update(slope, state.generator_optimizer)
+        generator = optax.apply_updates(state.generator, updates)
+        # What the critic makes of the distance between real and fake pairs, with its penalty.
+        return state._replace(generator=generator, generator_optimizer=chosen), -losses[-1]
+
+    @jax.jit
+    def advance(rng_key: Array, state: State, buffer: Array) -> tuple[State, Array]:
+        keys = jax.random.split(rng_key, steps_per_round)
+        return jax.lax.scan(functools.partial(improve, buffer), state, keys)
+
+    def bijection(state: State) -> couplings.Couplings:
+        return nnx.merge(graph, state.generator, state.constants)
+
+    return objectives.Objective("adversarial", init, advance, bijection, num_rounds)
+
+
+def _fake_pairs(
+    flow: couplings.Couplings, rng_key: Array, real: Array, most_before: int, most_between: int
+) -> tuple[Array, Array]:
+    """Pairs (x', x) from draws x and (z', z) from noise in units of the flow, and their energy.
+
+    x' and z' are m moves after x and z, z is b moves after noise; the gradient goes through the m
+    moves alone.
+    """
+    key_before, key_between, key_noise, key_moves = jax.random.split(rng_key, 4)
+    between = jax.random.randint(key_between, (), 1, most_between + 1)
+    before = jax.random.randint(key_before, (), 1, most_before + 1)
+    location, scale = flow.location[...], flow.scale[...]
+    noise = jax.random.normal(key_noise, real.shape, real.dtype)
+    noise = location[None] + scale[None] * noise
+    noise = jax.lax.fori_loop(
+        0, before, lambda i, z: _moves(flow, jax.random.fold_in(key_moves, i), z)[0], noise
+    )
+    first = jax.lax.stop_gradient(jnp.concatenate([real, noise]))
+    moved, energy = first, jnp.zeros(())
+    for number in range(most_between):
+        key = jax.random.fold_in(key_moves, most_before + number)
+        ahead, spent = _moves(flow, key, moved)
+        goes = number < between
+        moved, energy = jnp.where(goes, ahead, moved), jnp.where(goes, spent, energy)
+    return jnp.concatenate([moved, first], axis=1) / jnp.tile(scale, 2)[None], energy
+
+
+def _moves(flow: couplings.Couplings, rng_key: Array, positions: Array) -> tuple[Array, Array]:
+    """One move of each chain, never rejected, and the mean energy of the new auxiliaries."""
+    key_auxiliary, key_direction = jax.random.split(rng_key)
+    shape = (len(positions), flow.num_auxiliary)
+    auxiliary = jax.random.normal(key_auxiliary, shape, positions.dtype)
+    directions = jax.random.bernoulli(key_direction, shape=(len(positions),))
+    moved = jax.vmap(flow.move)(positions, auxiliary, directions)
+    return moved.position, jnp.mean(jnp.sum(moved.auxiliary**2, axis=1)) / 2
