@@ -59,7 +59,7 @@ def answers(
                 found[name] = None, Info("failed", 0.0, name, message=why)
                 break
             if name in found:
-                value, info = _better(question, found[name], (value, info))
+                value = _better(question, found[name][0], value)
             found[name] = value, info
             yield dict(found)
             if info.status == "interrupted":
@@ -122,16 +122,13 @@ def best_of(answers: Sequence[answer.Answer]) -> answer.Answer:
     return dataclasses.replace(best, bound=min(one.bound for one in answers))
 
 
-def _better(question: str, old: Found, new: Found) -> Found:
+def _better(question: str, old: Any, new: Any) -> Any:
     """Of one method's two answers to a question; what claims nothing is better the later it is."""
-    (old_value, _), (value, info) = old, new
     if question == "maximize":
-        return best_of([old_value, value]), info
-    if question == "log_partition" and value.claim is not estimate.Claim.NONE:
-        return inside([old_value], value), info
-    if question == "sample" and len(value.assignments) < len(old_value.assignments):
-        return old_value, old[1]._replace(status=info.status)
-    return value, info
+        return best_of([old, new])
+    if question == "log_partition" and new.claim is not estimate.Claim.NONE:
+        return inside([old], new)
+    return new
 
 
 def _rounds(method: methods.Method, is_limited: bool) -> list[tuple[float, Mapping[str, Any]]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.solve import graph_methods, graph_runs, methods
 from experiments.solve.info import Info
-from inference import answer, estimate, samples
+from inference import answer, estimate, limits, samples
 from inference.problems import barren, factor_graph, trivial
 
 # What there is where a method has found nothing in time.
@@ -123,9 +123,11 @@ def sample(
       ValueError: as ``partition``; also where every assignment has weight 0.
     """
     methods.find("sample", method)
+    deadline = limits.Deadline.after(timeout)  # which the choice takes a part of
     chosen = _kernel(graph) if method == "auto" else method
-    limited = (seed, timeout, memory)
+    limited = (seed, deadline.timeout, memory)
     gathered, info = _answer_graph("sample", graph, chosen, *limited, num_samples=num_samples)
+    info = info._replace(seconds=deadline.seconds)
     if not gathered.found:
         nothing = np.zeros((0, graph.num_variables), np.int8)
         claim = samples.SampleClaim.ASYMPTOTIC

@@ -126,6 +126,9 @@ def _apart(
                 children[has_ended.index(False)].wait(min(_POLL, left))
         except KeyboardInterrupt:
             status = "interrupted"
+            if question == "sample":  # chains tell nothing until they end
+                for child in children:
+                    child.interrupt(_GRACE)
     told = [child.read() for child in children]
     if is_exact and children and _answered(children[0]):
         return _outcome([told[0].value], "done")

@@ -26,11 +26,10 @@ ALIASES = {"count": {"exact": "ganak"}}
 #: What any exact method keeps, whatever is asked for.
 _KEPT_BY_EXACT = ("epsilon", "delta")
 _GRAPHS = ("log_partition", "marginals", "maximize")
-# What all samplers by Markov chains have in common; the quick ones draw after one round of warm-up.
+# What all samplers by Markov chains have in common.
 _CHAINS: dict[str, Any] = {
     "claims": {"sample": "asymptotic"},
     "draws": ("sample",),
-    "quick": {"iterations": 0},
     "patient": {"iterations": 10**8},
 }
 

@@ -10,6 +10,7 @@ The child is that of ``process``.
 import inspect
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import tempfile
@@ -73,6 +74,11 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def interrupt(self, seconds: float) -> None:
+        """Has it end as after Ctrl-C, and waits at most so long for what it tells then."""
+        self._process.send_signal(signal.SIGINT)
+        self.wait(seconds)
 
     def read(self) -> ChildReport:
         """The last value told in full, None without one; what was killed stays "running"."""

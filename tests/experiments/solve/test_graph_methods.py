@@ -115,7 +115,7 @@ def test_a_time_limit_may_exceed_the_default_budget(monkeypatch):
     given = []
 
     class Child(contextlib.AbstractContextManager):
-        def __init__(self, work, question, graph, methods, seed, memory, deadline, nice):
+        def __init__(self, work, question, graph, methods, asked, deadline, nice):
             given.append(deadline - time.monotonic())
 
         def __exit__(self, *_):
