@@ -65,7 +65,7 @@ class ANiceMC(mcmc.MCMCKernel):
       algorithm: the sampler of flat positions, as BlackJAX has them.
     """
 
-    report: nice_fit.Report | None = None
+    report: nice_fit.FitReport | None = None
     algorithm: algorithm.SamplingAlgorithm
 
     def __init__(
