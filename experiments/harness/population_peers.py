@@ -73,16 +73,11 @@ def tempered_smc(
     walk = blackjax.additive_step_random_walk.build_kernel()
 
     def step(key: jax.Array, state: Any, log_density: Any, root: jax.Array) -> tuple[Any, Any]:
-        def move(key: jax.Array, position: jax.Array) -> jax.Array:
-            return root @ jax.random.normal(key, position.shape)
-
-        return walk(key, state, log_density, move)
+        return walk(key, state, log_density, lambda key, x: root @ jax.random.normal(key, x.shape))
 
     def tuned(key: jax.Array, state: Any, info: Any) -> dict[str, jax.Array]:
-        covariance = jnp.cov(state.particles, rowvar=False, ddof=0)
-        return extend_params(
-            {"root": 2.38 / target.dimension**0.5 * jnp.linalg.cholesky(covariance)}
-        )
+        root = jnp.linalg.cholesky(jnp.cov(state.particles, rowvar=False, ddof=0))
+        return extend_params({"root": 2.38 / target.dimension**0.5 * root})
 
     chain = blackjax.inner_kernel_tuning(
         smc_algorithm=blackjax.adaptive_tempered_smc,

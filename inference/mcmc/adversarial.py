@@ -90,7 +90,7 @@ def pairwise_adversarial(
         rngs = nnx.Rngs(key_generator)
         generator = couplings.Couplings(dimension, auxiliary, widths, **units, rngs=rngs)
         sizes = (2 * dimension, 1, critic_widths)
-        critic = couplings.Perceptron(*sizes, leak, nnx.Rngs(key_critic))
+        critic = couplings.CouplingNetwork(*sizes, leak, nnx.Rngs(key_critic))
         return [objectives.parameters(one) for one in (generator, critic)]
 
     blank = modules(jax.random.key(0), *jnp.ones((2, dimension)))
