@@ -29,7 +29,7 @@ class Parts:
         self.graph = factor_graph.build(sum(self.sizes, []), shifted)
         self._columns = [slice(*pair) for pair in zip(ends, ends[1:])]
 
-    def p_value(self, algorithm, *, num_chains=4000, num_steps=30, seed=0):
+    def p_value(self, algorithm, *, num_chains=2500, num_steps=20, seed=0):
         """Of the chains' last states, all from one start: the least of the models.
 
         0 where a state came up that is impossible. Log densities must be those of the
