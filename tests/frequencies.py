@@ -33,7 +33,7 @@ class Parts:
         return p_value(algorithm, *self.probabilities, **options)
 
 
-def p_value(algorithm, *probabilities, num_chains=4000, num_steps=30, seed=0):
+def p_value(algorithm, *probabilities, num_chains=2500, num_steps=20, seed=0):
     """Of the chains' last states, all from one start: the least of the models side by side.
 
     0 where a state came up that is impossible. Log densities must be those of the probabilities, up
