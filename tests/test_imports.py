@@ -136,6 +136,7 @@ HARNESS_WITH_JAX = {
         "tempering_peers",
         "independence_peer",
         "peer_runs",
+        "discrete_kernels",
         "referees",
     )
 }

@@ -61,12 +61,13 @@ def draw_temperatures(values: plots.Axes, means: plots.Axes, found: Any, is_form
     log_z = np.array([found.log_partition(1.0 / t) for t in temperatures])
     error = np.array([found.log_partition_error(1.0 / t) for t in temperatures])
     style: dict[str, Any] = plots.style(0) | {"marker": ""}
-    values.plot(temperatures, log_z, label="estimate, two standard errors", **style)
+    values.plot(temperatures, log_z, label="estimate", **style)
     if np.isfinite(error).all():
         band = log_z - 2.0 * error, log_z + 2.0 * error
-        values.fill_between(temperatures, *band, alpha=0.25, color=style["color"])
+        shade: dict[str, Any] = {"alpha": 0.25, "color": style["color"]}
+        values.fill_between(temperatures, *band, label="two standard errors", **shade)
     energies = [found.mean_energy(1.0 / t) for t in temperatures]
-    means.plot(temperatures, energies, label="estimate, two standard errors", **style)
+    means.plot(temperatures, energies, label="estimate", **style)
     for axes in (values, means):
         axes.set_xscale("log")
         if not is_formula:

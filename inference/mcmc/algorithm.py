@@ -57,14 +57,14 @@ def run(
     num_chains = jax.tree.leaves(states)[0].shape[0]
     step = jax.vmap(algorithm.step)
 
-    def once(states: Any, key: jax.Array) -> tuple[Any, Any]:
-        return step(jax.random.split(key, num_chains), states)
+    def once(states: Any, keys: jax.Array) -> tuple[Any, Any]:
+        return step(keys, states)
 
     def draw(states: Any, key: jax.Array) -> tuple[Any, Any]:
-        keys = jax.random.split(key, thin)
-        states, _ = jax.lax.scan(lambda s, k: (once(s, k)[0], None), states, keys[1:])
-        states, infos = once(states, keys[0])
-        return states, jax.vmap(collect)(states, infos)
+        keys = jax.random.split(key, (thin, num_chains))
+        states, infos = jax.lax.scan(once, states, keys)
+        last = jax.tree.map(lambda leaf: leaf[-1], infos)
+        return states, jax.vmap(collect)(states, last)
 
     states, kept = jax.lax.scan(draw, states, jax.random.split(key, num_draws))
     return states, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), kept)

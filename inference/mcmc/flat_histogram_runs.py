@@ -21,7 +21,8 @@ import tqdm
 from inference import limits
 from inference.mcmc import energy_terms, flat_histogram_moves
 
-DRAWN_STEPS, BLOCKS = 128, 4  # steps whose random numbers are drawn at once; of them in a chunk
+DRAWN_STEPS = 128  # of each walker, whose random numbers are drawn at once
+MOST_BLOCKS, SAME_BLOCKS = 16, 8  # of so many steps in a chunk; one more after each so many chunks
 LONGEST_WAIT = 1e6  # of a rejection-free walker in one step, where weights are fixed
 
 
@@ -112,7 +113,7 @@ def start(job: Job, states: np.ndarray, increment: float) -> Learnt:
 def compiled(job: Job, learnt: Learnt) -> bool:
     """True, once there is what both runs call: time is divided between them afterwards."""
     counted = _nothing(learnt.walkers, job.num_levels)
-    log_count, options = jnp.asarray(learnt.log_count), (0.0, 1.0, 0, 0)
+    log_count, options = jnp.asarray(learnt.log_count), (0.0, 1.0, 0, 0, 1)
     _advance(job.rule, job.terms, job.key, learnt.walkers, log_count, options, counted)
     return True
 
@@ -150,7 +151,7 @@ def _adapted(job: Job, learnt: Learnt, flatness: float) -> Learnt:
         jax.random.fold_in(job.key, learnt.chunks),
         learnt.walkers,
         jnp.asarray(learnt.log_count),
-        (learnt.increment, max(1.0, 1.0 / learnt.increment), 0, 0),
+        (learnt.increment, max(1.0, 1.0 / learnt.increment), 0, 0, _blocks(learnt.chunks)),
         _nothing(learnt.walkers, job.num_levels),
     )
     chunk = np.asarray(counted.visits).sum(axis=0)
@@ -175,7 +176,7 @@ def hold(job: Job, learnt: Learnt, *, steps: float, deadline: limits.Deadline) -
 
     def some_steps(held: Held) -> Held:
         key = jax.random.fold_in(job.key, held.chunks)
-        options = (0.0, LONGEST_WAIT, low, high)
+        options = (0.0, LONGEST_WAIT, low, high, _blocks(held.chunks))
         walkers, _, counted = _advance(
             job.rule, job.terms, key, held.walkers, log_count, options, held.counted
         )
@@ -187,6 +188,11 @@ def hold(job: Job, learnt: Learnt, *, steps: float, deadline: limits.Deadline) -
     held = Held(learnt.walkers, first, 0.0, learnt.chunks)
     with tqdm.tqdm(total=int(steps), desc="fixed", leave=False, disable=None) as bar:
         return limits.run_until(some_steps, held, lambda x: x.steps >= steps, deadline)
+
+
+def _blocks(chunks: int) -> int:
+    """Of the next chunk: few at first, when ln F is large, more when looking up costs time."""
+    return min(1 + chunks // SAME_BLOCKS, MOST_BLOCKS)
 
 
 def ends(learnt: Learnt) -> tuple[int, int]:
@@ -217,11 +223,11 @@ def _advance(
     key: jax.Array,
     walkers: flat_histogram_moves.LevelWalker,
     log_count: jax.Array,
-    options: tuple[Any, Any, Any, Any],
+    options: tuple[Any, Any, Any, Any, Any],
     counted: Counted,
 ) -> tuple[Any, jax.Array, Counted]:
-    """A chunk of steps; ``options``: ln F, the longest wait, the lowest and the highest level."""
-    increment, most, low, high = options
+    """A chunk; ``options``: ln F, the longest wait, lowest and highest level, blocks of steps."""
+    increment, most, low, high, blocks = options
     number, num_levels = counted.visits.shape
     step = jax.vmap(rule.step, (None, None, None, 0, 0))
 
@@ -248,4 +254,4 @@ def _advance(
         bits = jax.random.bits(jax.random.fold_in(key, index), shape, jnp.uint32)
         return jax.lax.scan(one, carry, bits)[0]
 
-    return jax.lax.fori_loop(0, BLOCKS, block, (walkers, log_count, counted))
+    return jax.lax.fori_loop(0, blocks, block, (walkers, log_count, counted))

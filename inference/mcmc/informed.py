@@ -8,7 +8,9 @@
 The log density is a function of indicators, float [V, S], that can be differentiated; a row is the
 state of a variable. The gradient estimates the change of the log density for each change of one
 variable, to first order, and exactly where the density is linear in each row, as those of
-``discrete_targets.relaxed_log_density`` are. Metropolis and Hastings make either chain exact.
+``discrete_targets.relaxed_log_density`` are. Metropolis and Hastings make either chain exact, to
+within rounding and 2^-32 of a probability; one that starts where the density is zero leaves with
+the first possible state that it proposes.
 
 - ``gibbs_with_gradients``: one change is drawn from all V (S - 1), by the softmax of half of what
   it would add (Grathwohl, Swersky, Hashemi, Duvenaud and Maddison, "Oops I took a gradient", 2021).

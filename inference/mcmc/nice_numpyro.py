@@ -24,7 +24,7 @@ from numpyro import util as numpyro_util
 from numpyro.infer import mcmc
 from numpyro.infer import util as infer_util
 
-from inference.mcmc import nice, nice_fit
+from inference.mcmc import algorithm, nice, nice_fit
 
 Array = jax.Array
 
@@ -62,9 +62,11 @@ class ANiceMC(mcmc.MCMCKernel):
 
     Attributes:
       report: of the last fit, None before; its positions are flat.
+      algorithm: the sampler of flat positions, as BlackJAX has them.
     """
 
     report: nice_fit.Report | None = None
+    algorithm: algorithm.SamplingAlgorithm
 
     def __init__(
         self,
@@ -127,10 +129,10 @@ class ANiceMC(mcmc.MCMCKernel):
             starts = None if is_one else init_params
             self._fit(jax.random.fold_in(keys[0], 0), init_params, starts, arguments)
         assert self.report is not None
+        drawn = jnp.asarray(self.report.starts)
         if init_params is None:
             choices = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-            draw = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(self.report.starts)))
-            flat = jnp.asarray(self.report.starts)[draw(choices)]
+            flat = drawn[jax.vmap(lambda key: jax.random.randint(key, (), 0, len(drawn)))(choices)]
         else:
             flat = _rows(init_params, is_one)
         later = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
@@ -161,7 +163,7 @@ class ANiceMC(mcmc.MCMCKernel):
         def log_density(position: Array) -> Array:
             return -potential(self._unravel(position))
 
-        self._algorithm, self.report = nice_fit.fit(key_fit, log_density, len(flat), **options)
+        self.algorithm, self.report = nice_fit.fit(key_fit, log_density, len(flat), **options)
         self._sample_fn, self._arguments = self._step, arguments
         for line in self.report.warnings:
             warnings.warn(line, RuntimeWarning, stacklevel=4)
@@ -190,7 +192,7 @@ class ANiceMC(mcmc.MCMCKernel):
         return self._potential, jax.tree.map(lambda leaf: leaf[0], init_params)
 
     def _begin(self, position: Array, rng_key: Array) -> State:
-        state = self._algorithm.init(position)
+        state = self.algorithm.init(position)
         zero = jnp.zeros((), position.dtype)
         return State(self._unravel(position), -state.log_density, zero, rng_key)
 
@@ -198,7 +200,7 @@ class ANiceMC(mcmc.MCMCKernel):
         rng_key, key_step = jax.random.split(state.rng_key)
         flat = flatten_util.ravel_pytree(state.z)[0]
         before = nice.State(flat, -state.potential_energy)
-        after, told = self._algorithm.step(key_step, before)
+        after, told = self.algorithm.step(key_step, before)
         z = self._unravel(after.position)
         return State(z, -after.log_density, told.acceptance_rate, rng_key)
 
@@ -213,7 +215,9 @@ def _rows(positions: Any, is_one: bool) -> Array:
 
 def _equal(first: Any, second: Any) -> bool:
     """Whether arguments of a model are the same; traced ones are unknown."""
-    pairs = [jax.tree.flatten(one) for one in (first, second)]
-    if pairs[0][1] != pairs[1][1] or any(isinstance(x, jax.core.Tracer) for x in pairs[0][0]):
+    leaves = [jax.tree.leaves(one) for one in (first, second)]
+    if jax.tree.structure(first) != jax.tree.structure(second):
         return False
-    return all(np.array_equal(a, b) for a, b in zip(pairs[0][0], pairs[1][0], strict=True))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves[0]):
+        return False
+    return all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))

@@ -74,19 +74,19 @@ class Verdict(NamedTuple):
 
     sampler: str
     target: str
-    num_chains: int
-    num_draws: int
-    seconds: float
-    ess: float
-    ess_per_second: float
-    rhat: float
-    energy_error: float
-    energy_z: float
-    marginal_error: float
-    marginal_z: float
-    histogram_p: float
-    p_value: float
-    outcome: str
+    num_chains: int = 0
+    num_draws: int = 0
+    seconds: float = math.nan
+    ess: float = math.nan
+    ess_per_second: float = math.nan
+    rhat: float = math.nan
+    energy_error: float = math.nan
+    energy_z: float = math.nan
+    marginal_error: float = math.nan
+    marginal_z: float = math.nan
+    histogram_p: float = math.nan
+    p_value: float = math.nan
+    outcome: str = "refused"
 
 
 def of_algorithm(
@@ -151,7 +151,7 @@ def judge_all(
         try:
             rows.append(judge(name, samplers[name], target, one, level=level))
         except ValueError:
-            rows.append(Verdict(name, target.name, 0, 0, *[math.nan] * 10, "refused"))
+            rows.append(Verdict(name, target.name))
     return rows
 
 

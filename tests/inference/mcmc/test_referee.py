@@ -152,7 +152,7 @@ def test_all_samplers_pass_on_all_targets_and_a_mutant_is_convicted():
     )
     print(referee.table(rows))
     assert "convicted" not in {row.outcome for row in rows}
-    mutant = referee.of_algorithm(lambda graph: single_site.kernel(graph, 0.05), **options)
+    mutant = referee.of_algorithm(lambda graph: single_site.kernel(graph, 0.2), **options)
     wrong = referee.judge_all({"mutant": mutant}, referees.targets(), jax.random.key(1))
     print(referee.table(wrong))
     assert sum(row.outcome == "convicted" for row in wrong) >= 5

@@ -15,7 +15,7 @@ from scipy import stats
 import reference
 from experiments.solve import methods
 from inference import limits, samples
-from inference.mcmc import dobrushin, gibbs, rank_statistics, sampling
+from inference.mcmc import algorithm, dobrushin, gibbs, rank_statistics, sampling, swendsen_wang
 from inference.problems import factor_graph, generators
 
 TABLES = [
@@ -199,7 +199,7 @@ def test_large_models_are_watched_in_part(monkeypatch):
 
 
 CHAINS = [name for name in methods.answering("sample")]
-FERROMAGNET = generators.ising_grid(2, 2, 0.4, 0.2)
+FERROMAGNET = generators.ising_grid(2, 2, 0.7, 0.2)  # which tempering heats
 SCORES = np.exp(
     [float(factor_graph.log_score(FERROMAGNET, np.array(x))) for x in np.ndindex(2, 2, 2, 2)]
 )
@@ -208,9 +208,38 @@ SCORES = np.exp(
 @pytest.mark.parametrize("name", CHAINS)
 def test_every_method_draws_from_the_model(name):
     module = importlib.import_module(methods.answering("sample")[name].module)
-    drawn, info = module.sample(FERROMAGNET, seed=5, num_samples=1024, iterations=0)
+    drawn, info = module.sample(FERROMAGNET, seed=5, num_samples=2048, iterations=2000)
     assert info.status == "done" and info.rhat < 1.1
+    assert np.isnan(info.acceptance) == (name in ("gibbs", "swendsen_wang"))
     assert p_value(thinned(drawn, info), SCORES.reshape(2, 2, 2, 2)) > 1e-4
+
+
+def test_tempered_gibbs_draws_from_a_power():
+    for graph in (FERROMAGNET, build([*TABLES, ((0, 1, 2), np.ones((2, 2, 2)))], [2] * 4)):
+        scores = np.array([float(factor_graph.log_score(graph, x)) for x in np.ndindex(*[2] * 4)])
+        kernel = gibbs.tempered(graph)(0.4)
+        states = jax.vmap(kernel.init)(jnp.zeros((2000, 4), int))
+        last, _ = jax.jit(lambda key: algorithm.run(key, kernel, states, 1, thin=30))(
+            jax.random.key(0)
+        )
+        assert p_value(np.asarray(last.position), np.exp(0.4 * scores).reshape([2] * 4)) > 1e-4
+        exact = factor_graph.log_score(graph, np.asarray(last.position))
+        np.testing.assert_allclose(last.log_density, exact, rtol=1e-5)
+
+
+def test_clusters_fit_where_nothing_is_frustrated():
+    def triangle(*couplings):
+        pairs = zip(((0, 1), (1, 2), (2, 0)), couplings)
+        tables = [(scope, [[k, -k], [-k, k]]) for scope, k in pairs]
+        return factor_graph.build([2] * 3, tables)
+
+    grids = [generators.ising_grid(3, 3, k) for k in (0.4, -0.4)]  # either colours alike
+    for graph in (*grids, generators.potts_grid(3, 3, 3, 0.5), triangle(1, -1, -1)):
+        assert swendsen_wang.fits(graph)
+    glass = generators.spin_glass_grid(0, 4, 4, 1.0)
+    for graph in (triangle(1, 1, -1), triangle(-1, -1, -1), glass, GRAPH):
+        assert not swendsen_wang.fits(graph)
+    assert swendsen_wang.fits(triangle(1, 1, 0))
 
 
 def test_dobrushins_condition():
