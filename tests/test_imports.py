@@ -135,9 +135,10 @@ HARNESS_WITH_JAX = {
         "population_peers",
         "tempering_peers",
         "independence_peer",
+        "nice_peer",
         "peer_runs",
-        "discrete_kernels",
         "referees",
+        "training_figure",
     )
 }
 
