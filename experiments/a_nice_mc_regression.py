@@ -8,8 +8,9 @@ of those in a folder, by A-NICE-MC, NumPyro's NUTS, and BlackJAX's NUTS and LAPS
 Errors are the largest over the coefficients, of means and of variances, in Monte Carlo standard
 errors from the effective sample size, those of the reference values included. A-NICE-MC and NUTS
 stay within 4: with D coefficients that are 2 D numbers, of which one is further away by chance in
-at most 0.007 % of the cases times 2 D, 0.3 % at D = 25; the limit is not widened for that. Expected:
-with one mode and cheap gradients NUTS gives more effective draws a second, and needs no training.
+at most 0.007 % of the cases times 2 D, 0.3 % at D = 25; the limit is not widened for that.
+Expected: with one mode and cheap gradients NUTS gives more effective draws a second, and needs no
+training.
 """
 
 import dataclasses

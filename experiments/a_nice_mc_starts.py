@@ -32,30 +32,30 @@ SHARED = "all chains share a start"  # how the note begins that is no warning he
 VERDICTS = ("right", "warned", "silently wrong")
 
 
-class Case(NamedTuple):
+class StartCase(NamedTuple):
     """A density, and the mode in which all chains begin; None for everywhere."""
 
     target: continuous_targets.Target
     start: int | None
 
 
-def sphere(dimension: int) -> Case:
+def sphere(dimension: int) -> StartCase:
     """Four narrow modes at random places of a sphere of radius 6."""
     places = np.random.default_rng(dimension).normal(size=(4, dimension))
     centres = 6.0 * places / np.linalg.norm(places, axis=1, keepdims=True)
-    return Case(continuous_targets.gaussian_mixture(centres, 0.5, [1, 2, 3, 4]), 0)
+    return StartCase(continuous_targets.gaussian_mixture(centres, 0.5, [1, 2, 3, 4]), 0)
 
 
-def widths(dimension: int) -> Case:
+def widths(dimension: int) -> StartCase:
     """Two equal modes, ten apart, with standard deviations 1 and 0.1."""
     centres = np.zeros((2, dimension))
     centres[:, 0] = -5.0, 5.0
-    return Case(continuous_targets.gaussian_mixture(centres, [1.0, 0.1]), 0)
+    return StartCase(continuous_targets.gaussian_mixture(centres, [1.0, 0.1]), 0)
 
 
-def mog6(start: int | None) -> Case:
+def mog6(start: int | None) -> StartCase:
     """The six modes of the paper, of unequal weights."""
-    return Case(_six(), start)
+    return StartCase(_six(), start)
 
 
 @functools.cache
@@ -64,7 +64,7 @@ def _six() -> continuous_targets.Target:
     return continuous_targets.mog6([1, 1, 1, 1, 1, 5])
 
 
-CASES: dict[str, Callable[[], Case]] = {
+CASES: dict[str, Callable[[], StartCase]] = {
     SIX: lambda: mog6(0),
     GOOD: lambda: mog6(None),
     "4 modes, 10 dimensions": lambda: sphere(10),
@@ -193,7 +193,7 @@ def _rows(config: Config, key: Any) -> Iterator[dict[str, Any]]:
 
 
 @functools.cache
-def _objective(config: Config, dimension: int) -> objectives.Objective:
+def _objective(config: Config, dimension: int) -> objectives.Training:
     """How all cases of a dimension train."""
     return likelihood.maximum_likelihood(
         dimension,

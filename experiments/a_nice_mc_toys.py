@@ -224,7 +224,7 @@ def _rows(config: Config, key: Any, name: str) -> Iterator[dict[str, Any]]:
 
 
 @functools.cache
-def _objectives(config: Config, dimension: int) -> dict[str, objectives.Objective]:
+def _objectives(config: Config, dimension: int) -> dict[str, objectives.Training]:
     """How ours train; equal ones compile once for all seeds."""
     widths = ((config.hidden, config.hidden),) * config.layers
     likely = likelihood.maximum_likelihood(

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments.harness import discrete_kernels, discrete_models, plots, promises, registry
-from experiments.harness.discrete_kernels import KERNELS, Job
+from experiments.harness.discrete_kernels import KERNELS, KernelJob
 
 # On tori, with the steps of a draw by the side; Gibbs starts where Swendsen-Wang ended.
 ON_TORI = {"Swendsen-Wang": lambda side: 1, "Gibbs": lambda side: max(1, side**2 // 16)}
@@ -148,7 +148,7 @@ def _rates(axes: Axes, columns: Any, quantity: str) -> None:
     axes.set_title(f"of the {quantity}", fontsize="medium")
 
 
-def _jobs(config: Config, key: Any) -> list[Job]:
+def _jobs(config: Config, key: Any) -> list[KernelJob]:
     found = []
     fields = ("side", "potts_side", "nodes", "variables", "units")
     sizes = {name: getattr(config, name) for name in fields}
@@ -159,11 +159,11 @@ def _jobs(config: Config, key: Any) -> list[Job]:
         for name in config.kernels:
             if discrete_kernels.takes(KERNELS[name], model.graph):
                 thin = KERNELS[name].thin(variables)
-                found.append(Job(model, name, thin, config.draws, config.chains, exact))
+                found.append(KernelJob(model, name, thin, config.draws, config.chains, exact))
     for side in config.tori:
         for name, thin_of in ON_TORI.items():
             if name in KERNELS:
-                job = Job(
+                job = KernelJob(
                     discrete_models.torus(side),
                     name,
                     thin_of(side),

@@ -27,27 +27,32 @@ class Parts:
             for scope, table in factors
         ]
         self.graph = factor_graph.build(sum(self.sizes, []), shifted)
-        self._columns = [slice(*pair) for pair in zip(ends, ends[1:])]
 
-    def p_value(self, algorithm, *, num_chains=4000, num_steps=30, seed=0):
-        """Of the chains' last states, all from one start: the least of the models.
+    def p_value(self, algorithm, **options):
+        """As ``p_value`` below, of these models."""
+        return p_value(algorithm, *self.probabilities, **options)
 
-        0 where a state came up that is impossible. Log densities must be those of the
-        probabilities, up to a constant.
-        """
-        firsts = [np.unravel_index(np.argmax(p > 0), p.shape) for p in self.probabilities]
-        starts = np.tile(np.concatenate(firsts), (num_chains, 1))
-        keys = jax.random.split(jax.random.key(seed), num_chains)
-        state = last(algorithm, keys, starts, num_steps)
-        positions, logs, values = np.asarray(state.position), -np.asarray(state.log_density), []
-        for columns, probabilities in zip(self._columns, self.probabilities):
-            seen = probabilities[tuple(positions[:, columns].T)]
-            if not seen.all():
-                return 0.0
-            logs = logs + np.log(seen)
-            values.append(_chi_square(positions[:, columns], probabilities))
-        np.testing.assert_allclose(logs, logs[0], atol=1e-4)
-        return min(values)
+
+def p_value(algorithm, *probabilities, num_chains=2500, num_steps=20, seed=0):
+    """Of the chains' last states, all from one start: the least of the models side by side.
+
+    0 where a state came up that is impossible. Log densities must be those of the probabilities, up
+    to a constant.
+    """
+    firsts = [np.unravel_index(np.argmax(p > 0), p.shape) for p in probabilities]
+    starts = np.tile(np.concatenate(firsts), (num_chains, 1))
+    keys = jax.random.split(jax.random.key(seed), num_chains)
+    state = last(algorithm, keys, starts, num_steps)
+    positions, logs, values = np.asarray(state.position), -np.asarray(state.log_density), []
+    ends = np.cumsum([np.ndim(one) for one in probabilities])
+    for of_model, one in zip(np.split(positions, ends[:-1], axis=1), probabilities):
+        seen = one[tuple(of_model.T)]
+        if not seen.all():
+            return 0.0
+        logs = logs + np.log(seen)
+        values.append(_chi_square(of_model, one))
+    np.testing.assert_allclose(logs, logs[0], atol=1e-4)
+    return min(values)
 
 
 def exact(num_states, log_factors):

@@ -1,7 +1,7 @@
 """Discrete samplers by name, and what a run of one on a model shows.
 
 >>> model = discrete_models.torus(4)
->>> row = measure(jax.random.key(0), Job(model, "Langevin", thin=4, draws=100, chains=32))
+>>> row = measure(jax.random.key(0), KernelJob(model, "Langevin", thin=4, draws=100, chains=32))
 >>> row["variables"], row["acceptance"] > 0.4
 (16, True)
 """
@@ -79,7 +79,7 @@ KERNELS = {
 }
 
 
-class Job(NamedTuple):
+class KernelJob(NamedTuple):
     """A model, a kernel by its name, and how long it runs.
 
     Attributes:
@@ -90,7 +90,7 @@ class Job(NamedTuple):
       side: of a torus, else 0.
     """
 
-    model: discrete_models.Target
+    model: discrete_models.DiscreteTarget
     kernel: str
     thin: int
     draws: int
@@ -108,7 +108,7 @@ class Draws(NamedTuple):
 
 
 def measure(
-    key: jax.Array, job: Job, starts: jax.Array | None = None
+    key: jax.Array, job: KernelJob, starts: jax.Array | None = None
 ) -> tuple[dict[str, Any], jax.Array]:
     """Runs a job and tells of it; what depends on the clock begins with ``seconds``.
 
@@ -143,7 +143,7 @@ def measure(
 
 
 def _run(
-    job: Job, keys: jax.Array, positions: jax.Array, step_size: jax.Array
+    job: KernelJob, keys: jax.Array, positions: jax.Array, step_size: jax.Array
 ) -> tuple[jax.Array, Draws]:
     """Last positions and draws of chains of given keys [C]; splits are most of what compiles."""
     graph, order = job.model.graph, job.model.order
@@ -170,7 +170,7 @@ def _run(
     return jax.vmap(one)(keys, positions)
 
 
-def _tuned(key: jax.Array, job: Job, positions: jax.Array) -> jax.Array:
+def _tuned(key: jax.Array, job: KernelJob, positions: jax.Array) -> jax.Array:
     """The step size found in a warm-up, NaN where there is none."""
     kernel = KERNELS[job.kernel]
     if not kernel.has_step_size:
@@ -184,7 +184,7 @@ def _tuned(key: jax.Array, job: Job, positions: jax.Array) -> jax.Array:
     return jax.jit(tune)(key, positions)
 
 
-def _row(job: Job, draws: Draws, step_size: float) -> dict[str, Any]:
+def _row(job: KernelJob, draws: Draws, step_size: float) -> dict[str, Any]:
     means = draws.energy.mean(axis=1)
     total = job.draws * job.chains
     slow = draws.energy if job.model.order is None else draws.magnetisation**2

@@ -22,7 +22,7 @@ PHASES = {"disordered": 0.7, "critical": 1.0, "ordered": 1.25}  # over the criti
 _STEP = 1e-3  # of the difference quotient; its error is of fifth cumulants times 1e-13
 
 
-class Target(NamedTuple):
+class DiscreteTarget(NamedTuple):
     """What is sampled.
 
     Attributes:
@@ -36,12 +36,14 @@ class Target(NamedTuple):
     order: np.ndarray | None = None
 
 
-def ising(name: str, graph: factor_graph.FactorGraph) -> Target:
+def ising(name: str, graph: factor_graph.FactorGraph) -> DiscreteTarget:
     """A ferromagnet, of which the magnetisation is the mean spin."""
-    return Target(name, graph, np.tile([-1.0, 1.0], (graph.num_variables, 1)) / graph.num_variables)
+    return DiscreteTarget(
+        name, graph, np.tile([-1.0, 1.0], (graph.num_variables, 1)) / graph.num_variables
+    )
 
 
-def torus(side: int) -> Target:
+def torus(side: int) -> DiscreteTarget:
     """The critical ferromagnet on a square lattice with its borders glued."""
     return ising(f"torus {side}", generators.ising_torus(side, side, ISING_CRITICAL))
 
@@ -54,7 +56,7 @@ def models(
     nodes: int,
     variables: int,
     units: tuple[int, int],
-) -> list[Target]:
+) -> list[DiscreteTarget]:
     """All of them, of given sizes; what is random is drawn by the key."""
     found = []
     for phase, factor in PHASES.items():
@@ -64,7 +66,7 @@ def models(
         coupling = factor * math.log(1 + math.sqrt(3))  # self-dual, so critical
         graph = generators.potts_grid(potts_side, potts_side, 3, coupling)
         order = np.tile(np.eye(3)[0] - 1 / 3, (graph.num_variables, 1)) / graph.num_variables
-        found.append(Target(f"Potts, {phase}", graph, order))
+        found.append(DiscreteTarget(f"Potts, {phase}", graph, order))
     seed = int(randomness.generator(key, "discrete_models", nodes).integers(2**31))
     edges = np.array(nx.random_regular_graph(3, nodes, seed=seed).edges)
     couplings = np.full(len(edges), math.atanh(1 / 2))  # critical on the infinite graph
@@ -73,9 +75,9 @@ def models(
     rng = randomness.generator(key, "discrete_models", "couplings")
     signs = rng.choice([-1.0, 1.0], size=len(edges))
     glass = math.atanh(math.sqrt(1 / 2)) * signs  # where the glass of the infinite graph begins
-    found.append(Target("spin glass", generators.spin_model(edges, glass, np.zeros(nodes))))
-    found.append(Target("3-SAT", soft_clauses(key, variables, round(4.2 * variables), 3.0)))
-    found.append(Target("Boltzmann machine", boltzmann_machine(key, units, 0.3)))
+    found.append(DiscreteTarget("spin glass", generators.spin_model(edges, glass, np.zeros(nodes))))
+    found.append(DiscreteTarget("3-SAT", soft_clauses(key, variables, round(4.2 * variables), 3.0)))
+    found.append(DiscreteTarget("Boltzmann machine", boltzmann_machine(key, units, 0.3)))
     return found
 
 

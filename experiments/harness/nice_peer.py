@@ -30,7 +30,7 @@ class Trained:
     """A sampler, how its training went, and the seconds of that in which programs compiled."""
 
     sampler: algorithm.SamplingAlgorithm
-    report: nice_fit.Report
+    report: nice_fit.FitReport
     seconds_compile: float
 
     def draw(self, key: jax.Array, starts: Any, num_draws: int) -> peer_runs.PeerRun:
@@ -56,7 +56,7 @@ class Trained:
 def train(
     key: jax.Array,
     target: continuous_targets.Target,
-    objective: objectives.Objective,
+    objective: objectives.Training,
     **options: Any,
 ) -> Trained:
     """A sampler of the target; ``options`` are those of ``nice_fit.fit``."""

@@ -7,6 +7,7 @@
 They start from a normal density of standard deviation ``BROAD`` and make no use of ``starts``.
 """
 
+import functools
 import importlib.util
 import time
 from collections.abc import Callable
@@ -72,16 +73,11 @@ def tempered_smc(
     walk = blackjax.additive_step_random_walk.build_kernel()
 
     def step(key: jax.Array, state: Any, log_density: Any, root: jax.Array) -> tuple[Any, Any]:
-        def move(key: jax.Array, position: jax.Array) -> jax.Array:
-            return root @ jax.random.normal(key, position.shape)
-
-        return walk(key, state, log_density, move)
+        return walk(key, state, log_density, lambda key, x: root @ jax.random.normal(key, x.shape))
 
     def tuned(key: jax.Array, state: Any, info: Any) -> dict[str, jax.Array]:
-        covariance = jnp.cov(state.particles, rowvar=False, ddof=0)
-        return extend_params(
-            {"root": 2.38 / target.dimension**0.5 * jnp.linalg.cholesky(covariance)}
-        )
+        root = jnp.linalg.cholesky(jnp.cov(state.particles, rowvar=False, ddof=0))
+        return extend_params({"root": 2.38 / target.dimension**0.5 * root})
 
     chain = blackjax.inner_kernel_tuning(
         smc_algorithm=blackjax.adaptive_tempered_smc,
@@ -96,21 +92,7 @@ def tempered_smc(
         target_ess=0.5,
     )
 
-    def run(key: jax.Array) -> tuple[Any, Any]:
-        key_start, key_run = jax.random.split(key)
-
-        def advance(carried: tuple[Any, ...]) -> tuple[Any, ...]:
-            stages, key, state = carried
-            key, key_step = jax.random.split(key)
-            return stages + 1, key, chain.step(key_step, state)[0]
-
-        def is_open(carried: tuple[Any, ...]) -> jax.Array:
-            return (carried[2].sampler_state.tempering_param < 1) & (carried[0] < 200)
-
-        first = chain.init(broad(key_start, PARTICLES, target.dimension))
-        stages, _, state = jax.lax.while_loop(is_open, advance, (0, key_run, first))
-        return state.sampler_state.particles, stages
-
+    run = functools.partial(_annealed, chain, target)
     (particles, stages), compiling, seconds = peer_runs.timed(run, key)
     return peer_runs.PeerRun(
         np.asarray(particles)[None],
@@ -120,6 +102,25 @@ def tempered_smc(
         note=f"{int(stages)} stages of {2 * MOVES} moves",
         is_population=True,
     )
+
+
+def _annealed(
+    chain: Any, target: continuous_targets.Target, key: jax.Array
+) -> tuple[jax.Array, Any]:
+    """Particles of the target, and how many stages they took."""
+    key_start, key_run = jax.random.split(key)
+
+    def advance(carried: tuple[Any, ...]) -> tuple[Any, ...]:
+        stages, key, state = carried
+        key, key_step = jax.random.split(key)
+        return stages + 1, key, chain.step(key_step, state)[0]
+
+    def is_open(carried: tuple[Any, ...]) -> jax.Array:
+        return (carried[2].sampler_state.tempering_param < 1) & (carried[0] < 200)
+
+    first = chain.init(broad(key_start, PARTICLES, target.dimension))
+    stages, _, state = jax.lax.while_loop(is_open, advance, (0, key_run, first))
+    return state.sampler_state.particles, stages
 
 
 def laps(

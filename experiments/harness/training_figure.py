@@ -13,7 +13,7 @@ from inference.mcmc import nice_fit
 _MOST = 400  # points of the loss that are drawn, each the mean of as many steps
 
 
-def figure(report: nice_fit.Report) -> Figure:
+def figure(report: nice_fit.FitReport) -> Figure:
     """Loss by step, acceptance by round, and the masses of regions beside those of tempering."""
     count = len(report.acceptance)
     drawn, panels = plots.new_figure(

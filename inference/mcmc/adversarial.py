@@ -33,6 +33,20 @@ class State(NamedTuple):
     critic_optimizer: Any
 
 
+class Settings(NamedTuple):
+    """What does not change: module graphs, and the arguments of ``pairwise_adversarial``."""
+
+    graph: Any
+    critic_graph: Any
+    optimizer: optax.GradientTransformation
+    most_before: int
+    most_between: int
+    batch: int
+    penalty: float
+    eta: float
+    critic_steps: int
+
+
 def pairwise_adversarial(
     dimension: int,
     *,
@@ -48,7 +62,7 @@ def pairwise_adversarial(
     critic_steps: int = 5,
     num_rounds: int = 100,
     steps_per_round: int = 20,
-) -> objectives.Objective:
+) -> objectives.Training:
     """The paper's objective with its settings for two dimensions.
 
     Args:
@@ -70,79 +84,89 @@ def pairwise_adversarial(
     optimizer = optax.adam(learning_rate, b1=0.5, b2=0.9)
     leak = functools.partial(nnx.leaky_relu, negative_slope=_LEAK)
 
-    def modules(rng_key: Array, location: Any, scale: Any) -> tuple[Any, Any]:
+    def modules(rng_key: Array, location: Any, scale: Any) -> list[Any]:
         key_generator, key_critic = jax.random.split(rng_key)
         units = {"location": location, "scale": scale}
         rngs = nnx.Rngs(key_generator)
         generator = couplings.Couplings(dimension, auxiliary, widths, **units, rngs=rngs)
         sizes = (2 * dimension, 1, critic_widths)
-        return generator, couplings.Network(*sizes, leak, nnx.Rngs(key_critic))
+        critic = couplings.CouplingNetwork(*sizes, leak, nnx.Rngs(key_critic))
+        return [objectives.parameters(one) for one in (generator, critic)]
 
     blank = modules(jax.random.key(0), *jnp.ones((2, dimension)))
-    graph, critic_graph = (objectives.parameters(one)[0] for one in blank)
+    graph, critic_graph = (one[0] for one in blank)
+    lengths = (most_before, most_between, batch, penalty, eta, critic_steps)
+    settings = Settings(graph, critic_graph, optimizer, *lengths)
 
     def init(rng_key: Array, buffer: Array) -> State:
-        both = modules(rng_key, *objectives.units(buffer))
-        (_, generator, constants), (_, critic, _) = map(objectives.parameters, both)
+        (_, generator, constants), (_, critic, _) = modules(rng_key, *objectives.units(buffer))
         starts = optimizer.init(generator), optimizer.init(critic)
         return State(generator, critic, constants, *starts)
-
-    def judge(critic: Any, pairs: Array) -> Array:
-        return nnx.merge(critic_graph, critic)(pairs)[..., 0]
-
-    def fake(generator: Any, constants: Any, rng_key: Array, real: Array) -> tuple[Array, Array]:
-        flow = nnx.merge(graph, generator, constants)
-        return _fake_pairs(flow, rng_key, real, most_before, most_between)
-
-    def critic_loss(critic: Any, real: Array, made: Array, shares: Array) -> Array:
-        between = shares * real + (1.0 - shares) * made
-        slopes = jax.vmap(jax.grad(lambda pair: judge(critic, pair)))(between)
-        norms = jnp.sqrt(jnp.sum(slopes**2, axis=1) + 1e-12)
-        gap = judge(critic, made).mean() - judge(critic, real).mean()
-        return gap + penalty * jnp.mean((norms - 1.0) ** 2)
-
-    def improve_critic(buffer: Array, state: State, rng_key: Array) -> tuple[State, Array]:
-        key_first, key_second, key_third, key_fake, key_share = jax.random.split(rng_key, 5)
-        first = objectives.draw(key_first, buffer, batch)
-        made, _ = fake(state.generator, state.constants, key_fake, first)
-        second = objectives.draw(key_second, buffer, len(made))
-        third = objectives.draw(key_third, buffer, len(made))
-        scale = nnx.merge(graph, state.generator, state.constants).scale[...]
-        real = jnp.concatenate([second, third], axis=1) / jnp.tile(scale, 2)[None]
-        shares = jax.random.uniform(key_share, (len(made), 1), buffer.dtype)
-        value, slope = jax.value_and_grad(critic_loss)(state.critic, real, made, shares)
-        updates, chosen = optimizer.update(slope, state.critic_optimizer)
-        critic = optax.apply_updates(state.critic, updates)
-        return state._replace(critic=critic, critic_optimizer=chosen), value
-
-    def generator_loss(generator: Any, state: State, rng_key: Array, real: Array) -> Array:
-        made, energy = fake(generator, state.constants, rng_key, real)
-        return eta * energy - judge(state.critic, made).mean()
-
-    def improve(buffer: Array, state: State, rng_key: Array) -> tuple[State, Array]:
-        key_critic, key_rows, key_fake = jax.random.split(rng_key, 3)
-        keys = jax.random.split(key_critic, critic_steps)
-        state, losses = jax.lax.scan(functools.partial(improve_critic, buffer), state, keys)
-        real = objectives.draw(key_rows, buffer, batch)
-        slope = jax.grad(generator_loss)(state.generator, state, key_fake, real)
-        updates, chosen = optimizer.update(slope, state.generator_optimizer)
-        generator = optax.apply_updates(state.generator, updates)
-        # What the critic makes of the distance between real and fake pairs, with its penalty.
-        return state._replace(generator=generator, generator_optimizer=chosen), -losses[-1]
 
     @jax.jit
     def advance(rng_key: Array, state: State, buffer: Array) -> tuple[State, Array]:
         keys = jax.random.split(rng_key, steps_per_round)
-        return jax.lax.scan(functools.partial(improve, buffer), state, keys)
+        return jax.lax.scan(functools.partial(_improve, settings, buffer), state, keys)
 
     def bijection(state: State) -> couplings.Couplings:
         return nnx.merge(graph, state.generator, state.constants)
 
-    return objectives.Objective("adversarial", init, advance, bijection, num_rounds)
+    return objectives.Training("adversarial", init, advance, bijection, num_rounds)
+
+
+def _improve(
+    settings: Settings, buffer: Array, state: State, rng_key: Array
+) -> tuple[State, Array]:
+    """Steps of the critic, then one of the generator; with the critic's last gain."""
+    key_critic, key_rows, key_fake = jax.random.split(rng_key, 3)
+    keys = jax.random.split(key_critic, settings.critic_steps)
+    improve_critic = functools.partial(_improve_critic, settings, buffer)
+    state, losses = jax.lax.scan(improve_critic, state, keys)
+    real = objectives.draw(key_rows, buffer, settings.batch)
+    slope = jax.grad(_generator_loss, argnums=1)(settings, state.generator, state, key_fake, real)
+    updates, chosen = settings.optimizer.update(slope, state.generator_optimizer)
+    generator = optax.apply_updates(state.generator, updates)
+    # Its sign turned, what the critic makes of the distance between real and fake pairs.
+    return state._replace(generator=generator, generator_optimizer=chosen), -losses[-1]
+
+
+def _improve_critic(
+    settings: Settings, buffer: Array, state: State, rng_key: Array
+) -> tuple[State, Array]:
+    key_first, key_second, key_third, key_fake, key_share = jax.random.split(rng_key, 5)
+    first = objectives.draw(key_first, buffer, settings.batch)
+    flow = nnx.merge(settings.graph, state.generator, state.constants)
+    made, _ = _fake_pairs(settings, flow, key_fake, first)
+    drawn = [objectives.draw(key, buffer, len(made)) for key in (key_second, key_third)]
+    real = jnp.concatenate(drawn, axis=1) / jnp.tile(flow.scale[...], 2)[None]
+    shares = jax.random.uniform(key_share, (len(made), 1), buffer.dtype)
+    arguments = (settings, state.critic, real, made, shares)
+    value, slope = jax.value_and_grad(_critic_loss, argnums=1)(*arguments)
+    updates, chosen = settings.optimizer.update(slope, state.critic_optimizer)
+    critic = optax.apply_updates(state.critic, updates)
+    return state._replace(critic=critic, critic_optimizer=chosen), value
+
+
+def _critic_loss(settings: Settings, critic: Any, real: Array, made: Array, shares: Array) -> Array:
+    """High on real pairs, with slopes of norm 1 between real and fake ones."""
+    judge = nnx.merge(settings.critic_graph, critic)
+    between = shares * real + (1.0 - shares) * made
+    slopes = jax.vmap(jax.grad(lambda pair: judge(pair)[0]))(between)
+    norms = jnp.sqrt(jnp.sum(slopes**2, axis=1) + 1e-12)
+    return judge(made).mean() - judge(real).mean() + settings.penalty * jnp.mean((norms - 1.0) ** 2)
+
+
+def _generator_loss(
+    settings: Settings, generator: Any, state: State, rng_key: Array, real: Array
+) -> Array:
+    flow = nnx.merge(settings.graph, generator, state.constants)
+    made, energy = _fake_pairs(settings, flow, rng_key, real)
+    judge = nnx.merge(settings.critic_graph, state.critic)
+    return settings.eta * energy - judge(made).mean()
 
 
 def _fake_pairs(
-    flow: couplings.Couplings, rng_key: Array, real: Array, most_before: int, most_between: int
+    settings: Settings, flow: couplings.Couplings, rng_key: Array, real: Array
 ) -> tuple[Array, Array]:
     """Pairs (x', x) from draws x and (z', z) from noise in units of the flow, and their energy.
 
@@ -150,8 +174,8 @@ def _fake_pairs(
     moves alone.
     """
     key_before, key_between, key_noise, key_moves = jax.random.split(rng_key, 4)
-    between = jax.random.randint(key_between, (), 1, most_between + 1)
-    before = jax.random.randint(key_before, (), 1, most_before + 1)
+    between = jax.random.randint(key_between, (), 1, settings.most_between + 1)
+    before = jax.random.randint(key_before, (), 1, settings.most_before + 1)
     location, scale = flow.location[...], flow.scale[...]
     noise = jax.random.normal(key_noise, real.shape, real.dtype)
     noise = location[None] + scale[None] * noise
@@ -160,8 +184,8 @@ def _fake_pairs(
     )
     first = jax.lax.stop_gradient(jnp.concatenate([real, noise]))
     moved, energy = first, jnp.zeros(())
-    for number in range(most_between):
-        key = jax.random.fold_in(key_moves, most_before + number)
+    for number in range(settings.most_between):
+        key = jax.random.fold_in(key_moves, settings.most_before + number)
         ahead, spent = _moves(flow, key, moved)
         goes = number < between
         moved, energy = jnp.where(goes, ahead, moved), jnp.where(goes, spent, energy)

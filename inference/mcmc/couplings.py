@@ -71,7 +71,7 @@ class Couplings(nnx.Module):
         self.scale = Constant(zeros + 1.0 if scale is None else jnp.asarray(scale))
         sizes = [(dimension, num_auxiliary), (num_auxiliary, dimension)]
         self.layers = nnx.List(
-            Network(given, changed * (1 + is_affine), hidden, activation, rngs)
+            CouplingNetwork(given, changed * (1 + is_affine), hidden, activation, rngs)
             for (given, changed), hidden in zip(sizes * len(widths), widths)
         )
         if is_affine:
@@ -132,7 +132,7 @@ class Constant(nnx.Variable):
     """An array of a module that training leaves alone."""
 
 
-class Network(nnx.Module):
+class CouplingNetwork(nnx.Module):
     """A perceptron from [given] to [outputs] that begins near zero."""
 
     def __init__(

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from inference import estimate, limits, randomness
+from inference import limits, randomness
 from inference.mcmc import (
     density,
     energy_terms,
@@ -121,20 +121,6 @@ def density_of_scores(
 
     options = (rule, highest, walkers, flatness, final_increment, fixed_steps)
     return _run(problem, begin, seed, deadline, memory, *options)
-
-
-def log_partition(
-    graph: factor_graph.FactorGraph,
-    *,
-    seed: Any = 0,
-    timeout: float | None = None,
-    memory: int | None = None,
-    **options: Any,
-) -> tuple[estimate.Estimate, Info]:
-    """log Z in nats, a claim of NONE; options are those of ``density_of_scores``."""
-    given: dict[str, Any] = {"seed": seed, "timeout": timeout, "memory": memory, **options}
-    found, info = density_of_scores(graph, **given)
-    return estimate.Estimate(found.log_partition(1.0)), info
 
 
 def _run(

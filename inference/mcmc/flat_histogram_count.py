@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 
 from inference import estimate, limits, randomness
-from inference.mcmc import energy_terms, flat_histogram, flat_histogram_results
+from inference.mcmc import (
+    energy_terms,
+    flat_histogram,
+    flat_histogram_moves,
+    flat_histogram_results,
+)
 from inference.mcmc.flat_histogram_results import Info
 from inference.problems import cnf, trivial
 from inference.reduction import components, support, undefined
@@ -31,7 +36,9 @@ def count(
     timeout: float | None = None,
     memory: int | None = None,
     reduce: Callable[..., support.Reduction] = support.reduce,
-    **options: Any,
+    rule: flat_histogram_moves.MoveRule = flat_histogram_moves.plain,
+    walkers: int = 64,
+    final_increment: float = 1e-5,
 ) -> tuple[estimate.Estimate, Info]:
     """The number of models, also of a sampling set; no claim, and a standard error in ``Info``.
 
@@ -43,13 +50,14 @@ def count(
       timeout: seconds, shared by the components; where they do not suffice ``trivial.count``.
       memory: mebibytes that walkers and their tables may take.
       reduce: from a formula to one of fewer variables; ``support.unreduced`` leaves it as it is.
-      options: those of ``flat_histogram.density_of_states``.
+      rule, walkers, final_increment: as ``flat_histogram.density_of_states`` takes them.
 
     Raises:
       ValueError: as there; also where the sampling set leaves other variables open.
     """
     if formula.log_weights is not None:
         raise ValueError("expected a formula without weights, given some")
+    options = {"rule": rule, "walkers": walkers, "final_increment": final_increment}
     deadline = limits.Deadline.after(timeout)
     values, infos = list[float](), list[Info]()
     try:

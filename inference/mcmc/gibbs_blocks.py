@@ -129,7 +129,7 @@ def _logits(block: _Block, entries: jax.Array, states: jax.Array) -> jax.Array:
 
 def _edges(graph: factor_graph.FactorGraph) -> tuple[np.ndarray, _Edges]:
     """All entries of the tables end to end, after a 0 for padding; and their edges."""
-    entries, parts = [np.zeros(1)], [[] for _ in _Edges._fields]
+    entries, parts = [np.zeros(1)], [list[np.ndarray]() for _ in _Edges._fields]
     most = max((group.variables.shape[1] for group in graph.groups), default=1)
     for group in graph.groups:
         variables, tables = np.asarray(group.variables), np.asarray(group.log_potentials)

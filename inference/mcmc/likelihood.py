@@ -41,7 +41,7 @@ def maximum_likelihood(
     batch: int = 256,
     learning_rate: float = 2e-3,
     steps_per_round: int = 100,
-) -> objectives.Objective:
+) -> objectives.Training:
     """Maximises the likelihood of draws under a flow of position and auxiliary.
 
     Args:
@@ -91,4 +91,4 @@ def maximum_likelihood(
         merged = nnx.merge(graph, state.parameters, state.constants)
         return couplings.LatentRotation(merged, dimension)
 
-    return objectives.Objective("likelihood", init, advance, bijection, num_rounds)
+    return objectives.Training("likelihood", init, advance, bijection, num_rounds)

@@ -44,7 +44,7 @@ def check(
     draw: Callable[[Array, Array], tuple[Array, nice.Info]],
     chains: Array,
     seeds: nice_seeds.Seeds,
-    found: regions.Regions,
+    found: regions.Voronoi,
 ) -> Checks:
     """Runs the frozen sampler from both ends of the chains [N, D].
 

@@ -40,7 +40,7 @@ SNAPSHOTS = 2  # of all chains in the buffer
 _SAVE_SECONDS = 30.0
 
 
-class Report(NamedTuple):
+class FitReport(NamedTuple):
     """How a fit went.
 
     Attributes:
@@ -64,7 +64,7 @@ class Report(NamedTuple):
     losses: np.ndarray
     acceptance: np.ndarray
     masses: np.ndarray
-    regions: regions.Regions
+    regions: regions.Voronoi
     checks: nice_checks.Checks
     density_evaluations: int
 
@@ -86,14 +86,14 @@ def fit(
     log_density: Callable[[Array], Array],
     dimension: int,
     *,
-    objective: objectives.Objective | None = None,
+    objective: objectives.Training | None = None,
     starts: Any = None,
     scale: float = 10.0,
     num_chains: int = 4096,
     local_share: float = 0.1,
     checkpoint: str | Path | None = None,
     timeout: float | None = None,
-) -> tuple[algorithm.SamplingAlgorithm, Report]:
+) -> tuple[algorithm.SamplingAlgorithm, FitReport]:
     """Trains a sampler; its draws claim ``ASYMPTOTIC``, whatever training came to.
 
     Equal keys give equal samplers. A fit that was stopped goes on from its checkpoint, and ends as
@@ -140,7 +140,7 @@ def fit(
     spent = (
         int(seeds.density_evaluations) + at * num_chains + 2 * nice_checks.ENDS * nice_checks.DRAWS
     )
-    report = Report(
+    report = FitReport(
         status,
         deadline.seconds,
         nice_checks.warnings(done, seeds, masses, starts, np.asarray(chains)),
@@ -157,7 +157,7 @@ def fit(
 
 def _sampler(
     log_density: Callable[[Array], Array],
-    objective: objectives.Objective,
+    objective: objectives.Training,
     local_share: float,
     width: Array,
     trained: Any,
@@ -186,7 +186,7 @@ def _frozen(*arguments: Any) -> tuple[Array, nice.Info]:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _turn(
     log_density: Callable[[Array], Array],
-    objective: objectives.Objective,
+    objective: objectives.Training,
     width: Array,
     rng_key: Array,
     trained: Any,
@@ -206,9 +206,9 @@ def _turn(
 def _init(
     rng_key: Array,
     log_density: Callable[[Array], Array],
-    objective: objectives.Objective,
+    objective: objectives.Training,
     seeds: nice_seeds.Seeds,
-    found: regions.Regions,
+    found: regions.Voronoi,
 ) -> State:
     trained = objective.init(rng_key, seeds.positions)
     chains = nice.State(seeds.positions, jax.vmap(log_density)(seeds.positions))
@@ -222,7 +222,7 @@ def _init(
 
 
 def _rounds(
-    rng_key: Array, turn: Callable, found: regions.Regions, checkpoint: str | Path | None
+    rng_key: Array, turn: Callable, found: regions.Voronoi, checkpoint: str | Path | None
 ) -> Callable[[State], State]:
     """One round after another; the state is saved now and then."""
     saved = time.monotonic()

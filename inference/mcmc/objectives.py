@@ -21,7 +21,7 @@ from inference.mcmc import couplings
 Array = jax.Array
 
 
-class Objective(NamedTuple):
+class Training(NamedTuple):
     """A way of training.
 
     Attributes:

@@ -18,7 +18,7 @@ _SEED = 0  # of the first centres: equal draws give equal regions
 _TRIES = 4
 
 
-class Regions(NamedTuple):
+class Voronoi(NamedTuple):
     """The points nearer to one centre than to the others, distances in units of ``scale``.
 
     Attributes:
@@ -40,7 +40,7 @@ class Regions(NamedTuple):
         return where.mean(axis=-2)
 
 
-def find(draws: np.ndarray, regions: int = 12) -> Regions:
+def find(draws: np.ndarray, regions: int = 12) -> Voronoi:
     """At most so many regions of draws [N, D], by k-means."""
     draws = np.asarray(draws, dtype=np.float64)
     deviation = draws.std(axis=0)
@@ -53,10 +53,10 @@ def find(draws: np.ndarray, regions: int = 12) -> Regions:
         centres, distance = vq.kmeans(distinct, start)
         if distance < least:
             best, least = centres, distance
-    return Regions(best * scale, scale)
+    return Voronoi(best * scale, scale)
 
 
-def widths(found: Regions, draws: np.ndarray) -> np.ndarray:
+def widths(found: Voronoi, draws: np.ndarray) -> np.ndarray:
     """The standard deviation [D] of draws [N, D] within a region, median over the regions."""
     where = found.of(draws)
     deviations = [draws[where == k].std(axis=0) for k in range(len(found.centres))]

@@ -11,6 +11,7 @@ what uses the words. Keys of other generators draw by ``jax.random.bits``.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpy.typing import DTypeLike
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -62,5 +63,5 @@ def _halves(key: jax.Array, size: int, dtype: DTypeLike) -> tuple[jax.Array, jax
     """A uniform variate as the side of 1/2 where it lies and how far it is from its end."""
     words = bits(key, size)
     # Of 31 bits, as CPUs convert no unsigned words many at a time.
-    places = (words >> 1).astype(jnp.int32).astype(dtype)
+    places = (words >> 1).astype(jnp.int32).astype(np.dtype(dtype))
     return words & 1 == 1, (places + 0.5) * 2.0**-32

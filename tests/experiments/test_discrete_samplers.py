@@ -64,7 +64,7 @@ def test_chances_of_errors_count_all_of_them_and_none_that_is_unknown():
 
 def test_a_run_tells_passes_errors_and_times():
     model = small()[1]
-    job = discrete_kernels.Job(model, "Gibbs with gradients", 5, 200, 32)
+    job = discrete_kernels.KernelJob(model, "Gibbs with gradients", 5, 200, 32)
     exact = discrete_models.exact_energy(model.graph)
     row, positions = discrete_kernels.measure(jax.random.key(0), job._replace(exact=exact))
     assert positions.shape == (32, 9) and 0.7 < row["acceptance"] < 1

@@ -15,6 +15,10 @@ NAMES = sorted(registry.find())
 DOCTORED = [
     ("a_nice_mc_regression", {"mean_error": 4.1}, "errors within 4 standard errors, given 4.1"),
     ("a_nice_mc_regression", {"variance_error": 4.2}, "errors within 4 .*, given 4.2"),
+    ("a_nice_mc_starts", {"mass_error": 0.2, "warnings": 0}, "nothing silently wrong .* 2 of 2"),
+    ("a_nice_mc_toys", {"reference_ess": 1.0}, "reference ESS as promised, given 1 on mog2"),
+    ("a_nice_mc_toys", {"modes_of_a_chain": 1}, "every mode, given 1 runs that do not"),
+    ("a_nice_mc_toys", {"mass_error": 0.03}, "masses within 0.02, given an error of 0.03"),
     ("adaptive_hashing_bounds", {"violated_averaged": 1}, "averaged bounds above .* 6 of 6"),
     ("adaptive_hashing_bounds", {"lower_adaptive": 17}, "no adaptive bound above"),
     ("approxmc_accuracy", {"mean_ratio": 0.834, "mean_ratio_error": 0.016}, "a mean ratio"),

@@ -7,7 +7,7 @@ import pytest
 from experiments.harness import training_figure
 from inference.mcmc import nice_fit, regions
 
-CENTRES = regions.Regions(np.zeros((3, 2)), np.ones(2))
+CENTRES = regions.Voronoi(np.zeros((3, 2)), np.ones(2))
 
 
 def report(rounds, steps=10):
@@ -17,7 +17,7 @@ def report(rounds, steps=10):
     acceptance = np.linspace(0.1, 0.9, rounds)
     losses = 1000.0 + 1.0 / np.arange(1, rounds * steps + 1)
     told = ("done", 12.3, ("a warning",), np.zeros((4, 2)), losses, acceptance, masses)
-    return nice_fit.Report(*told, CENTRES, None, 4321)
+    return nice_fit.FitReport(*told, CENTRES, None, 4321)
 
 
 @pytest.mark.parametrize("rounds", [1, 7, 90])

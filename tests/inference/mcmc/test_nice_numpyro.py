@@ -170,7 +170,7 @@ def test_chains_that_share_a_start_are_warned_of_and_leave_it():
 
 def test_other_arguments_are_fitted_anew(monkeypatch):
     fits, starts = [], np.zeros((4, 2), np.float32)
-    report = nice_fit.Report("done", 0.0, (), starts, *[None] * 6)
+    report = nice_fit.FitReport("done", 0.0, (), starts, *[None] * 6)
 
     def fit(key, log_density, dimension, **options):
         fits.append((dimension, options))

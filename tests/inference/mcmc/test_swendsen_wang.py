@@ -149,9 +149,10 @@ def test_a_step_of_wolff_turns_one_cluster_over():
     state, bound = jax.jit(chain.init)(np.zeros(16, int)), nx.grid_2d_graph(4, 4, periodic=True)
     for seed in range(20):
         after, info = step(jax.random.key(seed), state)
-        changed = np.flatnonzero(after.position != state.position)
+        old = np.asarray(state.position)
+        changed = np.flatnonzero(old != after.position)
         assert len(changed) == info.num_changed > 0
-        assert len(np.unique(state.position[changed])) == 1
+        assert len(np.unique(old[changed])) == 1
         assert nx.is_connected(bound.subgraph([divmod(int(v), 4) for v in changed]))
         state = after
 
@@ -181,10 +182,10 @@ def test_one_trace_and_chains_side_by_side(kernel):
     states = jax.jit(jax.vmap(chain.init))(np.zeros((3, 9), int))
     for seed in range(3):
         keys = jax.random.split(jax.random.key(seed), 3)
-        alone, info = one(keys[1], jax.tree.map(lambda leaf: leaf[1], states))
+        alone, info = one(keys[1], jax.tree.map(lambda leaf: np.asarray(leaf)[1], states))
         states, infos = many(keys, states)
-        np.testing.assert_array_equal(states.position[1], alone.position)
-        assert infos.num_clusters[1] == info.num_clusters
+        np.testing.assert_array_equal(np.asarray(states.position)[1], alone.position)
+        assert np.asarray(infos.num_clusters)[1] == info.num_clusters
 
 
 @pytest.mark.parametrize("kernel, name", list(zip(KERNELS, ["field", "barred"])))
@@ -209,4 +210,4 @@ def test_words_bind_with_the_right_probability():
 @pytest.mark.parametrize("parts", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_frequencies_of_many_chains(kernel, parts):
-    assert value_of(kernel, parts, num_chains=100_000, seed=1) > RARE
+    assert value_of(kernel, parts, num_chains=100_000, num_steps=30, seed=1) > RARE
