@@ -29,6 +29,7 @@ from inference.problems import factor_graph
 
 RECORDS = 256  # states that a chain records in a round, or more where more are asked for
 WATCHED = 1024  # variables, evenly spaced, whose R-hat and effective sample sizes are taken
+_ENTRIES = 2**24  # of their chains, 128 MiB
 
 #: ``prepare(graph, rng_key, positions)``: the kernel of a graph; it may try chains from int [C, V].
 Prepare = Callable[[factor_graph.FactorGraph, jax.Array, jax.Array], algorithm.SamplingAlgorithm]
@@ -161,7 +162,7 @@ def _run(
 ) -> tuple[State, str]:
     """Rounds of ``length`` records until chains agree, or the steps or the time are over."""
     key_prepare, key_init, key_steps = jax.random.split(randomness.jax_key(seed), 3)
-    positions, watched = jnp.asarray(begin), _watched(graph)
+    positions, watched = jnp.asarray(begin), _watched(graph, length * len(begin))
     empty = functools.partial(_empty, length, len(begin), graph)
     if deadline.has_passed():
         return State(None, empty(), None, 1, 0, False), "timeout"
@@ -266,7 +267,7 @@ def _info(
     num_chains = records.states.shape[1]
     if not records.filled:
         return Info(status, seconds, False, num_chains=num_chains, message="nothing drawn")
-    rhat, ess = _quality(records, _watched(graph))
+    rhat, ess = _quality(records, _watched(graph, records.log_densities.size))
     states = records.states[: records.filled]
     num_frozen = int((free(graph) & (states == states[:1, :1]).all(axis=(0, 1))).sum())
     acceptance = float(records.acceptance[: records.filled].mean())
@@ -280,10 +281,10 @@ def _info(
     return Info(status, seconds, settled, state.iterations, ess, rhat, acceptance, *counts)
 
 
-def _watched(graph: factor_graph.FactorGraph) -> np.ndarray:
-    """Numbers of up to ``WATCHED`` of the free variables, evenly spaced."""
-    chosen = np.flatnonzero(free(graph))
-    return chosen[:: max(1, math.ceil(len(chosen) / WATCHED))]
+def _watched(graph: factor_graph.FactorGraph, records: int) -> np.ndarray:
+    """Numbers of up to ``WATCHED`` of the free variables, evenly spaced; fewer of many records."""
+    chosen, most = np.flatnonzero(free(graph)), min(WATCHED, max(1, _ENTRIES // records))
+    return chosen[:: max(1, math.ceil(len(chosen) / most))]
 
 
 def _state_type(graph: factor_graph.FactorGraph) -> np.dtype:
