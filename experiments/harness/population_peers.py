@@ -7,6 +7,7 @@
 They start from a normal density of standard deviation ``BROAD`` and make no use of ``starts``.
 """
 
+import functools
 import importlib.util
 import time
 from collections.abc import Callable
@@ -66,6 +67,22 @@ def tempered_smc(
     """BlackJAX's adaptive tempered SMC; random walks shaped by the particles' covariance."""
     if importlib.util.find_spec("blackjax") is None:
         return peer_runs.missing(target, "BlackJAX")
+    chain = _smc(target)
+    (particles, stages), compiling, seconds = peer_runs.timed(
+        functools.partial(_stages, chain, target.dimension), key
+    )
+    return peer_runs.PeerRun(
+        np.asarray(particles)[None],
+        compiling,
+        seconds,
+        density_evaluations=PARTICLES * (2 * MOVES + 2) * int(stages),
+        note=f"{int(stages)} stages of {2 * MOVES} moves",
+        is_population=True,
+    )
+
+
+def _smc(target: continuous_targets.Target) -> Any:
+    """BlackJAX's SMC for the target, from the broad density."""
     import blackjax
     from blackjax.smc import extend_params, resampling
 
@@ -78,12 +95,14 @@ def tempered_smc(
         return walk(key, state, log_density, move)
 
     def tuned(key: jax.Array, state: Any, info: Any) -> dict[str, jax.Array]:
-        covariance = jnp.cov(state.particles, rowvar=False, ddof=0)
+        covariance = jnp.cov(state.particles, rowvar=False, ddof=0).reshape(
+            target.dimension, target.dimension
+        )
         return extend_params(
             {"root": 2.38 / target.dimension**0.5 * jnp.linalg.cholesky(covariance)}
         )
 
-    chain = blackjax.inner_kernel_tuning(
+    return blackjax.inner_kernel_tuning(
         smc_algorithm=blackjax.adaptive_tempered_smc,
         logprior_fn=log_broad,
         loglikelihood_fn=lambda position: target.log_density(position) - log_broad(position),
@@ -96,30 +115,22 @@ def tempered_smc(
         target_ess=0.5,
     )
 
-    def run(key: jax.Array) -> tuple[Any, Any]:
-        key_start, key_run = jax.random.split(key)
 
-        def advance(carried: tuple[Any, ...]) -> tuple[Any, ...]:
-            stages, key, state = carried
-            key, key_step = jax.random.split(key)
-            return stages + 1, key, chain.step(key_step, state)[0]
+def _stages(chain: Any, dimension: int, key: jax.Array) -> tuple[Any, Any]:
+    """Particles of BlackJAX's SMC at power 1, and after how many stages."""
+    key_start, key_run = jax.random.split(key)
 
-        def is_open(carried: tuple[Any, ...]) -> jax.Array:
-            return (carried[2].sampler_state.tempering_param < 1) & (carried[0] < 200)
+    def advance(carried: tuple[Any, ...]) -> tuple[Any, ...]:
+        stages, key, state = carried
+        key, key_step = jax.random.split(key)
+        return stages + 1, key, chain.step(key_step, state)[0]
 
-        first = chain.init(broad(key_start, PARTICLES, target.dimension))
-        stages, _, state = jax.lax.while_loop(is_open, advance, (0, key_run, first))
-        return state.sampler_state.particles, stages
+    def is_open(carried: tuple[Any, ...]) -> jax.Array:
+        return (carried[2].sampler_state.tempering_param < 1) & (carried[0] < 200)
 
-    (particles, stages), compiling, seconds = peer_runs.timed(run, key)
-    return peer_runs.PeerRun(
-        np.asarray(particles)[None],
-        compiling,
-        seconds,
-        density_evaluations=PARTICLES * (2 * MOVES + 2) * int(stages),
-        note=f"{int(stages)} stages of {2 * MOVES} moves",
-        is_population=True,
-    )
+    first = chain.init(broad(key_start, PARTICLES, dimension))
+    stages, _, state = jax.lax.while_loop(is_open, advance, (0, key_run, first))
+    return state.sampler_state.particles, stages
 
 
 def laps(

@@ -12,11 +12,13 @@ as in Jasra et al., Scandinavian Journal of Statistics 38, 2011. Positions may b
 ``random_walks`` for [D] and any kernel of ours or BlackJAX's for others.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from inference.mcmc import algorithm, metropolis, random_walk
 
@@ -84,11 +86,12 @@ def anneal(
         the particles before the moves; ``random_walks(log_start, log_density)`` by default.
       num_moves: steps of every particle a stage.
       effective: the share of the particles with weight to which the effective sample size may fall.
-      acceptance: to which ``scale``, 1 at first, brings the moves; it stays 1 where the kernel's info
-        has no ``acceptance_rate``.
+      acceptance: to which ``scale``, 1 at first, brings the moves; it stays 1 where the kernel's
+        info has no ``acceptance_rate``.
       max_stages: the most; then what has come so far is returned, not finished.
     """
     kernels = random_walks(log_start, log_density) if build is None else build
+    move = functools.partial(_move, kernels, num_moves, acceptance)
     number = jax.tree.leaves(particles)[0].shape[0]
 
     def gains(particles: Any) -> jax.Array:
@@ -100,7 +103,7 @@ def anneal(
         beta, log_weights = reweighted(stage.gains, stage.beta, effective)
         chosen = systematic(key_resample, log_weights)
         particles = jax.tree.map(lambda leaf: leaf[chosen], stage.particles)
-        moved, log_scale, accepted = moves(key_moves, beta, particles, stage.log_scale)
+        moved, log_scale, accepted = move(key_moves, beta, particles, stage.log_scale)
         at = stage.info.num_stages
         info = stage.info._replace(
             log_normalizer=stage.info.log_normalizer
@@ -114,22 +117,6 @@ def anneal(
         )
         return _Stage(key, moved, gains(moved), beta, log_scale, info)
 
-    def moves(
-        key: jax.Array, beta: jax.Array, particles: Any, log_scale: jax.Array
-    ) -> tuple[Any, jax.Array, jax.Array]:
-        def move(carried: tuple[Any, jax.Array], key: jax.Array) -> tuple[Any, jax.Array]:
-            states, log_scale = carried
-            chain = kernels(beta, particles, jnp.exp(log_scale))
-            states, info = jax.vmap(chain.step)(jax.random.split(key, number), states)
-            accepted = _acceptance(info, log_scale.dtype)
-            change = jnp.where(jnp.isnan(accepted), 0.0, accepted - acceptance)
-            return (states, log_scale + change), accepted
-
-        states = jax.vmap(kernels(beta, particles, jnp.exp(log_scale)).init)(particles)
-        keys = jax.random.split(key, num_moves)
-        (states, log_scale), accepted = jax.lax.scan(move, (states, log_scale), keys)
-        return states.position, log_scale, accepted.mean()
-
     def is_open(stage: _Stage) -> jax.Array:
         return (stage.beta < 1) & (stage.info.num_stages < max_stages)
 
@@ -138,6 +125,32 @@ def anneal(
     info = Info(zero, jnp.zeros((), bool), jnp.zeros((), int), *[blank] * 4)
     last = jax.lax.while_loop(is_open, advance, _Stage(key, particles, first, zero, zero, info))
     return last.particles, last.info._replace(is_finished=last.beta >= 1)
+
+
+def _move(
+    build: Callable[[jax.Array, Any, jax.Array], Any],
+    num_moves: int,
+    acceptance: ArrayLike,
+    key: jax.Array,
+    beta: jax.Array,
+    particles: Any,
+    log_scale: jax.Array,
+) -> tuple[Any, jax.Array, jax.Array]:
+    """The particles after their moves, the scale adapted meanwhile, and the mean acceptance."""
+
+    def move(carried: tuple[Any, jax.Array], key: jax.Array) -> tuple[Any, jax.Array]:
+        states, log_scale = carried
+        keys = jax.random.split(key, jax.tree.leaves(particles)[0].shape[0])
+        chain = build(beta, particles, jnp.exp(log_scale))
+        states, info = jax.vmap(chain.step)(keys, states)
+        accepted = _acceptance(info, log_scale.dtype)
+        change = jnp.where(jnp.isnan(accepted), 0.0, accepted - acceptance)
+        return (states, log_scale + change), accepted
+
+    states = jax.vmap(build(beta, particles, jnp.exp(log_scale)).init)(particles)
+    keys = jax.random.split(key, num_moves)
+    (states, log_scale), accepted = jax.lax.scan(move, (states, log_scale), keys)
+    return states.position, log_scale, accepted.mean()
 
 
 def random_walks(
