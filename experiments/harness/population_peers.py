@@ -67,19 +67,42 @@ def tempered_smc(
     """BlackJAX's adaptive tempered SMC; random walks shaped by the particles' covariance."""
     if importlib.util.find_spec("blackjax") is None:
         return peer_runs.missing(target, "BlackJAX")
+    chain = _smc(target)
+    (particles, stages), compiling, seconds = peer_runs.timed(
+        functools.partial(_stages, chain, target.dimension), key
+    )
+    return peer_runs.PeerRun(
+        np.asarray(particles)[None],
+        compiling,
+        seconds,
+        density_evaluations=PARTICLES * (2 * MOVES + 2) * int(stages),
+        note=f"{int(stages)} stages of {2 * MOVES} moves",
+        is_population=True,
+    )
+
+
+def _smc(target: continuous_targets.Target) -> Any:
+    """BlackJAX's SMC for the target, from the broad density."""
     import blackjax
     from blackjax.smc import extend_params, resampling
 
     walk = blackjax.additive_step_random_walk.build_kernel()
 
     def step(key: jax.Array, state: Any, log_density: Any, root: jax.Array) -> tuple[Any, Any]:
-        return walk(key, state, log_density, lambda key, x: root @ jax.random.normal(key, x.shape))
+        def move(key: jax.Array, position: jax.Array) -> jax.Array:
+            return root @ jax.random.normal(key, position.shape)
+
+        return walk(key, state, log_density, move)
 
     def tuned(key: jax.Array, state: Any, info: Any) -> dict[str, jax.Array]:
-        root = jnp.linalg.cholesky(jnp.cov(state.particles, rowvar=False, ddof=0))
-        return extend_params({"root": 2.38 / target.dimension**0.5 * root})
+        covariance = jnp.cov(state.particles, rowvar=False, ddof=0).reshape(
+            target.dimension, target.dimension
+        )
+        return extend_params(
+            {"root": 2.38 / target.dimension**0.5 * jnp.linalg.cholesky(covariance)}
+        )
 
-    chain = blackjax.inner_kernel_tuning(
+    return blackjax.inner_kernel_tuning(
         smc_algorithm=blackjax.adaptive_tempered_smc,
         logprior_fn=log_broad,
         loglikelihood_fn=lambda position: target.log_density(position) - log_broad(position),
@@ -92,22 +115,9 @@ def tempered_smc(
         target_ess=0.5,
     )
 
-    run = functools.partial(_annealed, chain, target)
-    (particles, stages), compiling, seconds = peer_runs.timed(run, key)
-    return peer_runs.PeerRun(
-        np.asarray(particles)[None],
-        compiling,
-        seconds,
-        density_evaluations=PARTICLES * (2 * MOVES + 2) * int(stages),
-        note=f"{int(stages)} stages of {2 * MOVES} moves",
-        is_population=True,
-    )
 
-
-def _annealed(
-    chain: Any, target: continuous_targets.Target, key: jax.Array
-) -> tuple[jax.Array, Any]:
-    """Particles of the target, and how many stages they took."""
+def _stages(chain: Any, dimension: int, key: jax.Array) -> tuple[Any, Any]:
+    """Particles of BlackJAX's SMC at power 1, and after how many stages."""
     key_start, key_run = jax.random.split(key)
 
     def advance(carried: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -118,7 +128,7 @@ def _annealed(
     def is_open(carried: tuple[Any, ...]) -> jax.Array:
         return (carried[2].sampler_state.tempering_param < 1) & (carried[0] < 200)
 
-    first = chain.init(broad(key_start, PARTICLES, target.dimension))
+    first = chain.init(broad(key_start, PARTICLES, dimension))
     stages, _, state = jax.lax.while_loop(is_open, advance, (0, key_run, first))
     return state.sampler_state.particles, stages
 

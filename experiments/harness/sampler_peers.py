@@ -230,7 +230,7 @@ def flowmc(
         seconds.append(time.perf_counter() - begun)
     return peer_runs.PeerRun(
         np.asarray(found)[:, :num_draws],
-        seconds[1] - seconds[2],
+        max(seconds[1] - seconds[2], 0.0),
         seconds[2],
         density_evaluations=num_chains * loops * GLOBAL,
         gradient_evaluations=num_chains * loops * LOCAL,

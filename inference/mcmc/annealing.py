@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from inference.mcmc import algorithm, metropolis, random_walk
 
@@ -90,7 +91,7 @@ def anneal(
       max_stages: the most; then what has come so far is returned, not finished.
     """
     kernels = random_walks(log_start, log_density) if build is None else build
-    moves = functools.partial(_moves, num_moves, acceptance)
+    move = functools.partial(_move, kernels, num_moves, acceptance)
     number = jax.tree.leaves(particles)[0].shape[0]
 
     def gains(particles: Any) -> jax.Array:
@@ -102,8 +103,7 @@ def anneal(
         beta, log_weights = reweighted(stage.gains, stage.beta, effective)
         chosen = systematic(key_resample, log_weights)
         particles = jax.tree.map(lambda leaf: leaf[chosen], stage.particles)
-        at_beta = functools.partial(kernels, beta, particles)
-        moved, log_scale, accepted = moves(key_moves, at_beta, particles, stage.log_scale)
+        moved, log_scale, accepted = move(key_moves, beta, particles, stage.log_scale)
         at = stage.info.num_stages
         info = stage.info._replace(
             log_normalizer=stage.info.log_normalizer
@@ -127,26 +127,27 @@ def anneal(
     return last.particles, last.info._replace(is_finished=last.beta >= 1)
 
 
-def _moves(
+def _move(
+    build: Callable[[jax.Array, Any, jax.Array], Any],
     num_moves: int,
-    acceptance: float,
+    acceptance: ArrayLike,
     key: jax.Array,
-    kernel: Callable[[jax.Array], Any],
+    beta: jax.Array,
     particles: Any,
     log_scale: jax.Array,
 ) -> tuple[Any, jax.Array, jax.Array]:
-    """All particles moved, the logarithm of the scale brought to the acceptance, and its mean."""
-    number = jax.tree.leaves(particles)[0].shape[0]
+    """The particles after their moves, the scale adapted meanwhile, and the mean acceptance."""
 
     def move(carried: tuple[Any, jax.Array], key: jax.Array) -> tuple[Any, jax.Array]:
         states, log_scale = carried
-        keys = jax.random.split(key, number)
-        states, info = jax.vmap(kernel(jnp.exp(log_scale)).step)(keys, states)
+        keys = jax.random.split(key, jax.tree.leaves(particles)[0].shape[0])
+        chain = build(beta, particles, jnp.exp(log_scale))
+        states, info = jax.vmap(chain.step)(keys, states)
         accepted = _acceptance(info, log_scale.dtype)
         change = jnp.where(jnp.isnan(accepted), 0.0, accepted - acceptance)
         return (states, log_scale + change), accepted
 
-    states = jax.vmap(kernel(jnp.exp(log_scale)).init)(particles)
+    states = jax.vmap(build(beta, particles, jnp.exp(log_scale)).init)(particles)
     keys = jax.random.split(key, num_moves)
     (states, log_scale), accepted = jax.lax.scan(move, (states, log_scale), keys)
     return states.position, log_scale, accepted.mean()
