@@ -219,9 +219,10 @@ def _effective(draws: np.ndarray, found: peer_runs.PeerRun) -> np.ndarray:
 
 
 def _worst(columns: Any) -> float:
-    """The largest error of samplers that are exact; NaN counts as one."""
-    mine = np.isin(columns["sampler"], EXACT) & np.isfinite(columns["mean_error"])
-    return float(max(columns[name][mine].max() for name in ("mean_error", "variance_error")))
+    """The largest error of samplers that are exact and ran; NaN counts as infinite."""
+    mine = np.isin(columns["sampler"], EXACT) & (columns["evaluations"] > 0)
+    errors = np.array([columns[name][mine] for name in ("mean_error", "variance_error")])
+    return float(np.nan_to_num(errors, nan=np.inf).max(initial=0.0))
 
 
 def _problems(config: Config, key: Any) -> list[tuple[continuous_targets.Target, Reference]]:
