@@ -216,7 +216,8 @@ def _rows(positions: Any, is_one: bool) -> Array:
 def _equal(first: Any, second: Any) -> bool:
     """Whether arguments of a model are the same; traced ones are unknown."""
     leaves = [jax.tree.leaves(one) for one in (first, second)]
-    if jax.tree.structure(first) != jax.tree.structure(second):
+    structures: list[Any] = [jax.tree.structure(one) for one in (first, second)]
+    if structures[0] != structures[1]:
         return False
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves[0]):
         return False
