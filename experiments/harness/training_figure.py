@@ -21,7 +21,7 @@ def figure(report: nice_fit.FitReport) -> Figure:
         ["loss", "acceptance of learned moves", "mass of a region, less that by tempering"],
         panels=3,
         title=f"Training: {report.status} in {report.seconds:.0f} s, "
-        f"{report.density_evaluations:,} densities, {len(report.warnings)} warnings",
+        f"{report.density_evaluations:,} densities, warnings: {len(report.warnings)}",
     )
     steps, losses = _means(report.losses)
     panels[0].plot(steps, losses, marker="", label="training")

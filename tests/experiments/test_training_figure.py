@@ -28,7 +28,7 @@ def test_it_can_be_read(rounds):
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             assert figures.labels_apart(axis) and figures.integers_at_integers(axis)
-    assert "4,321 densities, 1 warnings" in figure.get_suptitle()
+    assert "4,321 densities, warnings: 1" in figure.get_suptitle()
 
 
 def test_it_draws_what_was_reported():
