@@ -234,9 +234,11 @@ def _problems(config: Config, key: Any) -> list[tuple[continuous_targets.Target,
 def _stored(folder: Path, name: str) -> tuple[continuous_targets.Target, Reference]:
     features, labels = (np.load(folder / name / f"{part}.npy") for part in ("data", "labels"))
     with np.load(folder / f"ref_{name}.npz") as kept:
-        mean, variance, bulk = kept["mean"], kept["var"], float(kept["bulk"])
+        # The files have the bias last, our target has it first.
+        mean, variance, error = (np.roll(kept[part], 1) for part in ("mean", "var", "mcse"))
+        bulk = float(kept["bulk"])
         # Of the variances no error is stored: that of normal draws, of the least effective number.
-        reference = Reference(mean, variance, kept["mcse"], variance * np.sqrt(2 / bulk))
+        reference = Reference(mean, variance, error, variance * np.sqrt(2 / bulk))
     moments = mean, np.sqrt(variance)
     return continuous_targets.logistic_regression(
         features, labels.reshape(-1), *moments, name=name
