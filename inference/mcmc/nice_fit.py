@@ -54,7 +54,7 @@ class FitReport(NamedTuple):
         of the tempered seeds.
       regions: what the masses are of.
       checks: of the finished sampler.
-      density_evaluations: by tempering, training and checks together.
+      density_evaluations: by tempering, where each comes with its gradient, training and checks.
     """
 
     status: str
@@ -101,7 +101,8 @@ def fit(
 
     Args:
       rng_key: consumed.
-      log_density: of a position [D], unnormalised, in nats; gradients are not asked for.
+      log_density: of a position [D], unnormalised, in nats; JAX differentiates it, as tempering
+        moves along its gradient. A gradient that is not finite counts as 0.
       dimension: D.
       objective: how the bijection is trained and for how many rounds; by default
         ``likelihood.maximum_likelihood``.
