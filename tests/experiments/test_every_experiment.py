@@ -41,6 +41,8 @@ DOCTORED = [
     ("feature_models", {"mismatches": 1}, "fresh counts of options to agree, given 2 others"),
     ("feature_models", {"shares": 1.01}, "shares in .0, 1., given 202 others"),
     ("feature_models", {"log2_products": 90.0}, "at most a bit an option, given 2 models above"),
+    ("flat_histogram_sat", {"error": 1.0}, "pigeonhole histograms within .* given 1 beyond"),
+    ("flat_histogram_sat", {"doubted": True}, "given 1 beyond or in doubt"),
     ("ldpc_decoding", {"channel_error_rate": 0.2}, "a channel error rate, 120 bits, symmetric"),
     ("ldpc_decoding", {"bit_error_rate": 0.1}, "no more errors than 0.0.*, 120 bits, symmetric"),
     ("uai_bounds", {"violations": 1}, "no bound on the wrong side of log Z, given 1"),
