@@ -10,8 +10,8 @@ The reference ESS is the paper's, of one chain, at most its length. Evaluations 
 or its gradient; training counts its own, its checks and its tempering. Of populations, which have
 no ESS, every particle counts as an effective draw, which flatters them. Expected of chains trained
 by likelihood: the reference ESS that ``promised_ess`` says, the paper's or more, but on the ring
-850 of 1000 before training is long; every chain visits every mode; masses within 0.02. Expected of all that learn: none whose chains agree
-is off by more than 0.05 in a mass without a warning.
+850 of 1000 before training is long; every chain visits every mode; masses within 0.02. Expected of
+all that learn: none whose chains agree is off by more than 0.05 in a mass without a warning.
 """
 
 import dataclasses
