@@ -61,7 +61,8 @@ def test_peers_run(small, name):
 @pytest.mark.parametrize("name", sorted(set(sampler_peers.PEERS) - set(QUICK)))
 @pytest.mark.filterwarnings("ignore")  # of other libraries
 def test_slow_peers_run(small, name):
-    check(name)
+    with jax.numpy_rank_promotion("allow"):  # flowMC wants it
+        check(name)
 
 
 def test_what_is_not_installed_is_told(monkeypatch):
@@ -102,6 +103,7 @@ def test_independence_is_exact_whatever_was_fitted(getkey, monkeypatch):
     assert two_modes.p_value(go(getkey(), jnp.asarray(two_modes.sample(0, 4000)))) > 1e-4
 
 
+@pytest.mark.slow
 def test_tuning_finds_better_settings(monkeypatch):
     few = {"num_chains": 16, "num_draws": 50, "num_rounds": 1, "most_moves": 1}
     found = tempering_peers.tune_tempering(
