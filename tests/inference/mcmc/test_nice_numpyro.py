@@ -134,7 +134,7 @@ def test_where_chains_begin(fitted):
     np.testing.assert_array_equal(state.z["location"], given["location"])
     with pytest.raises(ValueError, match="arguments of the fit"):
         kernel.sample(state, (DATA + 1.0,), {})
-    with pytest.raises(ValueError, match="'sequential' or 'vectorized', given tracers"):
+    with pytest.raises(ValueError, match="'sequential' or 'vectorized', given traced"):
         jax.vmap(lambda key: kernel.init(key, 0, None, (DATA,), {}))(keys)
 
 
