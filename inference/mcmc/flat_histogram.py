@@ -32,6 +32,7 @@ from inference.mcmc.flat_histogram_results import Info
 from inference.problems import cnf, factor_graph
 
 FEW_LEVELS = 64  # all are kept; of more those beyond the usual are merged
+LEAST_WALKERS = 8  # fewer make no standard error
 DEVIATIONS = 4.0  # the usual: up to so many standard deviations above the mean
 Starts = Callable[[cnf.CNF, np.random.Generator, int, limits.Deadline], np.ndarray]
 
@@ -201,8 +202,8 @@ def _check(
 ) -> None:
     if highest is not None and highest < 1:
         raise ValueError(f"expected a highest level of at least 1, given {highest}")
-    if walkers < 2:
-        raise ValueError(f"expected at least 2 walkers, given {walkers}")
+    if walkers < LEAST_WALKERS:
+        raise ValueError(f"expected at least {LEAST_WALKERS} walkers, given {walkers}")
     if not 0 < flatness < 1:
         raise ValueError(f"expected a flatness between 0 and 1, given {flatness}")
     if not 0 < final_increment < 1:

@@ -57,7 +57,8 @@ def count(
         values.append(len(reduction.free) * math.log(2.0))
         parts = [part.formula for part in components.split(reduction.formula)]
         for number, part in enumerate(parts):
-            share = part.num_variables / sum(one.num_variables for one in parts[number:])
+            sizes = [1 + one.num_variables for one in parts[number:]]
+            share = sizes[0] / sum(sizes)
             rng = randomness.generator(seed, "flat_histogram_count", number)
             told = _count_part(part, rng, deadline.part(share), memory, options)
             values.append(told[0])
