@@ -8,6 +8,9 @@
 ``diagnostics``       R-hat, effective sample sizes, modes visited; ArviZ's data
 ``discrete_targets``  log densities over finite states, of factor graphs
 ``dobrushin``         how far variables depend on each other, and at which temperature hardly
+``flat_histogram``    densities of states, log Z at all temperatures; ``density``: what they hold;
+                      ``flat_histogram_count``: of a reduced formula; on ``energy_terms`` and
+                      ``flat_histogram_moves``, ``_runs``, ``_starts`` and ``_results``
 ``gibbs``             Gibbs sampling in chromatic blocks, on ``gibbs_blocks`` and ``gibbs_stencil``
 ``informed``          Gibbs with gradients and discrete Langevin, for any differentiable density
 ``likelihood``        training of flows by likelihood, for a turn among their latents

@@ -78,7 +78,10 @@ class EnergyProblem(NamedTuple):
 
 def places(terms: EnergyTerms, states: np.ndarray) -> np.ndarray:
     """Of all terms, int32 [N, F], for states [N, V]. Host only."""
-    moved = np.asarray(states)[:, terms.members] * terms.member_strides
+    states = np.asarray(states)
+    if not states.shape[1]:
+        return np.repeat(terms.origins[None], len(states), axis=0)
+    moved = states[:, terms.members] * terms.member_strides
     return (terms.origins + moved.sum(axis=-1)).astype(np.int32)
 
 

@@ -113,7 +113,6 @@ def _enumerated(problem: energy_terms.EnergyProblem) -> float:
     """ln of the number of states of energy 0, one by one."""
     number = len(problem.variables)
     states = np.arange(2**number)[:, None] >> np.arange(number)[None] & 1
-    # Without variables there are no terms either, whose padding would name some.
-    zero = int((energy_terms.energies(problem.terms, states) == 0).sum()) if number else 1
-    log_count = estimate.log_of_count(zero if problem.offset == 0 else 0)
+    zero = energy_terms.energies(problem.terms, states) == 0
+    log_count = estimate.log_of_count(int(zero.sum()) if problem.offset == 0 else 0)
     return log_count + problem.log_total - number * math.log(2.0)

@@ -71,7 +71,7 @@ class Held(NamedTuple):
 
     Attributes:
       walkers: on the device.
-      counted: visits, moments, trips; see ``Visits``.
+      counted: visits, moments, trips; see ``LevelVisits``.
       steps: of all walkers.
       chunks: as in ``Learnt``, counted on.
     """
@@ -82,7 +82,7 @@ class Held(NamedTuple):
     chunks: int
 
 
-class Visits(NamedTuple):
+class LevelVisits(NamedTuple):
     """What walkers leave behind.
 
     Attributes:
@@ -203,11 +203,11 @@ def ends(learnt: Learnt) -> tuple[int, int]:
     return low, int(np.argmax(values)) if np.isfinite(values).any() else low
 
 
-def _nothing(walkers: Any, num_levels: int) -> Visits:
+def _nothing(walkers: Any, num_levels: int) -> LevelVisits:
     number = walkers.position.shape[0]
     zeros = jnp.zeros((number, num_levels))
     headed, trips = jnp.zeros(number, bool), jnp.zeros(number, jnp.int32)
-    return Visits(zeros, jnp.zeros((2, num_levels)), headed, trips)
+    return LevelVisits(zeros, jnp.zeros((2, num_levels)), headed, trips)
 
 
 @functools.partial(jax.jit, static_argnames=("rule",))
@@ -224,8 +224,8 @@ def _advance(
     walkers: flat_histogram_moves.LevelWalker,
     log_count: jax.Array,
     options: tuple[Any, Any, Any, Any, Any],
-    counted: Visits,
-) -> tuple[Any, jax.Array, Visits]:
+    counted: LevelVisits,
+) -> tuple[Any, jax.Array, LevelVisits]:
     """A chunk; ``options``: ln F, the longest wait, lowest and highest level, blocks of steps."""
     increment, most, low, high, blocks = options
     number, num_levels = counted.visits.shape
@@ -238,11 +238,11 @@ def _advance(
         log_count = log_count.at[levels].add(increment * weights)
         return (walkers, log_count, count(counted, energies, levels, weights)), None
 
-    def count(counted: Visits, energies: Any, levels: Any, weights: Any) -> Visits:
+    def count(counted: LevelVisits, energies: Any, levels: Any, weights: Any) -> LevelVisits:
         above = (energies - (levels << terms.shift)).astype(weights.dtype)
         moments = jnp.stack([weights * above, weights * above**2])
         up, down = levels >= high, levels <= low
-        return Visits(
+        return LevelVisits(
             counted.visits.at[jnp.arange(number), levels].add(weights),
             counted.sums.at[:, levels].add(moments),
             (counted.headed | up) & ~down,
