@@ -1,6 +1,7 @@
 """Accept or reject: what every Metropolis kernel does last.
 
-    >>> accept(jax.random.key(0), jnp.log(0.5), jnp.zeros(2), jnp.ones(2))[1].acceptance_rate
+    >>> half = jnp.log(jnp.float32(0.5))
+    >>> accept(jax.random.key(0), half, jnp.zeros(2), jnp.ones(2))[1].acceptance_rate
     Array(0.5, dtype=float32)
 
 Hard zeros and NaN are never entered, and one can always leave them.
