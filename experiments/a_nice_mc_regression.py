@@ -24,13 +24,14 @@ from matplotlib.figure import Figure
 
 from experiments.harness import (
     continuous_targets,
+    nice_peer,
     peer_runs,
     plots,
     promises,
     registry,
     sampler_peers,
 )
-from inference.mcmc import algorithm, diagnostics, likelihood, nice_fit
+from inference.mcmc import diagnostics, likelihood
 
 OURS = "A-NICE-MC"
 PEERS = ("NumPyro NUTS", "BlackJAX NUTS", "LAPS")
@@ -153,30 +154,10 @@ def fitted(
     objective = likelihood.maximum_likelihood(
         target.dimension, widths=widths, num_rounds=config.rounds
     )
-    sampler, report = nice_fit.fit(
-        key_fit,
-        target.log_density,
-        target.dimension,
-        objective=objective,
-        scale=SCALE,
-        num_chains=config.training_chains,
-    )
-
-    def draw(key: jax.Array, starts: jax.Array) -> jax.Array:
-        return algorithm.run(key, sampler, jax.vmap(sampler.init)(starts), config.draws)[1]
-
-    starts = jnp.asarray(report.starts[: config.chains])
-    draws, compiling, seconds = peer_runs.timed(draw, key_draw, starts)
-    made = peer_runs.PeerRun(
-        np.asarray(draws),
-        compiling,
-        seconds,
-        density_evaluations=config.chains * config.draws,
-        note=f"acceptance {report.acceptance[-1]:.2f}",
-        seconds_warmup=report.seconds,
-        warmup_evaluations=report.density_evaluations,
-    )
-    return made, report.warnings
+    options = {"scale": SCALE, "num_chains": config.training_chains}
+    trained = nice_peer.train(key_fit, target, objective, **options)
+    starts = trained.report.starts[: config.chains]
+    return trained.draw(key_draw, starts, config.draws), trained.report.warnings
 
 
 def measure(

@@ -27,6 +27,18 @@ class SamplingAlgorithm(NamedTuple):
     step: Callable[[jax.Array, Any], tuple[Any, Any]]
 
 
+class State(NamedTuple):
+    """Where a chain is that carries nothing but its density along.
+
+    Attributes:
+      position: int32 [V] of a discrete chain, [D] of a continuous one.
+      log_density: of it, a scalar in nats.
+    """
+
+    position: jax.Array
+    log_density: jax.Array
+
+
 def position(state: Any, info: Any) -> Any:
     """What ``run`` keeps of a step, unless told otherwise."""
     return state.position

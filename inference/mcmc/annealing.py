@@ -153,6 +153,16 @@ def _move(
     return states.position, log_scale, accepted.mean()
 
 
+def between(log_start: LogDensity, log_density: LogDensity, beta: jax.Array) -> LogDensity:
+    """The log density of start^(1 - beta) target^beta."""
+
+    def tempered(position: Any) -> jax.Array:
+        start, target = log_start(position), log_density(position)
+        return start + jnp.asarray(beta, target.dtype) * (target - start)
+
+    return tempered
+
+
 def random_walks(
     log_start: LogDensity, log_density: LogDensity
 ) -> Callable[[jax.Array, jax.Array, jax.Array], algorithm.SamplingAlgorithm]:
@@ -167,11 +177,8 @@ def random_walks(
         floor = 1e-6 * jnp.trace(covariance) / dimension + jnp.finfo(covariance.dtype).tiny
         root = jnp.linalg.cholesky(covariance + floor * jnp.eye(dimension))
 
-        def between(position: jax.Array) -> jax.Array:
-            start, target = log_start(position), log_density(position)
-            return start + jnp.asarray(beta, target.dtype) * (target - start)
-
-        return random_walk.random_walk(between, scale * 2.38 / jnp.sqrt(dimension) * root)
+        tempered = between(log_start, log_density, beta)
+        return random_walk.random_walk(tempered, scale * 2.38 / jnp.sqrt(dimension) * root)
 
     return build
 

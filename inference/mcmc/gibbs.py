@@ -29,18 +29,6 @@ from inference.mcmc import algorithm, gibbs_blocks, gibbs_stencil, sampling, thr
 from inference.problems import convert, factor_graph
 
 
-class State(NamedTuple):
-    """Where a chain is.
-
-    Attributes:
-      position: int32 [V].
-      log_density: of it, in nats.
-    """
-
-    position: jax.Array
-    log_density: jax.Array
-
-
 class Info(NamedTuple):
     """What a sweep did.
 
@@ -73,14 +61,14 @@ def tempered(graph: factor_graph.FactorGraph) -> Callable[[Any], algorithm.Sampl
     colours = colour(graph)
     sweeps = gibbs_stencil.prepare(graph, colours) or gibbs_blocks.prepare(graph, colours)
 
-    def init(position: jax.Array, rng_key: jax.Array | None = None) -> State:
+    def init(position: jax.Array, rng_key: jax.Array | None = None) -> algorithm.State:
         position = jnp.asarray(position, jnp.int32)
-        return State(position, sweeps.log_density(position))
+        return algorithm.State(position, sweeps.log_density(position))
 
-    def step(rng_key: jax.Array, state: State, beta: Any) -> tuple[State, Info]:
+    def step(rng_key: jax.Array, state: algorithm.State, beta: Any) -> tuple[algorithm.State, Info]:
         position = sweeps.sweep(rng_key, state.position, beta)
         changed = jnp.sum(position != state.position, dtype=jnp.int32)
-        return State(position, sweeps.log_density(position)), Info(changed)
+        return algorithm.State(position, sweeps.log_density(position)), Info(changed)
 
     return lambda beta: algorithm.SamplingAlgorithm(init, functools.partial(step, beta=beta))
 
@@ -118,21 +106,23 @@ def gibbs_of_log_density(
         raise ValueError(f"expected at least one state per variable, given {sizes.min()}")
     most = int(sizes.max(initial=1))
 
-    def init(position: jax.Array, rng_key: jax.Array | None = None) -> State:
+    def init(position: jax.Array, rng_key: jax.Array | None = None) -> algorithm.State:
         position = jnp.asarray(position, jnp.int32)
-        return State(position, jnp.asarray(log_density(position)))
+        return algorithm.State(position, jnp.asarray(log_density(position)))
 
-    def step(rng_key: jax.Array, state: State) -> tuple[State, Info]:
+    def step(rng_key: jax.Array, state: algorithm.State) -> tuple[algorithm.State, Info]:
         dtype = state.log_density.dtype
         noise = threefry.gumbel(rng_key, sizes.size * most, dtype).reshape(-1, most)
 
-        def one(state: State, given: tuple[jax.Array, ...]) -> tuple[State, None]:
+        def one(
+            state: algorithm.State, given: tuple[jax.Array, ...]
+        ) -> tuple[algorithm.State, None]:
             variable, size, noise = given
             states = jnp.minimum(jnp.arange(most, dtype=jnp.int32), size - 1)
             logits = jax.vmap(lambda s: log_density(state.position.at[variable].set(s)))(states)
             is_possible = (jnp.arange(most) < size) & (logits > -jnp.inf)
             chosen = jnp.argmax(jnp.where(is_possible, logits + noise, -jnp.inf))
-            moved = State(state.position.at[variable].set(states[chosen]), logits[chosen])
+            moved = algorithm.State(state.position.at[variable].set(states[chosen]), logits[chosen])
             return jax.tree.map(lambda *x: jnp.where(is_possible.any(), *x), moved, state), None
 
         variables = jnp.arange(sizes.size, dtype=jnp.int32)

@@ -3,10 +3,10 @@
     >>> objective = maximum_likelihood(2, num_rounds=200)
 
 The flow makes position and fresh auxiliaries normal; ``couplings.LatentRotation`` then proposes a
-position that is independent of the old one as far as the flow is right. This takes the place of
-the critic of ``adversarial`` where gradients of a likelihood are to be had, which is always: at
-equal training time it mixes faster (experiment ``a_nice_mc_toys``). Auxiliaries as in augmented
-normalizing flows (Huang, Dinh and Courville 2020): modes far apart need no bridges between them.
+position that is independent of the old one as far as the flow is right. With a minute of training
+it mixes faster than what the critic of ``adversarial`` trains (experiment ``a_nice_mc_toys``);
+longer trainings of the critic were not compared. Auxiliaries as in augmented normalizing flows
+(Huang, Dinh and Courville 2020): modes far apart need no bridges between them.
 """
 
 import functools

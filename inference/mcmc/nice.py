@@ -21,13 +21,6 @@ from inference.mcmc import algorithm, couplings, metropolis
 Array = jax.Array
 
 
-class State(NamedTuple):
-    """Where a chain is: position [D], and the log density there in nats, -inf for NaN."""
-
-    position: Array
-    log_density: Array
-
-
 class Info(NamedTuple):
     """How a step went.
 
@@ -64,10 +57,10 @@ def nice(
         normal around it, for modes of different widths.
     """
 
-    def init(position: Array, rng_key: Any = None) -> State:
-        return State(position, metropolis.known(log_density(position)))
+    def init(position: Array, rng_key: Any = None) -> algorithm.State:
+        return algorithm.State(position, metropolis.known(log_density(position)))
 
-    def step(rng_key: Array, state: State) -> tuple[State, Info]:
+    def step(rng_key: Array, state: algorithm.State) -> tuple[algorithm.State, Info]:
         key_normal, key_choice, key_accept = jax.random.split(rng_key, 3)
         position, dimension = state.position, state.position.shape[0]
         size, dtype = max(bijection.num_auxiliary, dimension + 1), position.dtype
@@ -83,7 +76,9 @@ def nice(
         value = log_density(jnp.where(is_local, walked, moved.position))
         gain = jnp.where(is_local, 0.0, moved.log_determinant - energy)
         log_ratio = value - state.log_density + gain
-        proposed = State(jnp.where(is_local, walked, moved.position), metropolis.known(value))
+        proposed = algorithm.State(
+            jnp.where(is_local, walked, moved.position), metropolis.known(value)
+        )
         new, told = metropolis.accept(key_accept, log_ratio, state, proposed)
         return new, Info(*told, is_local, jnp.isnan(value + gain))
 

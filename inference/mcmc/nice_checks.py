@@ -29,6 +29,7 @@ class Checks(NamedTuple):
       tempered: by run of tempering, float64 [R, K].
       acceptance: of the learned moves, from each region, float64 [K]; NaN where none began.
       log_normalizers: of the runs of tempering, in nats.
+      is_finished: whether each run came to the target.
       num_nan: proposals at which the density was NaN.
     """
 
@@ -36,6 +37,7 @@ class Checks(NamedTuple):
     tempered: np.ndarray
     acceptance: np.ndarray
     log_normalizers: np.ndarray
+    is_finished: np.ndarray
     num_nan: int
 
 
@@ -70,17 +72,12 @@ def check(
         found.masses(np.asarray(seeds.runs)),
         acceptance,
         np.asarray(seeds.log_normalizers),
+        np.asarray(seeds.is_finished),
         int(np.asarray(infos.is_nan).sum()),
     )
 
 
-def warnings(
-    done: Checks,
-    seeds: nice_seeds.Seeds,
-    history: np.ndarray,
-    starts: Any,
-    chains: np.ndarray,
-) -> tuple[str, ...]:
+def warnings(done: Checks, history: np.ndarray, starts: Any, chains: np.ndarray) -> tuple[str, ...]:
     """A line for each reason to doubt; ``history`` are masses [rounds, K], tempering's first."""
     ends, tempered = done.ends, done.tempered
     learned = ends.reshape(-1, ends.shape[-1])
@@ -88,10 +85,11 @@ def warnings(
     spread = np.ptp(done.log_normalizers)
     least = np.nanmin(done.acceptance, initial=1.0)
     unequal, unlike = regions.differ(ends[0], ends[1]), regions.differ(learned, tempered)
+    shared = _shared(starts, chains)
     told = {
-        _shared(starts, chains): starts is not None,
-        "tempering did not reach the target; seeds are of a flatter density": not bool(
-            np.all(seeds.is_finished)
+        shared: bool(shared),
+        "tempering did not reach the target; seeds are of a flatter density": not (
+            done.is_finished.all()
         ),
         f"runs of tempering differ by {spread:.2g} nats in log Z: modes may be missing": not (
             spread < _NATS
@@ -103,7 +101,7 @@ def warnings(
         f"{unlike.sum()} masses of regions by tempering and by the chains differ": unlike.any(),
         f"the density was NaN at {done.num_nan} proposals": done.num_nan > 0,
     }
-    return tuple(line for line, holds in told.items() if holds and line)
+    return tuple(line for line, holds in told.items() if holds)
 
 
 def _shared(starts: Any, chains: np.ndarray) -> str:

@@ -74,7 +74,7 @@ class State(NamedTuple):
 
     round: Any
     trained: Any
-    chains: nice.State
+    chains: algorithm.State
     buffer: Array
     losses: np.ndarray
     acceptance: np.ndarray
@@ -126,7 +126,7 @@ def fit(
     found = regions.find(np.asarray(seeds.positions))
     width = jnp.asarray(regions.widths(found, np.asarray(seeds.positions)), middle.dtype)
     width = width / np.sqrt(dimension)
-    state = _init(key_init, log_density, chosen, seeds, found)
+    state = _init(key_init, chosen, seeds, found)
     if checkpoint is not None and Path(checkpoint).exists():
         state = saved_states.restore(checkpoint, state)
     turn = functools.partial(_turn, log_density, chosen, width)
@@ -144,7 +144,7 @@ def fit(
     report = FitReport(
         status,
         deadline.seconds,
-        nice_checks.warnings(done, seeds, masses, starts, np.asarray(chains)),
+        nice_checks.warnings(done, masses, starts, np.asarray(chains)),
         np.asarray(chains),
         state.losses[:at].reshape(-1),
         state.acceptance[:at],
@@ -191,9 +191,9 @@ def _turn(
     width: Array,
     rng_key: Array,
     trained: Any,
-    chains: nice.State,
+    chains: algorithm.State,
     buffer: Array,
-) -> tuple[Any, nice.State, Array, Array, Array]:
+) -> tuple[Any, algorithm.State, Array, Array, Array]:
     """Training, then a step of all chains, whose positions replace the oldest of the buffer."""
     key_train, key_step = jax.random.split(rng_key)
     trained, losses = objective.advance(key_train, trained, buffer)
@@ -206,13 +206,12 @@ def _turn(
 
 def _init(
     rng_key: Array,
-    log_density: Callable[[Array], Array],
     objective: objectives.Training,
     seeds: nice_seeds.Seeds,
     found: regions.Voronoi,
 ) -> State:
     trained = objective.init(rng_key, seeds.positions)
-    chains = nice.State(seeds.positions, jax.vmap(log_density)(seeds.positions))
+    chains = algorithm.State(seeds.positions, seeds.log_densities)
     losses = jax.eval_shape(objective.advance, rng_key, trained, seeds.positions)[1]
     rounds = objective.num_rounds
     masses = np.full((rounds + 1, len(found.centres)), np.nan)

@@ -24,7 +24,7 @@ from numpyro import util as numpyro_util
 from numpyro.infer import mcmc
 from numpyro.infer import util as infer_util
 
-from inference.mcmc import algorithm, nice, nice_fit
+from inference.mcmc import algorithm, nice_fit
 
 Array = jax.Array
 
@@ -199,7 +199,7 @@ class ANiceMC(mcmc.MCMCKernel):
     def _step(self, state: State) -> State:
         rng_key, key_step = jax.random.split(state.rng_key)
         flat = flatten_util.ravel_pytree(state.z)[0]
-        before = nice.State(flat, -state.potential_energy)
+        before = algorithm.State(flat, -state.potential_energy)
         after, told = self.algorithm.step(key_step, before)
         z = self._unravel(after.position)
         return State(z, -after.log_density, told.acceptance_rate, rng_key)

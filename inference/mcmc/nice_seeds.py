@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inference.mcmc import algorithm, annealing, mala
+from inference.mcmc import algorithm, annealing, mala, metropolis
 
 Array = jax.Array
 #: Breadths of the independent runs in units of the caller's scale: modes that only a broader start
@@ -27,6 +27,7 @@ class Seeds(NamedTuple):
 
     Attributes:
       positions: [N, D], of all runs together, each in proportion to its normaliser.
+      log_densities: at the positions, [N], in nats.
       runs: [R, N / R, D], of each run.
       log_normalizers: estimates of log Z by each run, [R], in nats.
       is_finished: whether each run came to the target.
@@ -34,6 +35,7 @@ class Seeds(NamedTuple):
     """
 
     positions: Array
+    log_densities: Array
     runs: Array
     log_normalizers: Array
     is_finished: Array
@@ -54,7 +56,7 @@ def temper(
     """
     each = -(-number // len(BREADTHS))
     seeds = _all_runs(log_density, each, middle, jnp.asarray(scale, middle.dtype), rng_key)
-    if not np.isfinite(jax.vmap(log_density)(seeds.positions)).any():
+    if not np.isfinite(seeds.log_densities).any():
         raise ValueError("expected a density above zero near the starts, given zero or NaN there")
     return seeds
 
@@ -74,11 +76,7 @@ def _all_runs(
             return -squares / 2 - dimension * (jnp.log(breadth) + jnp.log(2 * jnp.pi) / 2)
 
         def build(beta: Array, particles: Array, scale: Array) -> algorithm.SamplingAlgorithm:
-            def between(x: Array) -> Array:
-                start = log_start(x)
-                return start + beta * (log_density(x) - start)
-
-            return mala.mala(between, scale)
+            return mala.mala(annealing.between(log_start, log_density, beta), scale)
 
         noise = jax.random.normal(key_start, (number, dimension), middle.dtype)
         start = middle[None] + breadth * noise
@@ -91,7 +89,8 @@ def _all_runs(
     chosen = annealing.systematic(key_choice, jnp.repeat(told.log_normalizer, number))
     positions = jax.random.permutation(key_order, runs.reshape(-1, dimension)[chosen])
     spent = number * jnp.sum(1 + told.num_stages * (moves + 2))
-    return Seeds(positions, runs, told.log_normalizer, told.is_finished, spent)
+    log_densities = metropolis.known(jax.vmap(log_density)(positions))
+    return Seeds(positions, log_densities, runs, told.log_normalizer, told.is_finished, spent)
 
 
 def middle(starts: Any, dimension: int) -> Array:

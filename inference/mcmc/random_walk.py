@@ -10,20 +10,12 @@ depends on the temperature. Metropolis et al., Journal of Chemical Physics 21, 1
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from inference.mcmc import algorithm, metropolis
-
-
-class State(NamedTuple):
-    """Of one chain: position [D] and log density, a scalar, of power 1."""
-
-    position: jax.Array
-    log_density: jax.Array
 
 
 def random_walk(
@@ -39,11 +31,11 @@ def random_walk(
       beta: the power of the density; at 0 hard zeros are zeros still.
     """
 
-    def init(position: ArrayLike, rng_key: jax.Array | None = None) -> State:
+    def init(position: ArrayLike, rng_key: jax.Array | None = None) -> algorithm.State:
         here = jnp.asarray(position)
-        return State(here, metropolis.known(log_density(here)))
+        return algorithm.State(here, metropolis.known(log_density(here)))
 
-    def step(rng_key: jax.Array, state: State) -> tuple[State, metropolis.Info]:
+    def step(rng_key: jax.Array, state: algorithm.State) -> tuple[algorithm.State, metropolis.Info]:
         key_noise, key_accept = jax.random.split(rng_key)
         noise = jax.random.normal(key_noise, state.position.shape, state.position.dtype)
         stretch = jnp.asarray(scale, noise.dtype)

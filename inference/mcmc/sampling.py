@@ -1,6 +1,7 @@
 """Draws from a factor graph by any kernel: starts, warm-up, thinning, limits, and doubts.
 
-    >>> drawn, info = draw(generators.ising_grid(4, 4, 0.3), gibbs.prepare, num_samples=100)
+    >>> grid = generators.ising_grid(4, 4, 0.3)
+    >>> drawn, info = draw(grid, lambda graph, *_: gibbs.gibbs(graph), num_samples=100)
     >>> str(drawn), info.converged
     ('100 samples, asymptotic, not independent', True)
 

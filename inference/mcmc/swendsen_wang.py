@@ -30,18 +30,6 @@ from inference.mcmc import algorithm, discrete_targets, gibbs_blocks, sampling, 
 from inference.problems import factor_graph
 
 
-class State(NamedTuple):
-    """Where a chain is.
-
-    Attributes:
-      position: int32 [V].
-      log_density: of it, in nats.
-    """
-
-    position: jax.Array
-    log_density: jax.Array
-
-
 class Info(NamedTuple):
     """What a step did.
 
@@ -199,11 +187,11 @@ def _algorithm(
     """Bonds and clusters, then ``move(key, position, labels) -> position``."""
     log_density = discrete_targets.log_density(graph)
 
-    def init(position: jax.Array, rng_key: jax.Array | None = None) -> State:
+    def init(position: jax.Array, rng_key: jax.Array | None = None) -> algorithm.State:
         position = jnp.asarray(position, jnp.int32)
-        return State(position, log_density(position))
+        return algorithm.State(position, log_density(position))
 
-    def step(rng_key: jax.Array, state: State) -> tuple[State, Info]:
+    def step(rng_key: jax.Array, state: algorithm.State) -> tuple[algorithm.State, Info]:
         key_bonds, key_move = jax.random.split(rng_key)
         labels = label(
             pairs.variables, _bonds(key_bonds, pairs, state.position), len(state.position)
@@ -211,7 +199,7 @@ def _algorithm(
         position = move(key_move, state.position, labels)
         num_clusters = jnp.sum(labels == jnp.arange(labels.size), dtype=jnp.int32)
         changed = jnp.sum(position != state.position, dtype=jnp.int32)
-        return State(position, log_density(position)), Info(num_clusters, changed)
+        return algorithm.State(position, log_density(position)), Info(num_clusters, changed)
 
     return algorithm.SamplingAlgorithm(init, step)
 

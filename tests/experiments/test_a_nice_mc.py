@@ -85,7 +85,7 @@ def test_false_warnings_are_those_of_good_runs_that_are_right():
 
 def report(*warnings):
     blank = np.zeros(0)
-    checks = nice_checks.Checks(blank, blank, blank, blank, 0)
+    checks = nice_checks.Checks(blank, blank, blank, blank, blank, 0)
     found = regions.Voronoi(blank, blank)
     return nice_fit.FitReport("done", 0.0, warnings, *[blank] * 4, found, checks, 0)
 

@@ -54,7 +54,7 @@ def with_sweeps(sweeps):
 
     def init(position, rng_key=None):
         position = jnp.asarray(position, jnp.int32)
-        return gibbs.State(position, sweeps.log_density(position))
+        return algorithm.State(position, sweeps.log_density(position))
 
     return algorithm.SamplingAlgorithm(
         init, lambda key, state: (init(sweeps.sweep(key, state.position)), None)

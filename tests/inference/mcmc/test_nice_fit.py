@@ -101,13 +101,16 @@ def test_a_density_that_is_zero_is_refused():
         )
 
 
-def checks(ends=None, tempered=None, acceptance=0.5, log_normalizers=(0.0, 0.1), num_nan=0):
+def checks(
+    ends=None, tempered=None, acceptance=0.5, log_normalizers=(0.0, 0.1), finished=True, num_nan=0
+):
     even = np.full((2, 32, 4), 0.25)
     return nice_checks.Checks(
         even if ends is None else ends,
         even[0, :4] if tempered is None else tempered,
         np.full(4, acceptance),
         np.asarray(log_normalizers),
+        np.array([True, finished]),
         num_nan,
     )
 
@@ -116,29 +119,26 @@ SHIFTED = np.array([0.45, 0.05, 0.25, 0.25])
 
 
 @pytest.mark.parametrize(
-    ("done", "seeds", "history", "starts", "line"),
+    ("done", "history", "starts", "line"),
     [
-        ({"acceptance": 0.01}, {}, None, None, "learned moves are accepted"),
-        ({"log_normalizers": (0.0, 1.0)}, {}, None, None, "differ by 1 nats in log Z"),
-        ({"num_nan": 3}, {}, None, None, "NaN at 3 proposals"),
-        ({"tempered": np.tile(SHIFTED, (4, 1))}, {}, None, None, "2 masses of regions by temp"),
-        ({"ends": np.stack([np.tile(SHIFTED, (32, 1)), np.full((32, 4), 0.25)])}, {}, None, None,
+        ({"acceptance": 0.01}, None, None, "learned moves are accepted"),
+        ({"log_normalizers": (0.0, 1.0)}, None, None, "differ by 1 nats in log Z"),
+        ({"num_nan": 3}, None, None, "NaN at 3 proposals"),
+        ({"tempered": np.tile(SHIFTED, (4, 1))}, None, None, "2 masses of regions by temp"),
+        ({"ends": np.stack([np.tile(SHIFTED, (32, 1)), np.full((32, 4), 0.25)])}, None, None,
          "chains from opposite ends differ in the masses of 2 regions"),
-        ({}, {"is_finished": np.array([True, False])}, None, None, "did not reach the target"),
-        ({}, {}, [[0.25] * 4, [0.5, 0.0, 0.25, 0.25]], None, "1 regions were lost"),
-        ({}, {}, None, [[0.0, 0.1], [0.0, -0.1]], "all chains share a start"),
+        ({"finished": False}, None, None, "did not reach the target"),
+        ({}, [[0.25] * 4, [0.5, 0.0, 0.25, 0.25]], None, "1 regions were lost"),
+        ({}, None, [[0.0, 0.1], [0.0, -0.1]], "all chains share a start"),
     ],
 )  # fmt: skip
-def test_each_doubt_is_a_warning(done, seeds, history, starts, line):
+def test_each_doubt_is_a_warning(done, history, starts, line):
     chains = np.random.default_rng(0).normal(size=(100, 2))
-    seeds = nice_seeds.Seeds(None, None, None, seeds.get("is_finished", np.array([True])), None)
     history = np.array(history or [[0.25] * 4] * 2)
-    told = nice_checks.warnings(checks(**done), seeds, history, starts, chains)
+    told = nice_checks.warnings(checks(**done), history, starts, chains)
     assert any(line in one for one in told) and all("\n" not in one for one in told)
-    clean = nice_checks.Checks(*checks())
-    good = seeds._replace(is_finished=np.array([True]))
     even = np.full((2, 4), 0.25)
-    assert nice_checks.warnings(clean, good, even, chains[:20], chains) == ()
+    assert nice_checks.warnings(checks(), even, chains[:20], chains) == ()
 
 
 def test_masses_of_equal_samples_seldom_differ():

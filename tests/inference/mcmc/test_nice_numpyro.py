@@ -12,7 +12,7 @@ from numpyro import distributions
 from numpyro.infer import MCMC
 from scipy import stats
 
-from inference.mcmc import algorithm, likelihood, nice, nice_fit, nice_numpyro
+from inference.mcmc import algorithm, likelihood, nice_fit, nice_numpyro
 
 DATA = np.concatenate([np.full(8, -2.0), np.full(8, 2.0)]) + np.linspace(-0.4, 0.4, 16)
 TINY = {"num_chains": 256, "scale": 3.0}
@@ -174,7 +174,9 @@ def test_other_arguments_are_fitted_anew(monkeypatch):
 
     def fit(key, log_density, dimension, **options):
         fits.append((dimension, options))
-        return algorithm.SamplingAlgorithm(lambda x: nice.State(x, log_density(x)), None), report
+        return algorithm.SamplingAlgorithm(
+            lambda x: algorithm.State(x, log_density(x)), None
+        ), report
 
     monkeypatch.setattr(nice_fit, "fit", fit)
     kernel = nice_numpyro.ANiceMC(potential_fn=energy, like={"x": 0, "y": 0.0}, scale=2.0)

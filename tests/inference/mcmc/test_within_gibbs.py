@@ -81,7 +81,7 @@ def uniform_walk(log_density, num_states):
     sizes = jnp.asarray(num_states)
 
     def init(position, rng_key=None):
-        return gibbs.State(position, log_density(position))
+        return algorithm.State(position, log_density(position))
 
     def step(rng_key, state):
         key_draw, key_accept = jax.random.split(rng_key)
